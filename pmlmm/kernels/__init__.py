@@ -1,0 +1,1 @@
+"""Numbers only: NumPy and numba, no PyTensor, no names. Every module can be tested alone."""

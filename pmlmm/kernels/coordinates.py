@@ -1,0 +1,168 @@
+"""Natural and unconstrained coordinates of (sigma, Sigma_1, ..., Sigma_K), and the chain rule.
+
+Natural: ``theta = (sigma, vech Sigma_1, ..., vech Sigma_K)``, vech row by row over the lower
+triangle. Unconstrained: ``x = (log sigma, vech C_1, ..., vech C_K)`` where ``C`` is the lower
+Cholesky factor of the precision, ``Sigma^{-1} = C C'``, with logarithms on its diagonal. In the
+latter an inverse-Wishart is Bartlett's product of log-chi-squares and normals, hence close to
+Gaussian.
+"""
+
+from functools import cache
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+LOG_2 = float(np.log(2.0))
+
+
+def vech_size(q: int) -> int:
+    """Number of entries on and below the diagonal of a q x q matrix."""
+    return q * (q + 1) // 2
+
+
+@cache
+def vech_indices(q: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the lower triangle, row by row."""
+    return np.tril_indices(q)
+
+
+def vech(matrix: np.ndarray) -> np.ndarray:
+    """Lower triangle of (..., q, q) matrices, row by row: (..., q(q+1)/2)."""
+    rows, cols = vech_indices(matrix.shape[-1])
+    return matrix[..., rows, cols]
+
+
+def unvech(vector: np.ndarray, q: int) -> np.ndarray:
+    """Symmetric (..., q, q) matrices from their lower triangles (..., q(q+1)/2)."""
+    rows, cols = vech_indices(q)
+    matrix = np.empty((*vector.shape[:-1], q, q))
+    matrix[..., rows, cols] = vector
+    matrix[..., cols, rows] = vector
+    return matrix
+
+
+def vech_slices(sizes: tuple[int, ...], offset: int = 1) -> list[slice]:
+    """Where each term's covariance entries stand in theta or x (after sigma)."""
+    edges = offset + np.cumsum([0, *(vech_size(q) for q in sizes)])
+    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:
+    """Stack (..., q_k, q_k) blocks into (..., sum q_k, sum q_k)."""
+    total = sum(block.shape[-1] for block in blocks)
+    leading = blocks[0].shape[:-2] if blocks else ()
+    matrix = np.zeros((*leading, total, total))
+    start = 0
+    for block in blocks:
+        stop = start + block.shape[-1]
+        matrix[..., start:stop, start:stop] = block
+        start = stop
+    return matrix
+
+
+def precision_cholesky(x: np.ndarray, q: int) -> np.ndarray:
+    """Lower factor C of the precision from (..., q(q+1)/2) unconstrained values."""
+    rows, cols = vech_indices(q)
+    C = np.zeros((*x.shape[:-1], q, q))
+    C[..., rows, cols] = np.where(rows == cols, np.exp(np.where(rows == cols, x, 0.0)), x)
+    return C
+
+
+def from_natural(theta: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """Unconstrained coordinates of one theta; raises LinAlgError unless every Sigma is positive definite."""
+    parts = [np.log(theta[:1])]
+    for q, part in zip(sizes, vech_slices(sizes), strict=True):
+        lower = np.linalg.cholesky(np.linalg.inv(unvech(theta[part], q)))
+        rows, cols = vech_indices(q)
+        values = lower[rows, cols]
+        parts.append(np.where(rows == cols, np.log(np.where(rows == cols, values, 1.0)), values))
+    return np.concatenate(parts)
+
+
+def to_natural(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """Natural coordinates (..., d) of unconstrained ones (..., d)."""
+    parts = [np.exp(x[..., :1])]
+    for q, part in zip(sizes, vech_slices(sizes), strict=True):
+        inverse = np.linalg.inv(precision_cholesky(x[..., part], q))
+        parts.append(vech(np.swapaxes(inverse, -1, -2) @ inverse))
+    return np.concatenate(parts, axis=-1)
+
+
+def log_jacobian_gradient(sizes: tuple[int, ...]) -> np.ndarray:
+    """Gradient in x of ``log|d theta / d x|``, which is linear in x.
+
+    For one q x q covariance with ``x_aa = log C_aa``, a = 0..q-1, the log-Jacobian is
+    ``q log 2 + sum_a (q - a + 1) x_aa - 2 (q + 1) sum_a x_aa``: the first part is that of
+    ``x -> Sigma^{-1}``, the second that of ``Sigma^{-1} -> Sigma``.
+    """
+    parts = [np.ones(1)]
+    for q in sizes:
+        rows, cols = vech_indices(q)
+        parts.append(np.where(rows == cols, -(q + 1.0) - rows, 0.0))
+    return np.concatenate(parts)
+
+
+def log_jacobian(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """``log|d theta / d x|`` of (..., d) unconstrained coordinates."""
+    return sum(sizes) * LOG_2 + x @ log_jacobian_gradient(sizes)
+
+
+def _inverse_gram_derivatives(x: np.ndarray, q: int, G: np.ndarray):
+    """Jacobian of ``vech (C C')^{-1}`` in x, and the Hessian in x of ``tr(G Sigma)``, G symmetric.
+
+    With ``K = C^{-1}``, ``Sigma = K'K``, ``A_s = K dC_s`` and ``W_s = A_s + A_s'``::
+
+        dSigma_s   = -K'W_s K
+        d2Sigma_st = K'[A_t'W_s + W_s A_t + A_t A_s + (A_t A_s)']K
+
+    A diagonal entry is ``exp(x)``: its own second derivative adds ``dSigma_s`` at s = t.
+    """
+    rows, cols = vech_indices(q)
+    size, diagonal = len(rows), rows == cols
+    C = precision_cholesky(x, q)
+    K = solve_triangular(C, np.eye(q), lower=True)
+    step = np.where(diagonal, C[rows, cols], 1.0)
+    A = np.zeros((size, q, q))
+    A[np.arange(size), :, cols] = K[:, rows].T * step[:, None]
+    W = A + np.swapaxes(A, 1, 2)
+    first = -(K.T @ W @ K)
+    inner = K @ G @ K.T
+    second = 2.0 * (traces(W, A @ inner) + traces(A, inner @ A))
+    second[np.diag_indices(size)] += np.where(diagonal, traces(first, G[None])[:, 0], 0.0)
+    return vech(first).T, 0.5 * (second + second.T)
+
+
+def traces(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """``tr(left_s right_t)`` for two stacks of matrices: (len(left), len(right))."""
+    return np.tensordot(left, right, axes=([1, 2], [2, 1]))
+
+
+def pull_back(x: np.ndarray, sizes: tuple[int, ...], gradient: np.ndarray, hessian: np.ndarray):
+    """Chain rule: gradient and Hessian in x of a function given by those in theta.
+
+    Parameters
+    ----------
+    x : (d,) array
+        Unconstrained coordinates.
+    sizes : tuple of int
+        q of each term.
+    gradient : (d,) array
+    hessian : (d, d) array
+        Derivatives in the natural coordinates at ``to_natural(x)``.
+
+    Returns
+    -------
+    gradient, hessian, jacobian : arrays
+        In x; ``jacobian`` is d theta / d x, (d, d).
+    """
+    size = len(x)
+    jacobian, curvature = np.zeros((size, size)), np.zeros((size, size))
+    sigma = np.exp(x[0])
+    jacobian[0, 0] = sigma
+    curvature[0, 0] = gradient[0] * sigma
+    for q, part in zip(sizes, vech_slices(sizes), strict=True):
+        rows, cols = vech_indices(q)
+        # An entry below the diagonal stands twice in tr(G Sigma).
+        G = unvech(gradient[part] * np.where(rows == cols, 1.0, 0.5), q)
+        jacobian[part, part], curvature[part, part] = _inverse_gram_derivatives(x[part], q, G)
+    return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + curvature, jacobian
