@@ -1,0 +1,145 @@
+"""Split an lme4 formula at its bars; formulaic reads everything else."""
+
+from dataclasses import dataclass
+
+from pmlmm.errors import FormulaError
+
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+@dataclass(frozen=True)
+class RandomTerm:
+    """``(expression | factor)``: a correlated block; ``||`` has been split into several."""
+
+    expression: str
+    factor: str
+
+
+@dataclass(frozen=True)
+class ParsedFormula:
+    """Response, fixed part and random terms of one formula, as text."""
+
+    response: str
+    fixed: str
+    random: tuple[RandomTerm, ...]
+
+
+def parse(formula: str) -> ParsedFormula:
+    """Read ``response ~ fixed + (expression | factor) + ...``.
+
+    Raises
+    ------
+    FormulaError
+        No response, unbalanced parentheses, a bar outside parentheses, a random term that is not
+        added, or a grouping factor that is not a single column.
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"The formula must be a string, not {type(formula).__name__}.")
+    sides = _split(formula, "~")
+    if len(sides) != 2 or not sides[0][1].strip():
+        raise FormulaError(
+            f"The formula {formula!r} needs one response on the left of one '~', "
+            "for example 'Reaction ~ Days + (Days | Subject)'."
+        )
+    fixed, random = [], []
+    for sign, chunk in _split(sides[1][1], "+-"):
+        text = chunk.strip()
+        bars = _bars(text)
+        if bars is not None:
+            if sign == "-":
+                raise FormulaError(f"The random term {text} is subtracted; leave it out instead.")
+            random.extend(_random_terms(text, bars))
+        elif text:
+            fixed.append(f"{sign} {text}")
+    return ParsedFormula(sides[0][1].strip(), " ".join(fixed).removeprefix("+ ") or "1", tuple(random))
+
+
+def _split(text: str, separators: str) -> list[tuple[str, str]]:
+    """Cut at separators outside parentheses and quotes: (separator before, piece) pairs."""
+    pieces, depth, quote, begin, sign = [], 0, "", 0, "+"
+    for position, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "`'\"":
+            quote = char
+        elif char in _OPENING:
+            depth += 1
+        elif char in _CLOSING:
+            depth -= 1
+            if depth < 0:
+                raise FormulaError(f"Unbalanced {char!r} in {text.strip()!r}.")
+        elif char in separators and depth == 0:
+            pieces.append((sign, text[begin:position]))
+            begin, sign = position + 1, char
+    if depth or quote:
+        raise FormulaError(f"Unclosed {quote or 'parenthesis'} in {text.strip()!r}.")
+    return [*pieces, (sign, text[begin:])]
+
+
+def _bars(text: str) -> list[str] | None:
+    """The pieces around the bars of ``( ... | ... )``; None where there is no bar to split at."""
+    if len(_split(text, "|")) > 1:
+        raise FormulaError(f"The bar in {text!r} needs parentheses around it: ({text}).")
+    if text.startswith("(") and text.endswith(")"):
+        try:
+            pieces = [piece for _, piece in _split(text[1:-1], "|")]
+        except FormulaError:  # "(a) * (b)": the outer pair is not one pair
+            pieces = [text]
+        if len(pieces) > 1:
+            return pieces
+    if any("|" in inner for inner in _groups_without_name(text)):
+        raise FormulaError(
+            f"In {text!r} a random term is combined with another operator; random terms can only be "
+            "added: y ~ x + (1 | g)."
+        )
+    return None
+
+
+def _groups_without_name(text: str) -> list[str]:
+    """Contents of the parentheses in text that are not the arguments of a function."""
+    found, stack = [], []
+    for position, char in enumerate(text):
+        if char == "(":
+            before = text[:position].rstrip()[-1:]
+            stack.append((position, not (before.isalnum() or before in ("_", ".", ")", "]"))))
+        elif char == ")" and stack:
+            begin, plain = stack.pop()
+            inside = text[begin + 1 : position]
+            if plain and len(_split(inside, "|")) > 1:
+                found.append(inside)
+    return found
+
+
+def _random_terms(text: str, pieces: list[str]) -> list[RandomTerm]:
+    correlated = len(pieces) == 2
+    if not correlated and not (len(pieces) == 3 and not pieces[1]):
+        raise FormulaError(f"{text} has several bars; write one term for each grouping factor.")
+    expression, factor = pieces[0].strip(), _factor(pieces[-1].strip(), text)
+    if not expression:
+        raise FormulaError(f"{text} has nothing before its bar; (1 | {factor}) is a random intercept.")
+    return [RandomTerm(part, factor) for part in ([expression] if correlated else _uncorrelated(expression))]
+
+
+def _factor(factor: str, text: str) -> str:
+    if factor.startswith("`") and factor.endswith("`"):
+        return factor[1:-1]
+    if "/" in factor or ":" in factor:
+        raise FormulaError(
+            f"{text} nests or crosses grouping factors, which is not supported yet: one grouping factor "
+            f"a model. Make a column of its labels and use its name, e.g. data['group'] = "
+            f"data['a'] + ':' + data['b'] and ({text.strip('()').split('|')[0].strip()} | group)."
+        )
+    if not factor.replace(".", "_").isidentifier():
+        raise FormulaError(
+            f"The grouping factor {factor!r} in {text} must be the name of one column "
+            "(in backticks if it has spaces or signs)."
+        )
+    return factor
+
+
+def _uncorrelated(expression: str) -> list[str]:
+    """One expression a term of ``expression``: '1 + t' gives '1' and '0 + t'."""
+    from formulaic import Formula
+
+    terms = [str(term) for term in Formula(expression)]
+    return [term if term == "1" else f"0 + {term}" for term in terms]

@@ -1,0 +1,165 @@
+"""Match the user's priors to the parts of a design; fill in the defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pmlmm.design.design import Design, Term
+from pmlmm.errors import DataError, PriorError, suggest
+from pmlmm.priors import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
+
+INTERCEPT, COMMON = "Intercept", "common"
+#: Prior sd of the intercept is 100 sigma around the mean of the response.
+DEFAULT_INTERCEPT = Ridge(lambda_=1e-4, mean="response")
+
+
+@dataclass(frozen=True)
+class PenaltyGroup:
+    """Columns of X that share one lambda; ``prior.lambda_`` is None where it is learned."""
+
+    name: str
+    columns: tuple[int, ...]
+    prior: Ridge
+
+
+@dataclass(frozen=True)
+class PriorSet:
+    """The complete statement of the priors of one model.
+
+    ``penalty_groups`` lists the groups with a ridge prior; columns with a flat prior are in
+    ``flat_columns``. ``covariances`` has one prior a random-effect term.
+    """
+
+    penalty_groups: tuple[PenaltyGroup, ...]
+    flat_columns: tuple[int, ...]
+    covariances: tuple[InverseWishart | Flat, ...]
+    sigma: HalfStudentT | Flat
+    standardized: tuple[bool, ...]
+    intercept_mean: float
+
+    @property
+    def penalty(self) -> np.ndarray:
+        """Penalty group of each column of X, -1 where flat: (p,)."""
+        indices = np.full(len(self.standardized), -1)
+        for number, group in enumerate(self.penalty_groups):
+            indices[list(group.columns)] = number
+        return indices
+
+    @property
+    def improper(self) -> bool:
+        """Whether some prior is flat, so that the evidence has no absolute meaning."""
+        flat = any(isinstance(prior, Flat) for prior in (*self.covariances, self.sigma))
+        return flat or bool(self.flat_columns)
+
+
+def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool) -> PriorSet:
+    """Priors of every part of the design.
+
+    Raises
+    ------
+    PriorError
+        A key that names nothing in the model, a prior of the wrong kind or size, or an improper b.
+    DataError
+        A constant column other than the intercept.
+    """
+    given = dict(priors or {})
+    keys = _valid_keys(design)
+    for key in given:
+        if key not in keys:
+            raise PriorError(f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys))
+    groups, flat = _penalty_groups(design, given)
+    covariances = tuple(_covariance_prior(term, given, design) for term in design.terms)
+    sigma = _residual_prior(given.get("sigma", HalfStudentT()), design)
+    penalised = np.zeros(len(design.coefficients), dtype=bool)
+    for group in groups:
+        penalised[list(group.columns)] = group.name != INTERCEPT
+    if standardize:
+        _refuse_constant(design, penalised)
+    mean = next((group.prior.mean for group in groups if group.name == INTERCEPT), 0.0)
+    return PriorSet(
+        penalty_groups=groups,
+        flat_columns=flat,
+        covariances=covariances,
+        sigma=sigma,
+        standardized=tuple(bool(x) for x in penalised & standardize),
+        intercept_mean=float(design.y.mean()) if mean == "response" else float(mean),
+    )
+
+
+def _valid_keys(design: Design) -> list[str]:
+    """Every name that a prior can be given for."""
+    names = [*design.coefficients, *design.coefficient_terms, COMMON]
+    names += [name for term in design.terms for name in (term.name, term.factor)]
+    return [name for name in dict.fromkeys([*names, "sigma"]) if name != "1"]
+
+
+def _penalty_groups(design: Design, given: dict[str, Any]):
+    """A column belongs to the group of its own name, of its formula term, or to the common one."""
+    members: dict[str, list[int]] = {}
+    for column, (name, term) in enumerate(
+        zip(design.coefficients, design.coefficient_terms, strict=True)
+    ):
+        own = name if name in given else term if term in given else None
+        group = INTERCEPT if name == INTERCEPT else own or COMMON
+        members.setdefault(group, []).append(column)
+    if COMMON in given and COMMON not in members:
+        raise PriorError(
+            "priors has the key 'common', but no fixed effect is left in that group: the model has "
+            f"{', '.join(map(repr, design.coefficients)) or 'no fixed effects'}."
+        )
+    groups, flat = [], []
+    for name, columns in members.items():
+        prior = given.get(name, DEFAULT_INTERCEPT if name == INTERCEPT else Ridge())
+        if isinstance(prior, Flat) or (isinstance(prior, Ridge) and prior.lambda_ == 0):
+            flat.extend(columns)
+            continue
+        if not isinstance(prior, Ridge):
+            raise PriorError(
+                f"priors[{name!r}] is {prior!r}; the fixed effects {name!r} take pmlmm.Ridge or pmlmm.Flat."
+            )
+        if name != INTERCEPT and prior.mean != 0:
+            raise PriorError(f"priors[{name!r}]: only the intercept can have a prior mean other than 0.")
+        groups.append(PenaltyGroup(name, tuple(columns), prior))
+    return tuple(groups), tuple(sorted(flat))
+
+
+def _covariance_prior(term: Term, given: dict[str, Any], design: Design) -> InverseWishart | Flat:
+    prior = given.get(term.name, given.get(term.factor, InverseWishart()))
+    where = f"priors[{term.name!r}]"
+    if isinstance(prior, Flat):
+        return prior
+    if not isinstance(prior, InverseWishart):
+        raise PriorError(
+            f"{where} is {prior!r}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat."
+        )
+    m, q = design.grouping.n_groups, term.q
+    if not isinstance(prior.A, str) and len(prior.A) != q:
+        raise PriorError(
+            f"{where}: A is {len(prior.A)} x {len(prior.A)}, but the term has {q} effects "
+            f"({', '.join(term.coefficients)}): it must be {q} x {q}."
+        )
+    if prior.b is not None and prior.b <= smallest_b(m, q):
+        raise PriorError(
+            f"{where}: b = {prior.b:g} is improper. With m = {m} groups and q = {q} effects b must be above "
+            f"2q / (m + 2q) = {smallest_b(m, q):.4g}, and below 1."
+        )
+    return prior
+
+
+def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
+    if isinstance(prior, Flat):
+        return prior
+    if not isinstance(prior, HalfStudentT):
+        raise PriorError(f"priors['sigma'] is {prior!r}; sigma takes pmlmm.HalfStudentT or pmlmm.Flat.")
+    return prior if prior.scale is not None else HalfStudentT(prior.nu, float(np.std(design.y)))
+
+
+def _refuse_constant(design: Design, penalised: np.ndarray) -> None:
+    for column in np.flatnonzero(penalised):
+        if np.ptp(design.X[:, column]) == 0:
+            raise DataError(
+                f"The fixed-effect column {design.coefficients[column]!r} is constant "
+                f"({design.X[0, column]:g} in every row): take it out of the formula."
+            )

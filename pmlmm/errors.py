@@ -1,0 +1,34 @@
+"""Exceptions of pmlmm. Every message says what happened, in the model's words, and what to try."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PmlmmError(Exception):
+    """Root of all errors that pmlmm raises on purpose."""
+
+
+class FormulaError(PmlmmError, ValueError):
+    """The formula cannot be read, or asks for something that is not supported."""
+
+
+class DataError(PmlmmError, ValueError):
+    """The data cannot be used as they are."""
+
+
+class PriorError(PmlmmError, ValueError):
+    """A prior is improper where it must not be, has the wrong size, or names nothing in the model."""
+
+
+class ConvergenceError(PmlmmError, RuntimeError):
+    """A mode was not found, or is not a proper maximum."""
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """Sentence that lists the valid choices, the nearest first."""
+    choices = [str(choice) for choice in choices]
+    close = get_close_matches(str(name), choices, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    shown = ", ".join(repr(choice) for choice in choices[:20])
+    more = f" and {len(choices) - 20} more" if len(choices) > 20 else ""
+    return f"{hint} Valid choices: {shown}{more}."

@@ -1,0 +1,158 @@
+"""Write a model as a PyMC graph: full (beta and gamma explicit) or collapsed (both integrated out)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+
+from pmlmm.design.design import Design
+from pmlmm.design.prior_set import PriorSet
+from pmlmm.design.statistics import Statistics
+from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
+from pmlmm.graph.ops import CollapsedLogLikelihood
+from pmlmm.priors import Flat
+from pmlmm.theta import Theta
+
+
+@dataclass(frozen=True)
+class SymbolicTheta:
+    """The hyperparameters as the densities use them; eta and Phi only of inverse-Wishart terms."""
+
+    log_lambda: list[Variable] = field(default_factory=list)
+    eta: list[Variable] = field(default_factory=list)
+    Phi: list[Variable] = field(default_factory=list)
+
+
+@dataclass
+class Handles:
+    """Variables of a collapsed graph: the free ones, and the shared ones that inference feeds."""
+
+    free: list[Variable] = field(default_factory=list)
+    sigma_prior: list[Variable] = field(default_factory=list)
+    data: list[Variable] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a graph is built from."""
+
+    design: Design
+    priors: PriorSet
+    statistics: Statistics
+    theta: Theta
+
+
+def coords(design: Design) -> dict[str, np.ndarray | list[str]]:
+    """Names along every dimension of the parameters."""
+    names: dict[str, np.ndarray | list[str]] = {"coefficient": list(design.coefficients)}
+    if design.grouping is not None:
+        names[design.grouping.factor] = design.grouping.labels
+    for term in design.terms:
+        names[f"{term.name}_effect"] = names[f"{term.name}_effect2"] = list(term.coefficients)
+    return names
+
+
+def build_collapsed(
+    source: Source, *, symbolic: SymbolicTheta | None = None, profile: bool = False
+) -> tuple[pm.Model, Handles]:
+    """Graph of p(y, sigma, Sigma | Theta) with beta and gamma integrated out.
+
+    Parameters
+    ----------
+    source : Source
+    symbolic : SymbolicTheta, optional
+        Use these variables for the hyperparameters, and natural value variables. Without it they are
+        data containers ``lambda_*``, ``b_*``, ``A_*`` and the values are unconstrained, for a sampler.
+    profile : bool
+        beta at its maximum instead of integrated out.
+    """
+    options = {} if symbolic is None else {"default_transform": None}
+    with pm.Model(coords=coords(source.design)) as model:
+        theta = symbolic or _theta_containers(source)
+        handles = Handles()
+        sigma, Sigmas = _covariance_parameters(source, theta, handles, options)
+        u = pt.concatenate(
+            [sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in theta.log_lambda)]
+        )
+        arrays = source.statistics.crossproducts(source.priors.penalty)
+        handles.data = [pytensor.shared(np.asarray(x), borrow=True) for x in arrays]
+        op = CollapsedLogLikelihood(source.design.sizes, profile)
+        pm.Potential("log_likelihood", op(u, *handles.data))
+    return model, handles
+
+
+def build_full(source: Source) -> pm.Model:
+    """Graph of p(y, beta, gamma, sigma, Sigma | Theta): shares no algebra with the kernels.
+
+    ``beta`` is on the user's scale; the sampled ``beta_used`` is on that of the ridge, and the sampled
+    ``gamma_*_unit`` are standard: their covariance enters through its Cholesky factor (non-centred).
+    """
+    design, standard = source.design, source.statistics.standardization
+    with pm.Model(coords=coords(design) | {"row": source.design.table.rows}) as model:
+        theta = _theta_containers(source)
+        sigma, Sigmas = _covariance_parameters(source, theta, Handles(), {})
+        used = _fixed_effects(source, theta, sigma)
+        X = (design.X - standard.center) / standard.scale
+        mu = standard.offset + pt.dot(X, used)
+        pm.Deterministic("beta", pt.dot(standard.transform, used) + standard.shift, dims="coefficient")
+        for term, Sigma in zip(design.terms, Sigmas, strict=True):
+            dims = (term.factor, f"{term.name}_effect")
+            unit = pm.Normal(f"gamma_{term.name}_unit", dims=dims)
+            gamma = pm.Deterministic(f"gamma_{term.name}", unit @ pt.linalg.cholesky(Sigma).T, dims=dims)
+            mu = mu + pt.sum(term.Z * gamma[design.grouping.codes], axis=-1)
+        pm.Normal("y", mu, sigma, observed=design.y, dims="row")
+    return model
+
+
+def _theta_containers(source: Source) -> SymbolicTheta:
+    """Data containers lambda_*, b_*, A_*, and what the densities use of them."""
+    theta = SymbolicTheta()
+    for group, log_lambda in zip(source.priors.penalty_groups, source.theta.log_lambda, strict=True):
+        theta.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
+    for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
+        if value is None:
+            continue
+        m, q = source.design.grouping.n_groups, term.q
+        b = pm.Data(f"b_{term.name}", value.b(m))
+        A = pm.Data(f"A_{term.name}", value.A, dims=(f"{term.name}_effect", f"{term.name}_effect2"))
+        weight = m * b / (1.0 - b)
+        theta.eta.append(weight - q - 1.0)
+        theta.Phi.append(pt.specify_shape(weight * A, (q, q)))
+    return theta
+
+
+def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handles, options: dict):
+    """The random variables sigma and Sigma_*."""
+    prior, q_of = source.priors.sigma, source.design.sizes
+    if isinstance(prior, Flat):
+        sigma = pm.HalfFlat("sigma", **options)
+    else:
+        handles.sigma_prior = [pytensor.shared(np.float64(x)) for x in (prior.nu, prior.scale)]
+        sigma = pm.HalfStudentT("sigma", *handles.sigma_prior, **options)
+    Sigmas, pairs = [], iter(zip(theta.eta, theta.Phi, strict=True))
+    for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
+        name, dims = f"Sigma_{term.name}", (f"{term.name}_effect", f"{term.name}_effect2")
+        if value is None:
+            start = pt.as_tensor_variable(np.eye(term.q) * np.var(source.design.y))
+            Sigmas.append(FlatCovariance(name, start, dims=dims, **options))
+        else:
+            Sigmas.append(InverseWishart(name, *next(pairs), dims=dims, **options))
+    handles.free = [sigma, *Sigmas]
+    return sigma, [pt.specify_shape(S, (q, q)) for S, q in zip(Sigmas, q_of, strict=True)]
+
+
+def _fixed_effects(source: Source, theta: SymbolicTheta, sigma):
+    """beta on the scale on which the ridge acts: (p,)."""
+    penalty = source.priors.penalty
+    used = pt.zeros(len(penalty))
+    ridged, flat = np.flatnonzero(penalty >= 0), np.flatnonzero(penalty < 0)
+    if len(ridged):
+        log_lambda = pt.stack(theta.log_lambda)[penalty[ridged]]
+        scale = sigma * pt.exp(-0.5 * log_lambda)
+        used = used[ridged].set(pm.Normal("beta_used", 0.0, scale, shape=len(ridged)))
+    if len(flat):
+        used = used[flat].set(pm.Flat("beta_flat", shape=len(flat)))
+    return used

@@ -1,0 +1,123 @@
+"""Compile the collapsed graph once per structure: log-posterior, gradient, Hessian in one call.
+
+The function's one vector input holds every coordinate that is differentiated::
+
+    z = (sigma, vech Sigma_1, ..., log lambda_1, ..., eta_1, vech Phi_1, ...)
+
+so that derivatives in the parameters, in the hyperparameters and across come from the same call,
+and one compilation serves all of empirical Bayes and every later model of the same structure.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+from pytensor.gradient import jacobian
+from pytensor.graph.replace import graph_replace
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+
+from pmlmm.graph.build import Source, SymbolicTheta, build_collapsed
+from pmlmm.graph.ops import embed, merge_orders
+from pmlmm.kernels.coordinates import vech, vech_size
+from pmlmm.kernels.likelihood import Derivatives
+from pmlmm.priors import Flat
+from pmlmm.theta import Theta
+
+# The Python linker: nothing is compiled to C or numba, the work is inside the Ops.
+_MODE = Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["canonicalize", "merge"]))
+
+_compiled: dict[tuple, Callable] = {}
+
+
+@dataclass(frozen=True)
+class LogPosterior:
+    """log p(y, sigma, Sigma | Theta), or its profile over beta, of one model.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        q of each term.
+    """
+
+    function: Callable
+    sizes: tuple[int, ...]
+    arguments: tuple
+
+    @property
+    def size(self) -> int:
+        """Number of parameters d = 1 + sum of q(q+1)/2."""
+        return 1 + sum(vech_size(q) for q in self.sizes)
+
+    def __call__(self, theta: np.ndarray, hyper: np.ndarray) -> Derivatives:
+        """Value, gradient and Hessian in (theta, hyper) = z; see :func:`pack`."""
+        value, gradient, hessian = self.function(np.concatenate([theta, hyper]), *self.arguments)
+        return Derivatives(float(value), gradient, hessian)
+
+
+def pack(theta: Theta) -> np.ndarray:
+    """The hyperparameters as they enter the graph: (log lambda, eta_1, vech Phi_1, ...)."""
+    parts = [np.asarray(theta.log_lambda, dtype=float)]
+    for value in theta.covariances:
+        if value is not None:
+            parts += [np.array([value.eta]), vech(value.Phi)]
+    return np.concatenate(parts)
+
+
+def compile_log_posterior(source: Source, *, profile: bool) -> LogPosterior:
+    """The compiled log-posterior of a model; compiles only if no model before had this structure."""
+    priors = source.priors
+    key = (
+        source.design.sizes,
+        tuple(isinstance(prior, Flat) for prior in priors.covariances),
+        len(priors.penalty_groups),
+        isinstance(priors.sigma, Flat),
+        profile,
+    )
+    if key not in _compiled:
+        _compiled[key] = _compile(source, profile)
+    sigma = () if isinstance(priors.sigma, Flat) else (np.float64(priors.sigma.nu), np.float64(priors.sigma.scale))
+    arrays = source.statistics.crossproducts(priors.penalty)
+    return LogPosterior(
+        _compiled[key], source.design.sizes, (*sigma, *(np.asarray(x, order="C") for x in arrays))
+    )
+
+
+def _compile(source: Source, profile: bool) -> Callable:
+    z, sizes = pt.dvector("z"), source.design.sizes
+    position = 0
+
+    def take(count):
+        nonlocal position
+        position += count
+        return z[position - count : position]
+
+    natural = [take(1)[0], *(_unvech(take(vech_size(q)), q) for q in sizes)]
+    symbolic = SymbolicTheta([take(1)[0] for _ in source.priors.penalty_groups])
+    for q, value in zip(sizes, source.theta.covariances, strict=True):
+        if value is not None:
+            symbolic.eta.append(take(1)[0])
+            symbolic.Phi.append(_unvech(take(vech_size(q)), q))
+    model, handles = build_collapsed(source, symbolic=symbolic, profile=profile)
+    shared = [*handles.sigma_prior, *handles.data]
+    inputs = [variable.type() for variable in shared]
+    values = [model.rvs_to_values[rv] for rv in handles.free]
+    replace = dict(zip([*values, *shared], [*natural, *inputs], strict=True))
+    value = graph_replace([model.logp(jacobian=False)], replace)[0]
+    value = embed(value, z, position)
+    gradient = pytensor.grad(value, z)
+    hessian = jacobian(gradient, z, vectorize=True)
+    outputs = merge_orders([value, gradient, hessian])
+    function = pytensor.function([z, *inputs], outputs, mode=_MODE)
+    function.trust_input = True
+    return function
+
+
+def _unvech(vector, q: int):
+    """Symmetric matrix from its lower triangle, row by row."""
+    rows, cols = np.tril_indices(q)
+    index = np.empty((q, q), dtype=int)
+    index[rows, cols] = index[cols, rows] = np.arange(vech_size(q))
+    return vector[index]

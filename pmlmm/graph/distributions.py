@@ -1,0 +1,157 @@
+"""Covariance distributions for PyMC: inverse-Wishart and flat, with their value transform."""
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.distributions.dist_math import check_parameters
+from pymc.distributions.distribution import Continuous
+from pymc.distributions.shape_utils import rv_size_is_none
+from pymc.distributions.transforms import Transform, _default_transform
+from pytensor.tensor.random.op import RandomVariable
+from scipy import stats
+
+from pmlmm.graph.ops import InverseWishartLogDensity
+
+
+class PrecisionLogCholesky(Transform):
+    """Symmetric positive definite Sigma to the log-Cholesky factor of its inverse.
+
+    ``Sigma^{-1} = C C'``; the q(q+1)/2 free values are the lower triangle of C row by row, with
+    logarithms on the diagonal. An inverse-Wishart is close to Gaussian in them (Bartlett).
+    """
+
+    name = "precision_log_cholesky"
+    ndim_supp = 1
+
+    def __init__(self, q: int):
+        self.q = q
+        self.rows, self.cols = np.tril_indices(q)
+        self.diagonal = np.flatnonzero(self.rows == self.cols)
+
+    def backward(self, value, *inputs):
+        value = pt.as_tensor_variable(value)
+        values = value[..., self.diagonal].set(pt.exp(value[..., self.diagonal]))
+        C = pt.zeros((*value.shape[:-1], self.q, self.q))[..., self.rows, self.cols].set(values)
+        inverse = pt.linalg.solve_triangular(C, pt.eye(self.q), lower=True)
+        return inverse.mT @ inverse
+
+    def forward(self, value, *inputs):
+        C = pt.linalg.cholesky(pt.linalg.inv(pt.as_tensor_variable(value)))
+        values = C[..., self.rows, self.cols]
+        return values[..., self.diagonal].set(pt.log(values[..., self.diagonal]))
+
+    def log_jac_det(self, value, *inputs):
+        slope = -(self.q + 1.0) - np.arange(self.q)
+        return self.q * np.log(2.0) + pt.sum(slope * value[..., self.diagonal], axis=-1)
+
+
+class InverseWishartRV(RandomVariable):
+    name = "inverse_wishart"
+    signature = "(),(n,n)->(n,n)"
+    dtype = "floatX"
+    _print_name = ("InverseWishart", "\\operatorname{InverseWishart}")
+
+    @classmethod
+    def rng_fn(cls, rng, eta, Phi, size):
+        batch = tuple(size) if size is not None else np.broadcast_shapes(eta.shape, Phi.shape[:-2])
+        q = Phi.shape[-1]
+        etas, Phis = np.broadcast_to(eta, batch), np.broadcast_to(Phi, (*batch, q, q))
+        draws = np.empty((*batch, q, q))
+        for index in np.ndindex(*batch):
+            draws[index] = np.reshape(
+                stats.invwishart.rvs(etas[index], Phis[index], random_state=rng), (q, q)
+            )
+        return draws
+
+
+inverse_wishart = InverseWishartRV()
+
+
+class InverseWishart(Continuous):
+    r"""Inverse-Wishart distribution of a q x q covariance.
+
+    .. math:: f(\Sigma) \propto |\Sigma|^{-(\eta + q + 1)/2} \exp(-\operatorname{tr}(\Phi \Sigma^{-1})/2)
+
+    Parameters
+    ----------
+    eta : tensor_like of float
+        Degrees of freedom, above q - 1.
+    Phi : tensor_like of float, (q, q)
+        Scale, symmetric positive definite; the mode is ``Phi / (eta + q + 1)``.
+    """
+
+    rv_op = inverse_wishart
+
+    @classmethod
+    def dist(cls, eta, Phi, **kwargs):
+        return super().dist([pt.as_tensor_variable(eta), pt.as_tensor_variable(Phi)], **kwargs)
+
+    def support_point(rv, size, eta, Phi):
+        mode = Phi / (eta[..., None, None] + Phi.shape[-1] + 1)
+        if rv_size_is_none(size):
+            return mode
+        return pt.broadcast_to(mode, pt.concatenate([size, Phi.shape[-2:]]))
+
+    def logp(value, eta, Phi):
+        core = _core_log_density
+        if value.type.ndim > 2 or eta.type.ndim > 0 or Phi.type.ndim > 2:
+            core = pt.vectorize(core, signature="(n,n),(),(n,n)->()")
+        return check_parameters(core(value, eta, Phi), eta > Phi.shape[-1] - 1, msg="eta > q - 1")
+
+
+def _core_log_density(value, eta, Phi):
+    w = pt.concatenate([vech_graph(value), eta[None], vech_graph(Phi)])
+    return InverseWishartLogDensity()(w)
+
+
+def vech_graph(matrix):
+    """Lower triangle of a symbolic square matrix, row by row."""
+    size = matrix.type.shape[-1]
+    rows, cols = np.tril_indices(size) if size is not None else pt.tril_indices(matrix.shape[-1])
+    return matrix[rows, cols]
+
+
+class FlatCovarianceRV(RandomVariable):
+    name = "flat_covariance"
+    signature = "(n,n)->(n,n)"
+    dtype = "floatX"
+    _print_name = ("FlatCovariance", "\\operatorname{FlatCovariance}")
+
+    @classmethod
+    def rng_fn(cls, rng, start, size):
+        raise NotImplementedError("A flat prior is improper: it cannot be sampled.")
+
+
+flat_covariance = FlatCovarianceRV()
+
+
+class FlatCovariance(Continuous):
+    """Density 1 over symmetric positive definite matrices; ``start`` (q, q) only sets initial points."""
+
+    rv_op = flat_covariance
+
+    @classmethod
+    def dist(cls, start, **kwargs):
+        return super().dist([pt.as_tensor_variable(start)], **kwargs)
+
+    def support_point(rv, size, start):
+        return start
+
+    def logp(value, start):
+        return pt.zeros(value.shape[:-2])
+
+
+@_default_transform.register(InverseWishartRV)
+def _inverse_wishart_transform(op, rv):
+    return PrecisionLogCholesky(_static_size(rv))
+
+
+@_default_transform.register(FlatCovarianceRV)
+def _flat_covariance_transform(op, rv):
+    return PrecisionLogCholesky(_static_size(rv))
+
+
+def _static_size(rv) -> int:
+    size = rv.type.shape[-1] or rv.owner.inputs[-1].type.shape[-1]
+    if size is None:
+        raise ValueError("The size of the covariance must be known when the model is built.")
+    return size

@@ -1,0 +1,172 @@
+"""Scalar functions of a vector with closed-form gradient and Hessian, as PyTensor Ops.
+
+Each ``pullback`` returns the Op of the next order, so that PyTensor differentiates twice without
+ever looking inside, and one node gives value, gradient and Hessian (:func:`merge_orders`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor import function
+from pytensor.compile.mode import Mode
+from pytensor.gradient import DisconnectedType, grad_not_implemented
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.graph.replace import _vectorize_node, clone_replace, graph_replace
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.blockwise import vectorize_node_fallback
+
+from pmlmm.kernels import inverse_wishart, likelihood
+from pmlmm.kernels.likelihood import Crossproducts, Derivatives
+
+
+class SmoothOp(Op):
+    """f(u; data) with its first ``order`` derivatives in the vector u as further outputs."""
+
+    order: int
+    data_types: tuple = ()
+
+    def derivatives(self, u: np.ndarray, *data: np.ndarray) -> Derivatives:
+        """Value, gradient and Hessian, at least up to ``self.order``."""
+        raise NotImplementedError
+
+    def with_order(self, order: int) -> "SmoothOp":
+        """The same function with another number of derivatives."""
+        props = self._props_dict() | {"order": order}
+        return type(self)(**props)
+
+    def make_node(self, u, *data):
+        u = pt.as_tensor_variable(u, dtype="float64", ndim=1)
+        data = [kind.filter_variable(pt.as_tensor_variable(x)) for kind, x in zip(self.data_types, data, strict=True)]
+        outputs = [pt.dscalar(), pt.dvector(), pt.dmatrix()][: self.order + 1]
+        return Apply(self, [u, *data], outputs)
+
+    def perform(self, node, inputs, output_storage):
+        for storage, value in zip(output_storage, self.derivatives(*inputs), strict=False):
+            storage[0] = np.asarray(value)
+
+    def infer_shape(self, fgraph, node, shapes):
+        size = shapes[0][0]
+        return [(), (size,), (size, size)][: self.order + 1]
+
+    def connection_pattern(self, node):
+        outputs = len(node.outputs)
+        return [[True] * outputs] + [[False] * outputs for _ in node.inputs[1:]]
+
+    def pullback(self, inputs: Sequence[Variable], outputs, cotangents):
+        disconnected = [DisconnectedType()() for _ in inputs[1:]]
+        connected = [not isinstance(c.type, DisconnectedType) for c in cotangents]
+        if len(connected) == 3 and connected[2]:
+            return [grad_not_implemented(self, 0, inputs[0], "third derivatives"), *disconnected]
+        second = len(connected) > 1 and connected[1]
+        derivatives = self.with_order(2 if second else 1)(*inputs)
+        total = cotangents[0] * derivatives[1] if connected[0] else pt.zeros_like(inputs[0])
+        if second:
+            total = total + derivatives[2] @ cotangents[1]
+        return [total, *disconnected]
+
+
+@_vectorize_node.register(SmoothOp)
+def _vectorize_smooth(op, node, *inputs):
+    """Leave the Op as it is where nothing is batched, so that a vectorised Jacobian can merge it."""
+    if all(new.type.ndim == old.type.ndim for new, old in zip(inputs, node.inputs, strict=True)):
+        return op.make_node(*inputs)
+    return vectorize_node_fallback(op, node, *inputs)
+
+
+class CollapsedLogLikelihood(SmoothOp):
+    """Log-likelihood of u = (sigma, vech Sigma_1, ..., log lambda) with gamma (and beta) eliminated.
+
+    The data inputs are the fields of :class:`pmlmm.kernels.likelihood.Crossproducts`.
+    """
+
+    __props__ = ("sizes", "profile", "order")
+    data_types = (
+        pt.TensorType("float64", (None, None, None)),
+        pt.TensorType("float64", (None,)),
+        pt.TensorType("int64", (None,)),
+        pt.TensorType("float64", (None, None, None)),
+        pt.TensorType("float64", (None, None)),
+        pt.TensorType("int64", (None,)),
+        pt.TensorType("float64", ()),
+    )
+
+    def __init__(self, sizes: tuple[int, ...], profile: bool, order: int = 0):
+        self.sizes, self.profile, self.order = sizes, profile, order
+
+    def derivatives(self, u, *data):
+        arrays = Crossproducts(*data[:-1], float(data[-1]))
+        return likelihood.evaluate(u, arrays, self.sizes, profile=self.profile, order=self.order)
+
+
+class InverseWishartLogDensity(SmoothOp):
+    """Log-density of w = (vech Sigma, eta, vech Phi)."""
+
+    __props__ = ("order",)
+
+    def __init__(self, order: int = 0):
+        self.order = order
+
+    def derivatives(self, u, *data):
+        q = int((np.sqrt(4 * len(u) - 3) - 1) / 2 + 0.5)
+        return inverse_wishart.log_density(u, q)
+
+
+class Embedded(SmoothOp):
+    """``op`` at the entries ``take`` of a longer vector z: its derivatives in z are scattered zeros.
+
+    It stands for slices, concatenations and their derivatives, which would be most of the graph.
+    """
+
+    __props__ = ("op", "take", "order")
+
+    def __init__(self, op: SmoothOp, take: tuple[int, ...], order: int = 0):
+        self.op, self.take, self.order = op.with_order(order), take, order
+        self.data_types = op.data_types
+        self._index = np.array(take, dtype=int)
+
+    def derivatives(self, u, *data):
+        inner = self.op.derivatives(u[self._index], *data)
+        gradient, hessian = np.zeros(len(u)), np.zeros((len(u),) * 2)
+        if self.order > 0:
+            gradient[self._index] = inner.gradient
+        if self.order > 1:
+            hessian[np.ix_(self._index, self._index)] = inner.hessian
+        return Derivatives(inner.value, gradient, hessian)
+
+
+def embed(output: Variable, z: Variable, size: int) -> Variable:
+    """Let the Ops behind ``output`` read their entries straight from the vector z of length ``size``.
+
+    Every input vector must be a selection of entries of z, repeated or reordered at will.
+    """
+    nodes = [v.owner for v in ancestors([output]) if v.owner and isinstance(v.owner.op, SmoothOp)]
+    select = function([z], [node.inputs[0] for node in nodes], mode=Mode("py", None))
+    probe = np.random.default_rng(0).normal(size=size)
+    replace = {}
+    for node, take, check in zip(nodes, select(np.arange(float(size))), select(probe), strict=True):
+        index = take.astype(int)
+        if not np.array_equal(check, probe[index]):
+            raise ValueError(f"The input of {node.op} is not a selection of entries of z.")
+        replace[node.outputs[0]] = Embedded(node.op, tuple(index.tolist()))(z, *node.inputs[1:])
+    return graph_replace([output], replace)[0]
+
+
+def merge_orders(outputs: list[Variable]) -> list[Variable]:
+    """Let the application with the most derivatives stand for those of lower order on the same inputs.
+
+    Inputs are compared by name, as differentiating and vectorising clone them.
+    """
+    best: dict[tuple, Apply] = {}
+    nodes = {v.owner for v in ancestors(outputs) if v.owner is not None and isinstance(v.owner.op, SmoothOp)}
+    for node in nodes:
+        key = (node.op.with_order(0), tuple(node.inputs))
+        if key not in best or best[key].op.order < node.op.order:
+            best[key] = node
+    replace = {}
+    for node in nodes:
+        chosen = best[(node.op.with_order(0), tuple(node.inputs))]
+        if chosen is not node:
+            replace.update(zip(node.outputs, chosen.outputs, strict=False))
+    return clone_replace(outputs, replace)

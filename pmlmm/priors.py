@@ -1,0 +1,178 @@
+"""Priors that a user can state; whatever is left ``None`` is learned from the data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pmlmm.errors import PriorError
+
+#: Structures of A that can be learned.
+STRUCTURES = ("diagonal", "identity")
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Normal prior on a group of fixed effects: ``beta_j ~ N(mean, sigma^2 / lambda)``.
+
+    Parameters
+    ----------
+    lambda_ : float, optional
+        Precision in units of 1 / sigma^2, of the standardised column unless the model says
+        ``standardize=False``. None: learned. 0: no penalty, a flat prior of density 1.
+    mean : float or "response"
+        Prior mean, in units of y; only the intercept can have one. "response" is the mean of y.
+    """
+
+    lambda_: float | None = None
+    mean: float | Literal["response"] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.lambda_ is not None and not (np.isfinite(self.lambda_) and self.lambda_ >= 0):
+            raise PriorError(
+                f"Ridge(lambda_={self.lambda_!r}): lambda must be finite and at least 0 (0: unpenalised), "
+                "or None to be learned."
+            )
+        if self.mean != "response" and not np.isfinite(self.mean):
+            raise PriorError(f"Ridge(mean={self.mean!r}): the mean must be a finite number or 'response'.")
+
+
+@dataclass(frozen=True)
+class InverseWishart:
+    r"""Inverse-Wishart prior on the covariance of a random-effect term, Sigma ~ IW(b, A).
+
+    ``A`` is the prior mode of Sigma and ``b`` in (0, 1) its weight in the EM update
+    ``Sigma <- b A + (1 - b) mean_i E[gamma_i gamma_i']``. With the usual degrees of freedom eta and
+    scale Phi, for m groups and q effects: ``eta + q + 1 = m b / (1 - b)``, ``Phi = (eta + q + 1) A``.
+    Proper for ``b > 2q / (m + 2q)``.
+
+    Parameters
+    ----------
+    b : float, optional
+        None: learned.
+    A : "diagonal", "identity" or (q, q) array
+        A structure to be learned, or the matrix itself, in units of y^2 over units of the
+        random-effect columns. "identity" is a common variance times I.
+
+    Notes
+    -----
+    The inverse-Wishart couples variances and correlations [1]_: a small variance comes with small
+    prior correlation mass elsewhere.
+
+    References
+    ----------
+    .. [1] Chung, Gelman, Rabe-Hesketh, Liu, Dorie (2015). Weakly informative prior for point
+       estimation of covariance matrices in hierarchical models. JEBS 40(2).
+    """
+
+    b: float | None = None
+    A: str | np.ndarray | list = "diagonal"
+    eta: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.b is not None and self.eta is not None:
+            raise PriorError("InverseWishart takes b or eta, not both.")
+        if self.b is not None and not 0 < self.b < 1:
+            raise PriorError(f"InverseWishart(b={self.b!r}): b is a weight, above 0 and below 1.")
+        if isinstance(self.A, str):
+            if self.A not in STRUCTURES:
+                raise PriorError(
+                    f"InverseWishart(A={self.A!r}): A is a matrix or one of {', '.join(STRUCTURES)}."
+                )
+        else:
+            object.__setattr__(self, "A", _covariance("A", self.A))
+
+    @classmethod
+    def from_eta_phi(cls, eta: float, Phi: np.ndarray | list) -> "InverseWishart":
+        """The prior with ``eta`` degrees of freedom and scale ``Phi``, both fixed.
+
+        Its density is proportional to ``|Sigma|^{-(eta+q+1)/2} exp(-tr(Phi Sigma^{-1})/2)``.
+        """
+        Phi = _covariance("Phi", Phi)
+        q = len(Phi)
+        if not (np.isfinite(eta) and eta > q - 1):
+            raise PriorError(f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only.")
+        return cls(A=Phi / (eta + q + 1), eta=float(eta))
+
+
+@dataclass(frozen=True)
+class HalfStudentT:
+    """Prior on sigma: a Student-t with ``nu`` degrees of freedom folded at 0; scale in units of y."""
+
+    nu: float = 4.0
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("nu", self.nu), ("scale", self.scale)):
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise PriorError(f"HalfStudentT({name}={value!r}): must be positive and finite.")
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Density 1: no prior. For sigma, for a covariance, or for a group of fixed effects.
+
+    The evidence of a model with a flat prior is defined up to that prior's unstated constant.
+    """
+
+
+@dataclass(frozen=True)
+class Hyperprior:
+    """Weak prior on the hyperparameters themselves, on the scale on which they are searched.
+
+    ``log(eta - q + 1) ~ N(log eta_median, eta_sd^2)``, ``log lambda ~ N(0, lambda_sd^2)`` and, for a
+    diagonal A, ``log(A_a mean(z_a^2)) ~ N(common mean, pool_sd^2)`` with the common mean flat, so that
+    the units of a covariate do not matter.
+    """
+
+    eta_median: float = 10.7
+    eta_sd: float = 1.0
+    lambda_sd: float = 2.0
+    pool_sd: float = 0.7
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (np.isfinite(value) and value > 0):
+                raise PriorError(f"Hyperprior({name}={value!r}): must be positive and finite.")
+
+    def __str__(self) -> str:
+        return (
+            f"eta - q + 1 ~ LogNormal(log {self.eta_median:g}, {self.eta_sd:g}); "
+            f"log lambda ~ Normal(0, {self.lambda_sd:g}); diagonal A pooled, sd {self.pool_sd:g} on the log scale"
+        )
+
+
+def _covariance(name: str, matrix: np.ndarray | list) -> np.ndarray:
+    """A checked symmetric positive definite matrix."""
+    try:
+        values = np.array(matrix, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise PriorError(f"{name} must be a square matrix of numbers.") from error
+    if values.ndim == 0:
+        values = values.reshape(1, 1)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise PriorError(f"{name} has shape {values.shape}; it must be square, one row a random effect.")
+    if not np.isfinite(values).all() or not np.allclose(values, values.T, rtol=1e-10, atol=0):
+        raise PriorError(f"{name} must be finite and symmetric; it is {values.tolist()}.")
+    smallest = float(np.linalg.eigvalsh(values)[0])
+    if smallest <= 0:
+        raise PriorError(
+            f"{name} is not positive definite (smallest eigenvalue {smallest:.3g}): it is a covariance. "
+            "Add a little to its diagonal, or learn it with A='diagonal'."
+        )
+    return (values + values.T) / 2
+
+
+def eta_from_b(b: float, m: int, q: int) -> float:
+    """Degrees of freedom of IW(b, A) for m groups and q effects."""
+    return m * b / (1.0 - b) - q - 1.0
+
+
+def b_from_eta(eta: float, m: int, q: int) -> float:
+    """Weight of A in the EM update; inverse of :func:`eta_from_b`."""
+    return (eta + q + 1.0) / (m + eta + q + 1.0)
+
+
+def smallest_b(m: int, q: int) -> float:
+    """IW(b, A) is proper above this b."""
+    return 2.0 * q / (m + 2.0 * q)
