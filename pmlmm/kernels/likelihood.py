@@ -270,3 +270,24 @@ def _to_absolute(gradient, hessian, u, sizes):
     curvature[0, 0] = (-gradient[0] + 6.0 * relative @ gradient[v]) / sigma**2
     curvature[0, v] = curvature[v, 0] = -2.0 * gradient[v] / sigma**3
     return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + curvature
+
+
+class Conditional(NamedTuple):
+    """beta given (sigma, Sigma, lambda) and y: N(a, sigma^2 P^{-1}), chol_P lower."""
+
+    a: np.ndarray
+    chol_P: np.ndarray
+
+
+def condition(u: np.ndarray, data: Crossproducts, sizes: tuple[int, ...]) -> Conditional:
+    """Conditional law of beta at u, on the scale of the columns behind ``data``.
+
+    Raises
+    ------
+    LinAlgError
+        u is outside the support.
+    """
+    point = _locate(np.asarray(u, dtype=float), data, sizes)
+    if point is None:
+        raise np.linalg.LinAlgError("A covariance is not positive definite.")
+    return Conditional(point.a, point.chol_P)

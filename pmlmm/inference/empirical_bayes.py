@@ -1,0 +1,140 @@
+"""Maximise the evidence over the hyperparameters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize
+
+from pmlmm.errors import ConvergenceError
+from pmlmm.graph.compiled import pack
+from pmlmm.inference.laplace import LaplaceProblem, Mode, evidence_gradient
+from pmlmm.inference.space import Space
+
+# A failed evaluation counts as this many nats below the best.
+_PENALTY = 1e3
+_GRADIENT_TOLERANCE = 1e-3
+_AT_BOUND = 1e-6
+
+
+@dataclass
+class SearchRecord:
+    """What an optimiser did.
+
+    Attributes
+    ----------
+    objective : str
+        What was maximised.
+    names : list of str
+        Learned hyperparameters.
+    start, end : (k,) arrays
+        On the search scale: log lambda, log(eta - q + 1), log A.
+    path : list of (array, float)
+        Every evaluated point with its value (log evidence + log hyperprior; nan where it failed).
+    gradient_norm : float
+        Largest entry of the gradient at the end, in directions that no bound blocks.
+    reason : str
+        Why it stopped.
+    """
+
+    objective: str
+    names: list[str]
+    start: np.ndarray
+    end: np.ndarray = field(default_factory=lambda: np.empty(0))
+    path: list[tuple[np.ndarray, float]] = field(default_factory=list)
+    gradient_norm: float = 0.0
+    reason: str = "nothing to learn"
+
+    @property
+    def evaluations(self) -> int:
+        return len(self.path)
+
+    @property
+    def failures(self) -> int:
+        """Evaluations without a proper mode."""
+        return int(sum(np.isnan(value) for _, value in self.path))
+
+
+class LaplaceEvidence:
+    """Laplace evidence plus hyperprior as a function of phi, warm-started from its last mode."""
+
+    def __init__(self, problem: LaplaceProblem, space: Space, start: np.ndarray):
+        self.problem, self.space = problem, space
+        self._x, self._phi, self._slopes = start, None, None
+
+    def mode(self, phi: np.ndarray) -> Mode:
+        """The mode at phi, searched from where the last one should have moved."""
+        hyper = pack(self.space.theta(phi))
+        if self._slopes is not None:
+            guess = self._x + self._slopes @ (phi - self._phi)
+            if np.max(np.abs(phi - self._phi), initial=0.0) < 1.0:
+                try:
+                    return self.problem.find_mode(guess, hyper)
+                except ConvergenceError:
+                    pass  # the extrapolation went astray: the old mode is a safe start
+        return self.problem.find_mode(self._x, hyper)
+
+    def __call__(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient; raises ConvergenceError where there is no proper mode."""
+        mode = self.mode(phi)
+        gradient, slopes = evidence_gradient(
+            self.problem,
+            mode,
+            phi,
+            lambda point: pack(self.space.theta(point)),
+            self.space.pack_jacobian(phi),
+        )
+        self._x, self._phi, self._slopes = mode.x, phi.copy(), slopes
+        log_prior, slope = self.space.log_hyperprior(phi)
+        return mode.log_evidence + log_prior, gradient + slope
+
+
+def maximize_evidence(
+    function: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    space: Space,
+    start: np.ndarray,
+    objective: str,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[np.ndarray, SearchRecord]:
+    """Bounded quasi-Newton (L-BFGS-B) ascent; the best point and the record.
+
+    Raises
+    ------
+    ConvergenceError
+        No evaluation succeeded.
+    """
+    record = SearchRecord(objective, [c.name for c in space.coordinates], start.copy())
+    if len(start) == 0:
+        return start, record
+    best = [-np.inf, start, np.full(len(start), np.nan)]
+    last_error = None
+
+    def negative(phi):
+        nonlocal last_error
+        try:
+            value, gradient = function(phi)
+        except ConvergenceError as error:
+            last_error = error
+            record.path.append((phi.copy(), np.nan))
+            return _PENALTY - (best[0] if np.isfinite(best[0]) else 0.0), np.zeros(len(phi))
+        record.path.append((phi.copy(), value))
+        if value > best[0]:
+            best[:] = [value, phi.copy(), gradient]
+        if progress is not None:
+            progress(f"{objective}: {len(record.path)} evaluations, {value:.4f}")
+        return -value, -gradient
+
+    options = {"gtol": _GRADIENT_TOLERANCE, "ftol": 1e-10, "maxiter": 200, "maxls": 30}
+    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=space.bounds, options=options)
+    if not np.isfinite(best[0]):
+        raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
+    record.end, record.reason = best[1], str(result.message)
+    record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], space)), initial=0.0))
+    return best[1], record
+
+
+def _free_gradient(phi, gradient, space: Space) -> np.ndarray:
+    """Gradient with the directions that lead out of the bounds set to zero."""
+    lower, upper = np.array(space.bounds).T
+    blocked = ((phi <= lower + _AT_BOUND) & (gradient < 0)) | ((phi >= upper - _AT_BOUND) & (gradient > 0))
+    return np.where(blocked, 0.0, gradient)

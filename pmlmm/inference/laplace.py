@@ -1,0 +1,202 @@
+"""Mode and Laplace evidence of one model at given hyperparameters.
+
+``log p(y | Theta) ~ l(psi*) + d/2 log 2 pi - 1/2 log|-H(psi*)|`` with l the log-posterior density in
+the chosen coordinates; what is integrated exactly is the approximation's choice (design of the
+evidence: ``docs/mathematics.md``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pmlmm.errors import ConvergenceError
+from pmlmm.inference.newton import maximize
+from pmlmm.kernels import coordinates, likelihood
+from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts, Derivatives
+
+# Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit.
+_DIFFERENCE = 1e-6
+
+Approximation = Literal["marginal", "joint"]
+Coordinates = Literal["unconstrained", "natural"]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A proper maximum of the log-posterior at one Theta.
+
+    Attributes
+    ----------
+    x : (d,) array
+        Unconstrained coordinates of the mode.
+    theta : (d,) array
+        Natural ones: ``(sigma, vech Sigma_1, ...)``.
+    log_posterior : float
+        The maximised objective with all constants.
+    log_evidence : float
+        Laplace approximation.
+    precision : (d, d) array
+        Minus the Hessian of the log-posterior in the coordinates of the approximation.
+    at : Derivatives
+        Of the maximised objective in (x, hyperparameters of the graph).
+    """
+
+    x: np.ndarray
+    theta: np.ndarray
+    log_posterior: float
+    log_evidence: float
+    precision: np.ndarray
+    at: Derivatives
+    steps: int
+
+
+@dataclass(frozen=True)
+class LaplaceProblem:
+    """The log-posterior of a model in the coordinates of one Laplace approximation.
+
+    Attributes
+    ----------
+    log_posterior : callable
+        ``(theta, hyper) -> Derivatives`` in both; see :mod:`pmlmm.graph.compiled`.
+    data : Crossproducts
+    sizes : tuple of int
+        q of each term.
+    approximation : "marginal" or "joint"
+        beta integrated exactly, or part of the Laplace approximation. Must match log_posterior.
+    coordinates : "unconstrained" or "natural"
+    """
+
+    log_posterior: Callable[[np.ndarray, np.ndarray], Derivatives]
+    data: Crossproducts
+    sizes: tuple[int, ...]
+    approximation: Approximation
+    coordinates: Coordinates
+
+    @property
+    def size(self) -> int:
+        return 1 + sum(coordinates.vech_size(q) for q in self.sizes)
+
+    def evaluate(self, x: np.ndarray, hyper: np.ndarray) -> tuple[Derivatives, Derivatives]:
+        """Derivatives of the density that is maximised, in (x, hyper), and in (theta, hyper).
+
+        In natural coordinates x is only a way of moving: the density is that of theta, without
+        Jacobian.
+        """
+        d = self.size
+        with np.errstate(over="ignore"):
+            theta = coordinates.to_natural(x, self.sizes)
+        size = d + len(hyper)
+        if not np.isfinite(theta).all():
+            outside = Derivatives(-np.inf, np.full(size, np.nan), np.full((size, size), np.nan))
+            return outside, outside
+        natural = self.log_posterior(theta, hyper)
+        if not np.isfinite(natural.value):
+            return natural, natural
+        gradient, hessian = natural.gradient.copy(), natural.hessian.copy()
+        gradient[:d], hessian[:d, :d], jacobian = coordinates.pull_back(
+            x, self.sizes, natural.gradient[:d], natural.hessian[:d, :d]
+        )
+        hessian[:d, d:] = jacobian.T @ natural.hessian[:d, d:]
+        hessian[d:, :d] = hessian[:d, d:].T
+        value = natural.value
+        if self.coordinates == "unconstrained":
+            value += float(coordinates.log_jacobian(x, self.sizes))
+            gradient[:d] += coordinates.log_jacobian_gradient(self.sizes)
+        return Derivatives(value, gradient, hessian), natural
+
+    def find_mode(self, start: np.ndarray, hyper: np.ndarray) -> Mode:
+        """Newton from ``start`` (unconstrained), then Laplace's approximation there.
+
+        Raises
+        ------
+        ConvergenceError
+            No mode, or minus the Hessian is not positive definite there.
+        """
+        d = self.size
+
+        def objective(x):
+            at = self.evaluate(x, hyper)[0]
+            return Derivatives(at.value, at.gradient[:d], at.hessian[:d, :d])
+
+        found = maximize(objective, start)
+        at, natural = self.evaluate(found.x, hyper)
+        volume, precision = self.log_volume(found.x, hyper, at, natural)
+        theta = coordinates.to_natural(found.x, self.sizes)
+        return Mode(found.x, theta, at.value, at.value + volume, precision, at, found.steps)
+
+    def log_volume(self, x, hyper, at: Derivatives | None = None, natural: Derivatives | None = None):
+        """``d/2 log 2 pi - 1/2 log|-H|`` (with beta's share for "joint"), and ``-H``.
+
+        Raises
+        ------
+        ConvergenceError
+            Minus the Hessian is not positive definite.
+        """
+        if at is None:
+            at, natural = self.evaluate(x, hyper)
+        d = self.size
+        precision = -(at if self.coordinates == "unconstrained" else natural).hessian[:d, :d]
+        try:
+            factor = np.linalg.cholesky(precision)
+        except np.linalg.LinAlgError:
+            smallest = float(np.linalg.eigvalsh(precision)[0]) if np.isfinite(precision).all() else np.nan
+            raise ConvergenceError(
+                f"Minus the Hessian at the mode is not positive definite in {self.coordinates} coordinates "
+                f"(smallest eigenvalue {smallest:.3g}): Laplace's approximation does not exist there. "
+                "Use coordinates='unconstrained', or give the covariance a proper prior."
+            ) from None
+        volume = d / 2 * LOG_2PI - float(np.sum(np.log(np.diag(factor))))
+        if self.approximation == "joint":
+            volume += self._beta_volume(x, hyper)
+        return volume, precision
+
+    def _beta_volume(self, x, hyper) -> float:
+        """``r/2 log 2 pi - 1/2 log|P / sigma^2|``: the Gaussian integral over beta."""
+        theta = coordinates.to_natural(x, self.sizes)
+        groups = int(self.data.penalty.max(initial=-1)) + 1
+        conditional = likelihood.condition(np.concatenate([theta, hyper[:groups]]), self.data, self.sizes)
+        r = len(self.data.penalty)
+        log_det = 2.0 * np.sum(np.log(np.diag(conditional.chol_P))) - 2.0 * r * np.log(theta[0])
+        return r / 2 * LOG_2PI - 0.5 * float(log_det)
+
+
+def evidence_gradient(
+    problem: LaplaceProblem,
+    mode: Mode,
+    phi: np.ndarray,
+    pack: Callable[[np.ndarray], np.ndarray],
+    pack_jacobian: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of the Laplace evidence in the search coordinates phi, and d mode / d phi.
+
+    With v = d psi*/d phi = H^{-1} d2l/dpsi dphi (implicit function theorem), the gradient is
+    dl/dphi + d(volume) along (v, e): the log-determinant of the closed-form Hessian is differenced
+    once along that line, all else is exact.
+
+    Parameters
+    ----------
+    problem, mode
+        The approximation, and its mode at phi.
+    phi : (k,) array
+    pack : callable
+        phi to the hyperparameters of the graph.
+    pack_jacobian : (h, k) array
+        Its derivative at phi.
+
+    Returns
+    -------
+    gradient : (k,) array
+        In nats per unit of phi.
+    slopes : (d, k) array
+        How the mode moves, in unconstrained coordinates.
+    """
+    d = problem.size
+    slopes = np.linalg.solve(-mode.at.hessian[:d, :d], mode.at.hessian[:d, d:] @ pack_jacobian)
+    gradient = mode.at.gradient[d:] @ pack_jacobian
+    volume = mode.log_evidence - mode.log_posterior
+    for j, unit in enumerate(np.eye(len(phi)) * _DIFFERENCE):
+        moved, _ = problem.log_volume(mode.x + _DIFFERENCE * slopes[:, j], pack(phi + unit))
+        gradient[j] += (moved - volume) / _DIFFERENCE
+    return gradient, slopes

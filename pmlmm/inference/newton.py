@@ -1,0 +1,77 @@
+"""Newton's method on an exact Hessian, for a maximum."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from pmlmm.errors import ConvergenceError
+from pmlmm.kernels.likelihood import Derivatives
+
+# Expected gain (nats) below which one more full step ends the search: convergence is quadratic.
+_LAST_STEP = 1e-7
+_LARGEST_STEP = 3.0
+_ITERATIONS = 200
+
+
+class Maximum(NamedTuple):
+    """Where the search ended, with the derivatives there, its steps, and the last expected gain."""
+
+    x: np.ndarray
+    at: Derivatives
+    steps: int
+    gain: float
+
+
+def maximize(function: Callable[[np.ndarray], Derivatives], start: np.ndarray) -> Maximum:
+    """Maximise ``function``; each step ascends, whatever the signs of the curvature.
+
+    Directions of wrong or little curvature are followed uphill with a bounded step, so the path is
+    safe; whether the end is a proper maximum is for the caller to judge from the Hessian.
+
+    Raises
+    ------
+    ConvergenceError
+        Not finite at the start, no ascent possible, or too many steps.
+    """
+    x, at = start, function(start)
+    if not np.isfinite(at.value):
+        raise ConvergenceError("The log-posterior is not finite at the start of the search for its mode.")
+    for step in range(_ITERATIONS):
+        direction = _ascent_direction(at)
+        gain = 0.5 * float(at.gradient @ direction)
+        if gain < _LAST_STEP:
+            final = function(x + direction)
+            better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))
+            return Maximum(x + direction, final, step + 1, gain) if better else Maximum(x, at, step, gain)
+        x, at = _line_search(function, x, at, direction)
+    raise ConvergenceError(
+        f"The mode was not reached in {_ITERATIONS} Newton steps (expected gain {gain:.2g} nats). A covariance "
+        "may be running to the edge of its space: give it an InverseWishart prior, or simplify the term."
+    )
+
+
+def _ascent_direction(at: Derivatives) -> np.ndarray:
+    """Newton's direction with the curvature's absolute value, in units of its diagonal."""
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(at.hessian)), 1e-12))
+    values, vectors = np.linalg.eigh(-at.hessian * np.outer(scale, scale))
+    slopes = vectors.T @ (scale * at.gradient)
+    steps = slopes / np.maximum(np.abs(values), 1e-8)
+    if np.any(values <= 0):
+        steps = np.clip(steps, -_LARGEST_STEP, _LARGEST_STEP)
+    return scale * (vectors @ steps)
+
+
+def _line_search(function, x, at, direction):
+    """Halve the step until it gains a fraction of what its slope promises."""
+    length = 1.0
+    slope = float(at.gradient @ direction)
+    for _ in range(60):
+        trial = function(x + length * direction)
+        if np.isfinite(trial.value) and trial.value >= at.value + 1e-4 * length * slope:
+            return x + length * direction, trial
+        length /= 2
+    raise ConvergenceError(
+        "The search for the mode stopped where no step increases the log-posterior. Rescale the columns "
+        "(centre times, poly()), or give the covariance a less extreme prior."
+    )
