@@ -7,7 +7,7 @@ from pymc.distributions.distribution import Continuous
 from pymc.distributions.shape_utils import rv_size_is_none
 from pymc.distributions.transforms import Transform, _default_transform
 from pytensor.tensor.random.op import RandomVariable
-from scipy import stats
+
 
 from pmlmm.graph.ops import InverseWishartLogDensity
 
@@ -52,13 +52,15 @@ class InverseWishartRV(RandomVariable):
 
     @classmethod
     def rng_fn(cls, rng, eta, Phi, size):
+        from scipy.stats import invwishart  # slow to import, and only needed to sample
+
         batch = tuple(size) if size is not None else np.broadcast_shapes(eta.shape, Phi.shape[:-2])
         q = Phi.shape[-1]
         etas, Phis = np.broadcast_to(eta, batch), np.broadcast_to(Phi, (*batch, q, q))
         draws = np.empty((*batch, q, q))
         for index in np.ndindex(*batch):
             draws[index] = np.reshape(
-                stats.invwishart.rvs(etas[index], Phis[index], random_state=rng), (q, q)
+                invwishart.rvs(etas[index], Phis[index], random_state=rng), (q, q)
             )
         return draws
 

@@ -48,8 +48,7 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     half = (eta - np.arange(q)) / 2
     v, e, f = slice(0, nv), nv, slice(nv + 1, None)
     gradient[v] = _slope(0.5 * (sandwich - (eta + q + 1) * precision))
-    gradient[e] = 0.5 * (log_det_Phi - log_det_Sigma - q * LOG_2 - np.sum(digamma(half)))
-    gradient[f] = _slope(0.5 * (eta * Phi_inverse - precision))
+    gradient[nv:] = hyperparameter_gradient(eta, Phi, precision, log_det_Sigma)
     hessian[v, v] = 0.5 * (eta + q + 1) * _congruence(precision, precision)
     hessian[v, v] -= 0.5 * (_congruence(precision, sandwich) + _congruence(sandwich, precision))
     hessian[e, e] = -0.25 * np.sum(polygamma(1, half))
@@ -59,6 +58,17 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     hessian[f, v] = hessian[v, f].T
     hessian[f, f] = -0.5 * eta * _congruence(Phi_inverse, Phi_inverse)
     return Derivatives(float(value), gradient, hessian)
+
+
+def hyperparameter_gradient(
+    eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: float
+) -> np.ndarray:
+    """Gradient of the log-density in (eta, vech Phi); linear in the precision and in log|Sigma|."""
+    q = len(Phi)
+    half = (eta - np.arange(q)) / 2
+    log_det_Phi = np.linalg.slogdet(Phi)[1]
+    slope = 0.5 * (log_det_Phi - log_det_Sigma - q * LOG_2 - np.sum(digamma(half)))
+    return np.concatenate([[slope], _slope(0.5 * (eta * np.linalg.inv(Phi) - precision))])
 
 
 def _slope(G: np.ndarray) -> np.ndarray:
