@@ -1,1 +1,16 @@
-"""x"""
+"""Linear mixed models whose priors are learned from the data."""
+
+import lazy_loader as _lazy
+
+# Modules load when they are first used: `pmlmm --help` must not wait for PyMC.
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules=["datasets"],
+    submod_attrs={
+        "errors": ["ConvergenceError", "DataError", "FormulaError", "PmlmmError", "PriorError"],
+        "model": ["Model"],
+        "priors": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],
+        "results.fit": ["Fit"],
+    },
+)
+__version__ = "0.1.0"

@@ -17,10 +17,11 @@ _COLLINEAR = 1e-10
 
 @dataclass(frozen=True)
 class Grouping:
-    """The grouping factor: which group each row belongs to, and the groups' labels."""
+    """The grouping factor: the group of each row, the groups' values, and as coordinate labels."""
 
     factor: str
     codes: np.ndarray
+    values: Any
     labels: np.ndarray
 
     @property
@@ -209,7 +210,7 @@ def _grouping(factor: str, table: Table) -> Grouping:
             f"The grouping factor {factor!r} has a single group ({labels[0]!r}): its covariance cannot be "
             "learned from one group. Leave the random term out, or use another factor."
         )
-    return Grouping(factor, codes.astype(np.int64), _label_array(labels))
+    return Grouping(factor, codes.astype(np.int64), labels, _label_array(labels))
 
 
 def _label_array(labels: Any) -> np.ndarray:

@@ -10,11 +10,11 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
 from pmlmm.inference.laplace import LaplaceProblem, Mode, evidence_gradient
 from pmlmm.inference.space import Space
+from pmlmm.theta import Theta
 
 # A failed evaluation counts as this many nats below the best.
 _PENALTY = 1e3
-_GRADIENT_TOLERANCE = 1e-3
-_AT_BOUND = 1e-6
+AT_BOUND = 1e-6
 
 
 @dataclass
@@ -58,13 +58,22 @@ class SearchRecord:
 class LaplaceEvidence:
     """Laplace evidence plus hyperprior as a function of phi, warm-started from its last mode."""
 
-    def __init__(self, problem: LaplaceProblem, space: Space, start: np.ndarray):
-        self.problem, self.space = problem, space
+    def __init__(
+        self,
+        problem: LaplaceProblem,
+        space: Space,
+        start: np.ndarray,
+        find_mode: Callable[[np.ndarray, Theta], Mode] | None = None,
+    ):
+        self.problem, self.space, self._find_mode = problem, space, find_mode
         self._x, self._phi, self._slopes = start, None, None
 
     def mode(self, phi: np.ndarray) -> Mode:
         """The mode at phi, searched from where the last one should have moved."""
-        hyper = pack(self.space.theta(phi))
+        theta = self.space.theta(phi)
+        if self._find_mode is not None:
+            return self._find_mode(self._x, theta)
+        hyper = pack(theta)
         if self._slopes is not None:
             guess = self._x + self._slopes @ (phi - self._phi)
             if np.max(np.abs(phi - self._phi), initial=0.0) < 1.0:
@@ -94,9 +103,12 @@ def maximize_evidence(
     space: Space,
     start: np.ndarray,
     objective: str,
+    tolerance: float = 1e-3,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[np.ndarray, SearchRecord]:
     """Bounded quasi-Newton (L-BFGS-B) ascent; the best point and the record.
+
+    It stops where no free entry of the gradient exceeds ``tolerance`` (nats per unit of phi).
 
     Raises
     ------
@@ -124,7 +136,7 @@ def maximize_evidence(
             progress(f"{objective}: {len(record.path)} evaluations, {value:.4f}")
         return -value, -gradient
 
-    options = {"gtol": _GRADIENT_TOLERANCE, "ftol": 1e-10, "maxiter": 200, "maxls": 30}
+    options = {"gtol": tolerance, "ftol": 1e-10, "maxiter": 200, "maxls": 30}
     result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=space.bounds, options=options)
     if not np.isfinite(best[0]):
         raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
@@ -136,5 +148,5 @@ def maximize_evidence(
 def _free_gradient(phi, gradient, space: Space) -> np.ndarray:
     """Gradient with the directions that lead out of the bounds set to zero."""
     lower, upper = np.array(space.bounds).T
-    blocked = ((phi <= lower + _AT_BOUND) & (gradient < 0)) | ((phi >= upper - _AT_BOUND) & (gradient > 0))
+    blocked = ((phi <= lower + AT_BOUND) & (gradient < 0)) | ((phi >= upper - AT_BOUND) & (gradient > 0))
     return np.where(blocked, 0.0, gradient)

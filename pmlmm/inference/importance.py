@@ -86,7 +86,7 @@ class ImportanceSample:
         sizes: tuple[int, ...],
         sigma_prior: HalfStudentT | Flat,
     ):
-        self.data, self.sizes = data, sizes
+        self.data, self.sizes, self.sigma_prior = data, sizes, sigma_prior
         d = len(mode.x)
         factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
         x = mode.x + solve_triangular(factor, base.values.T, lower=True, trans="T").T

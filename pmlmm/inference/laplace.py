@@ -126,6 +126,13 @@ class LaplaceProblem:
         theta = coordinates.to_natural(found.x, self.sizes)
         return Mode(found.x, theta, at.value, at.value + volume, precision, at, found.steps)
 
+    def accept_mode(self, theta: np.ndarray, hyper: np.ndarray, steps: int) -> Mode:
+        """Laplace's approximation at a mode found elsewhere (EM), in natural coordinates."""
+        x = coordinates.from_natural(theta, self.sizes)
+        at, natural = self.evaluate(x, hyper)
+        volume, precision = self.log_volume(x, hyper, at, natural)
+        return Mode(x, theta, at.value, at.value + volume, precision, at, steps)
+
     def log_volume(self, x, hyper, at: Derivatives | None = None, natural: Derivatives | None = None):
         """``d/2 log 2 pi - 1/2 log|-H|`` (with beta's share for "joint"), and ``-H``.
 

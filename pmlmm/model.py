@@ -1,0 +1,174 @@
+"""The front door: a formula, a table and priors make a model; fitting it learns the rest."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pmlmm.design.design import build_design
+from pmlmm.design.prior_set import INTERCEPT, resolve
+from pmlmm.design.statistics import build_statistics, standardization
+from pmlmm.priors import Hyperprior
+from pmlmm.theta import Theta
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+    from pmlmm.results.fit import Fit
+
+_DEFAULT_HYPERPRIOR = Hyperprior()
+
+
+class Model:
+    """A linear mixed model ``y = X beta + Z gamma + eps`` with priors to be learned.
+
+    ``beta_j ~ N(0, sigma^2 / lambda)``, ``gamma_i ~ N(0, Sigma)``, ``Sigma ~ IW(b, A)``,
+    ``eps ~ N(0, sigma^2)``.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 syntax: ``"y ~ x + (1 + t | g)"``; ``||`` for uncorrelated effects. Expressions are
+        formulaic's: ``I(t**2)``, ``poly(t, 3)``, ``bs(t, df=5)``, ``log(x)``, ``C(x)``.
+    data : pandas, polars or Arrow table, or dict of columns
+        Rows with a missing value in a needed column are dropped, and counted in the summary.
+    priors : mapping, optional
+        What is not given is learned. Keys: a grouping factor or term (:class:`InverseWishart`,
+        :class:`Flat`); ``"common"``, ``"Intercept"`` or the name of a fixed effect (:class:`Ridge`,
+        :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`).
+    standardize : bool
+        Centre and scale the penalised columns to unit standard deviation, so that one lambda is fair
+        to all; results are on the user's scale either way.
+    context : mapping, optional
+        Functions and values that the formula uses beside the columns.
+
+    Raises
+    ------
+    FormulaError, DataError, PriorError
+
+    Examples
+    --------
+    >>> import pmlmm
+    >>> data = pmlmm.datasets.load("sleepstudy")
+    >>> model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", data)
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data: Any,
+        priors: Mapping[str, Any] | None = None,
+        *,
+        standardize: bool = True,
+        context: Mapping[str, Any] | None = None,
+    ):
+        self.formula = formula
+        self._context = dict(context or {})
+        self.design = build_design(formula, data, self._context)
+        self.priors = resolve(self.design, priors, standardize)
+        names = self.design.coefficients
+        intercept = names.index(INTERCEPT) if INTERCEPT in names else None
+        standard = standardization(
+            self.design.X, np.array(self.priors.standardized), intercept, self.priors.intercept_mean
+        )
+        self.statistics = build_statistics(self.design, standard)
+
+    def fit(
+        self,
+        approximation: Literal["marginal", "joint"] = "marginal",
+        *,
+        coordinates: Literal["unconstrained", "natural"] | None = None,
+        hyperprior: Hyperprior | None = _DEFAULT_HYPERPRIOR,
+        refine: bool | Literal["auto"] = "auto",
+        draws: int = 2000,
+        random_seed: int = 0,
+        optimizer: Literal["newton", "em"] = "newton",
+        progress: Callable[[str], None] | None = None,
+    ) -> "Fit":
+        """Learn the hyperparameters by maximising the evidence, and find the mode there.
+
+        Parameters
+        ----------
+        approximation : "marginal" or "joint"
+            What Laplace's approximation is applied to: (sigma, Sigma) with beta and gamma integrated
+            out exactly, or {beta, sigma, Sigma}, the talk's.
+        coordinates : "unconstrained" or "natural", optional
+            (log sigma, log-Cholesky factor of each Sigma^-1), the default of "marginal", or
+            (sigma, Sigma), that of "joint".
+        hyperprior : Hyperprior or None
+            Weak prior on the hyperparameters; None is plain empirical Bayes.
+        refine : bool or "auto"
+            Move on to the importance-sampled evidence; "auto": where it pays (see the summary).
+        draws : int
+            Importance draws.
+        random_seed : int
+            Of these draws: the same seed gives the same fit.
+        optimizer : "newton" or "em"
+            How modes are found; "em" needs natural coordinates.
+        progress : callable, optional
+            Called with a line of text now and then.
+
+        Raises
+        ------
+        ConvergenceError
+            No proper mode, or minus the Hessian is not positive definite there.
+        """
+        from pmlmm.inference.space import build_space
+        from pmlmm.inference.tune import tune
+        from pmlmm.results.fit import Fit
+
+        coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
+        options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
+        space = build_space(self.design, self.priors, self.statistics, hyperprior)
+        return Fit(self, space, options, tune(self._source(space.fixed), space, options, progress))
+
+    def graph(self, *, collapsed: bool = False) -> "pm.Model":
+        """The model as a PyMC graph.
+
+        Hyperparameters are data containers ``lambda_*``, ``b_*``, ``A_*``: fixed values, or starting
+        values where they are to be learned (``Fit.graph`` has the learned ones).
+
+        Parameters
+        ----------
+        collapsed : bool
+            beta and gamma integrated out; only sigma and the covariances are left.
+        """
+        from pmlmm.inference.space import build_space
+
+        fixed = build_space(self.design, self.priors, self.statistics, None).fixed
+        return self._graph(fixed, collapsed)
+
+    def _graph(self, theta: Theta, collapsed: bool) -> "pm.Model":
+        from pmlmm.graph.build import build_collapsed, build_full
+
+        source = self._source(theta)
+        return build_collapsed(source)[0] if collapsed else build_full(source)
+
+    def _source(self, theta: Theta):
+        from pmlmm.graph.build import Source
+
+        return Source(self.design, self.priors, self.statistics, theta)
+
+    def __repr__(self) -> str:
+        from pmlmm.results.summary import describe_model
+
+        return describe_model(self)
+
+
+def _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer):
+    from pmlmm.inference.tune import Options
+
+    choices = {
+        "approximation": (approximation, ("marginal", "joint")),
+        "coordinates": (coordinates, ("unconstrained", "natural")),
+        "refine": (refine, ("auto", True, False)),
+        "optimizer": (optimizer, ("newton", "em")),
+    }
+    for name, (value, valid) in choices.items():
+        if value not in valid:
+            raise ValueError(f"fit({name}={value!r}): choose one of {', '.join(map(repr, valid))}.")
+    if optimizer == "em" and coordinates != "natural":
+        raise ValueError("fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'.")
+    if not (isinstance(draws, int) and draws >= 100):
+        raise ValueError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
+    return Options(approximation, coordinates, refine, draws, random_seed, optimizer)

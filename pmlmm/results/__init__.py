@@ -1,0 +1,1 @@
+"""What a fit gives back: labelled estimates, hyperparameters, posterior draws, summaries."""

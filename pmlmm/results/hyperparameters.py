@@ -1,0 +1,129 @@
+"""The learned hyperparameters: values, intervals from the evidence's curvature, states in words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pmlmm.design.design import Design
+from pmlmm.design.prior_set import PriorSet
+from pmlmm.inference.empirical_bayes import AT_BOUND
+from pmlmm.inference.space import Coordinate, Space
+from pmlmm.priors import Flat, Hyperprior, b_from_eta
+
+_Z95 = 1.959964
+_STEP = 1e-3
+# Share of the curvature that comes from the hyperprior above which the state says so.
+_MOSTLY_PRIOR = 0.8
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Standard errors of phi (nan where the evidence is flat or at a bound), and the prior's share."""
+
+    sd: np.ndarray
+    prior_share: np.ndarray
+
+
+def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
+    """Curvature of log evidence + log hyperprior by central differences of its gradient.
+
+    Coordinates at a bound are held there.
+    """
+    k = len(phi)
+    sd, share = np.full(k, np.nan), np.full(k, np.nan)
+    free = np.flatnonzero([_at_bound(c, value) == "" for c, value in zip(space.coordinates, phi, strict=True)])
+    if len(free) == 0:
+        return Curvature(sd, share)
+    hessian, prior = np.empty((len(free),) * 2), np.empty((len(free),) * 2)
+    for row, j in enumerate(free):
+        unit = np.zeros(k)
+        unit[j] = _STEP
+        upper, lower = function(phi + unit)[1], function(phi - unit)[1]
+        hessian[row] = (upper - lower)[free] / (2 * _STEP)
+        upper, lower = (space.log_hyperprior(phi + sign * unit)[1] for sign in (1, -1))
+        prior[row] = (upper - lower)[free] / (2 * _STEP)
+    values, vectors = np.linalg.eigh(-(hessian + hessian.T) / 2)
+    informed = values > 1e-3
+    variance = np.sum(vectors[:, informed] ** 2 / values[informed], axis=1)
+    loose = np.sum(vectors[:, ~informed] ** 2, axis=1) > 0.1
+    sd[free] = np.where(loose, np.nan, np.sqrt(variance))
+    share[free] = np.diag(-prior) / np.maximum(np.diag(-hessian), 1e-12)
+    return Curvature(sd, share)
+
+
+def table(space: Space, phi: np.ndarray, curve: Curvature, design: Design, priors: PriorSet) -> pd.DataFrame:
+    """One row a hyperparameter: value, lower, upper (95%), state."""
+    learned = {
+        (c.kind, c.index, c.entry): _row(c, value, sd, share, space, design)
+        for c, value, sd, share in zip(space.coordinates, phi, curve.sd, curve.prior_share, strict=True)
+    }
+    theta = space.theta(phi)
+    rows: dict[str, dict] = {}
+    for index, group in enumerate(priors.penalty_groups):
+        value = float(np.exp(theta.log_lambda[index]))
+        rows[f"lambda[{group.name}]"] = learned.get(("lambda", index, None)) or _fixed(value)
+    for index, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
+        if isinstance(prior, Flat):
+            continue
+        hyper = theta.covariances[index]
+        rows[f"b[{term.name}]"] = learned.get(("eta", index, None)) or _fixed(hyper.b(space.m))
+        common = learned.get(("A", index, None))
+        if common is not None:
+            rows[f"A[{term.name}]"] = common
+            continue
+        for entry, name in enumerate(term.coefficients):
+            row = learned.get(("A", index, entry)) or _fixed(float(hyper.A[entry, entry]))
+            rows[f"A[{term.name}][{name}]"] = row
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper", "state"])
+    return frame.rename_axis("hyperparameter")
+
+
+def _fixed(value: float) -> dict:
+    return {"value": value, "lower": np.nan, "upper": np.nan, "state": "fixed"}
+
+
+def _row(c: Coordinate, value: float, sd: float, share: float, space: Space, design: Design) -> dict:
+    ends = np.array([value, value - _Z95 * sd, value + _Z95 * sd])
+    shown = np.exp(np.clip(ends, c.lower, c.upper))
+    if c.kind == "eta":
+        q = design.terms[c.index].q
+        shown = np.array([b_from_eta(x + q - 1.0, space.m, q) for x in shown])
+    return {
+        "value": float(shown[0]),
+        "lower": float(shown[1]),
+        "upper": float(shown[2]),
+        "state": _state(c, value, sd, share, space, design),
+    }
+
+
+def _at_bound(c: Coordinate, value: float) -> str:
+    if value <= c.lower + AT_BOUND:
+        return "lower"
+    return "upper" if value >= c.upper - AT_BOUND else ""
+
+
+def _state(c: Coordinate, value: float, sd: float, share: float, space: Space, design: Design) -> str:
+    bound = _at_bound(c, value)
+    if bound:
+        return f"at its {bound} bound: {_BOUND_WORDS[c.kind, bound].format(term=_term_name(c, design))}"
+    if np.isnan(sd):
+        return "flat: the data hardly inform it"
+    if isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:
+        return f"interior, {share:.0%} of its curvature from the hyperprior"
+    return "interior"
+
+
+def _term_name(c: Coordinate, design: Design) -> str:
+    return "" if c.kind == "lambda" else design.terms[c.index].name
+
+
+_BOUND_WORDS = {
+    ("lambda", "lower"): "the data ask for no shrinkage of these coefficients",
+    ("lambda", "upper"): "these coefficients are indistinguishable from zero",
+    ("eta", "lower"): "the data ask for no shrinkage of Sigma of {term}",
+    ("eta", "upper"): "Sigma of {term} sits on its prior target A; the data ask for nothing beside it",
+    ("A", "lower"): "the groups of {term} hardly differ in this effect",
+    ("A", "upper"): "the groups of {term} differ more than the scale of y allows; check units",
+}

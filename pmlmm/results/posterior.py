@@ -1,0 +1,121 @@
+"""Posterior draws of (sigma, Sigma) with beta and gamma exactly given them, labelled for ArviZ."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy.linalg import solve_triangular
+
+from pmlmm.design.design import Design
+from pmlmm.design.statistics import Statistics
+from pmlmm.kernels import draws
+from pmlmm.kernels.coordinates import block_diagonal, unvech, vech_slices
+from pmlmm.kernels.likelihood import Crossproducts
+
+#: Draws of gamma that would take more numbers are left out of the DataTree.
+MOST_GAMMA = 50_000_000
+_BLOCK = 20_000_000
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Natural coordinates (draws, d) and what the likelihood needs to condition on them."""
+
+    theta: np.ndarray
+    log_lambda: np.ndarray
+    data: Crossproducts
+    sizes: tuple[int, ...]
+    statistics: Statistics
+
+    def beta(self, rng: np.random.Generator | None = None) -> np.ndarray:
+        """beta given each draw, on the scale of the ridge: its mean, or a draw from its law, (draws, p)."""
+        law = draws.evaluate(draws.reduce(self.theta, self.data, self.sizes), self.log_lambda, self.data)
+        if rng is None or law.a.shape[1] == 0:
+            return law.a
+        noise = rng.standard_normal(law.a.shape)
+        root = np.linalg.solve(np.swapaxes(law.chol_P, 1, 2), noise[:, :, None])[:, :, 0]
+        return law.a + self.theta[:, :1] * root
+
+    def gamma(self, beta: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """gamma given each draw and beta: its mean, or a draw from its law, (draws, m, q).
+
+        ``gamma_i ~ N(J_i Z_i'(y_i - X_i beta), sigma^2 J_i)``, ``J_i = (sigma^2 Sigma^-1 + Z_i'Z_i)^-1``.
+        """
+        S, c = self.statistics.S, self.statistics.c
+        m, q, p = len(S), S.shape[1], beta.shape[1]
+        result = np.empty((len(beta), m, q))
+        if q == 0:
+            return result
+        step = max(1, _BLOCK // max(1, m * q * q))
+        for first in range(0, len(beta), step):
+            block = slice(first, first + step)
+            relative = np.linalg.inv(self._covariance(block)) * self.theta[block, :1, None] ** 2
+            factor = np.linalg.cholesky(relative[:, None] + S)
+            residual = c[None, :, :, p] - np.einsum("iau,su->sia", c[:, :, :p], beta[block])
+            half = np.linalg.solve(factor, residual[..., None])
+            if rng is not None:
+                half += self.theta[block, 0][:, None, None, None] * rng.standard_normal(half.shape)
+            result[block] = np.linalg.solve(np.swapaxes(factor, 2, 3), half)[..., 0]
+        return result
+
+    def _covariance(self, block: slice) -> np.ndarray:
+        parts = zip(self.sizes, vech_slices(self.sizes), strict=True)
+        return block_diagonal([unvech(self.theta[block, part], q) for q, part in parts])
+
+    def user_beta(self, beta: np.ndarray) -> np.ndarray:
+        """beta on the user's scale, (draws, p)."""
+        standard = self.statistics.standardization
+        return beta @ standard.transform.T + standard.shift
+
+    def Sigmas(self) -> list[np.ndarray]:
+        """Covariance of each term, (draws, q, q)."""
+        return [unvech(self.theta[:, part], q) for q, part in zip(self.sizes, vech_slices(self.sizes), strict=True)]
+
+
+def split_gamma(gamma: np.ndarray, design: Design) -> dict[str, np.ndarray]:
+    """(..., m, sum q) into one array a term."""
+    edges = np.cumsum([0, *design.sizes])
+    return {
+        f"gamma_{term.name}": gamma[..., a:b]
+        for term, a, b in zip(design.terms, edges[:-1], edges[1:], strict=True)
+    }
+
+
+def dimensions(design: Design) -> dict[str, list[str]]:
+    """Named dimensions of every variable."""
+    dims = {"beta": ["coefficient"], "sigma": []}
+    for term in design.terms:
+        dims[f"Sigma_{term.name}"] = [f"{term.name}_effect", f"{term.name}_effect2"]
+        dims[f"gamma_{term.name}"] = [term.factor, f"{term.name}_effect"]
+    return dims
+
+
+def label(
+    values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs
+) -> xr.Dataset:
+    """Dataset with the model's names along every dimension; ``leading`` ones are numbered from 0."""
+    from pmlmm.graph.build import coords
+
+    dims, names = dimensions(design), coords(design)
+    variables = {name: ((*leading, *dims[name]), value) for name, value in values.items()}
+    used = {dim for name in values for dim in dims[name]}
+    numbers = {
+        dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)
+    }
+    return xr.Dataset(variables, coords={d: names[d] for d in names if d in used} | numbers, attrs=attrs)
+
+
+def resample(weights: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Systematic resampling, in random order: indices of ``number`` draws of equal weight."""
+    positions = (np.arange(number) + rng.random()) / number
+    chosen = np.searchsorted(np.cumsum(weights) / np.sum(weights), positions, side="right")
+    return rng.permutation(np.minimum(chosen, len(weights) - 1))
+
+
+def laplace_draws(
+    x: np.ndarray, hessian: np.ndarray, number: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Normal draws around a mode in unconstrained coordinates: (number, d)."""
+    factor = np.linalg.cholesky(-hessian)
+    normal = rng.standard_normal((len(x), number))
+    return x + solve_triangular(factor, normal, lower=True, trans="T").T

@@ -1,0 +1,71 @@
+"""Evidence profiles over one hyperparameter."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
+from pmlmm.inference.importance import ImportanceSample, base_draws
+from pmlmm.inference.space import Coordinate, Space
+from pmlmm.inference.tune import Options, Tuned
+from pmlmm.priors import b_from_eta
+from pmlmm.results.hyperparameters import curvature
+
+
+def evidence_profile(
+    tuned: Tuned, space: Space, options: Options, column: int, points: int, width: float
+) -> pd.DataFrame:
+    """Profile over ``space.coordinates[column]``; see :meth:`pmlmm.Fit.profile`."""
+    coordinate = space.coordinates[column]
+    sd = curvature(tuned.evidence, tuned.phi, space).sd[column]
+    half = width * sd if np.isfinite(sd) else 2.0
+    ends = np.clip([tuned.phi[column] - half, tuned.phi[column] + half], coordinate.lower, coordinate.upper)
+    rows, phi = [], tuned.phi
+    grid = np.unique(np.append(np.linspace(*ends, points), tuned.phi[column]))
+    middle = int(np.searchsorted(grid, tuned.phi[column]))
+    for side in (grid[middle:], grid[:middle][::-1]):  # outwards, each from its neighbour
+        phi = tuned.phi
+        for value in side:
+            phi, row = _point(tuned, space, options, column, float(value), phi)
+            rows.append(row)
+    return pd.DataFrame(rows).sort_values("value", ignore_index=True)
+
+
+def _point(tuned: Tuned, space: Space, options: Options, column: int, value: float, phi: np.ndarray):
+    start = phi.copy()
+    start[column] = value
+    bound = replace(space.coordinates[column], lower=value, upper=value)
+    held = replace(space, coordinates=(*space.coordinates[:column], bound, *space.coordinates[column + 1 :]))
+    evidence = LaplaceEvidence(tuned.evidence.problem, held, tuned.mode.x)
+    best, _ = maximize_evidence(evidence, held, start, "profile")
+    mode = evidence.mode(best)
+    row = {
+        "value": _shown(space.coordinates[column], value, space),
+        "log_evidence": mode.log_evidence,
+        **_psis(tuned, space, options, mode, best),
+        "log_hyperprior": space.log_hyperprior(best)[0],
+    }
+    for j, other in enumerate(space.coordinates):
+        if j != column:
+            row[other.name] = _shown(other, float(best[j]), space)
+    return best, row
+
+
+def _psis(tuned: Tuned, space: Space, options: Options, mode, phi: np.ndarray) -> dict[str, float]:
+    """Importance-sampled evidence at one point; nan where it was skipped or is another approximation's."""
+    names = ("log_evidence_psis", "error", "k_hat")
+    problem = tuned.evidence.problem
+    if tuned.sample is None or (problem.approximation, problem.coordinates) != ("marginal", "unconstrained"):
+        return dict.fromkeys(names, np.nan)
+    base = base_draws(options.draws, problem.size, np.random.default_rng(options.random_seed))
+    sample = ImportanceSample(mode, base, problem.data, problem.sizes, tuned.sample.sigma_prior)
+    weights = sample.weights(space.theta(phi))
+    return dict(zip(names, (weights.log_evidence, weights.error, weights.k_hat), strict=True))
+
+
+def _shown(coordinate: Coordinate, value: float, space: Space) -> float:
+    if coordinate.kind != "eta":
+        return float(np.exp(value))
+    q = len(space.z_square[coordinate.index])
+    return b_from_eta(np.exp(value) + q - 1.0, space.m, q)

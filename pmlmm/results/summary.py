@@ -1,0 +1,166 @@
+"""Summaries as plain text."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pmlmm.design.design import Design
+from pmlmm.inference.importance import LARGEST_K_HAT
+from pmlmm.priors import Flat, InverseWishart
+
+if TYPE_CHECKING:
+    from pmlmm.model import Model
+    from pmlmm.results.fit import Fit
+
+
+def describe_model(model: "Model") -> str:
+    """Formula, data and priors of a model that is not fitted."""
+    design, priors = model.design, model.priors
+    lines = [f"Linear mixed model: {model.formula}", _data_line(design), ""]
+    lines += ["Priors (what is not fixed is learned by fit()):"]
+    for group in priors.penalty_groups:
+        names = ", ".join(design.coefficients[j] for j in group.columns[:6])
+        names += ", ..." if len(group.columns) > 6 else ""
+        mean = f"{priors.intercept_mean:.6g}" if group.name == "Intercept" else "0"
+        value = "learned" if group.prior.lambda_ is None else f"{group.prior.lambda_:g}"
+        lines.append(f"  {group.name} ({names}) ~ N({mean}, sigma^2 / lambda), lambda {value}")
+    if priors.flat_columns:
+        names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
+        lines.append(f"  {names}: flat (density 1)")
+    for term, prior in zip(design.terms, priors.covariances, strict=True):
+        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
+    sigma = priors.sigma
+    words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
+    lines.append(f"  sigma ~ {words}")
+    if any(priors.standardized):
+        lines.append("  (penalised columns centred and scaled to unit sd; results on your scale)")
+    return "\n".join(lines)
+
+
+def _covariance_words(prior: InverseWishart | Flat) -> str:
+    if isinstance(prior, Flat):
+        return "flat (density 1)"
+    weight = "learned" if prior.b is None else f"{prior.b:g}"
+    if prior.eta is not None:
+        weight = f"from eta = {prior.eta:g}"
+    target = f"{prior.A}, learned" if isinstance(prior.A, str) else np.array2string(prior.A, precision=4)
+    return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
+
+
+def _data_line(design: Design) -> str:
+    parts = [f"{design.n_rows} rows"]
+    if design.grouping is not None:
+        sizes = np.bincount(design.grouping.codes)
+        parts.append(
+            f"{design.grouping.n_groups} groups of {design.grouping.factor} "
+            f"({sizes.min()} to {sizes.max()} rows each)"
+        )
+    table = design.table
+    if table.rows_dropped:
+        missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
+        parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
+    return "Data: " + ", ".join(parts)
+
+
+def summarize(fit: "Fit") -> str:
+    """The summary that printing a fit shows."""
+    sections = [
+        describe_model(fit.model),
+        _hyperparameters(fit),
+        _estimates(fit),
+        _evidence(fit),
+        _footnotes(fit),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4g}"
+
+
+def _hyperparameters(fit: "Fit") -> str:
+    table = fit.hyperparameters
+    if table.empty:
+        return ""
+    rows = [
+        (name, _number(row.value), _number(row.lower), _number(row.upper), row.state)
+        for name, row in zip(table.index, table.itertuples(), strict=True)
+    ]
+    return "Hyperparameters (95% intervals from the curvature of the evidence)\n" + _columns(
+        [("", "value", "lower", "upper", "state"), *rows], text=(0, 4)
+    )
+
+
+def _estimates(fit: "Fit") -> str:
+    mean, posterior, design = fit.mean, fit.posterior["posterior"], fit.model.design
+    beta = posterior["beta"]
+    low, high = (beta.quantile(x, ("chain", "draw")).to_numpy() for x in (0.025, 0.975))
+    sd = beta.std(("chain", "draw"), ddof=1).to_numpy()
+    centre = mean["beta"].to_numpy()
+    shown = range(min(len(design.coefficients), 20))
+    rows = [
+        (str(design.coefficients[j]), *map(_number, (centre[j], sd[j], low[j], high[j]))) for j in shown
+    ]
+    text = ["Fixed effects (posterior mean, sd, 95% interval)"]
+    text.append(_columns([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
+    if len(design.coefficients) > 20:
+        text.append(f"  ... and {len(design.coefficients) - 20} more in fit.mean['beta']")
+    text += ["", "Random effects (posterior means of Sigma, as sd and correlations)"]
+    rows = [("", "sd", "correlations")]
+    for term in design.terms:
+        Sigma = mean[f"Sigma_{term.name}"].to_numpy()
+        sds = np.sqrt(np.diag(Sigma))
+        for a, name in enumerate(term.coefficients):
+            correlations = " ".join(f"{Sigma[a, b] / sds[a] / sds[b]:6.2f}" for b in range(a))
+            rows.append((f"{term.name} {name}", _number(sds[a]), correlations))
+    rows.append(("sigma (residual)", _number(float(mean["sigma"])), ""))
+    text.append(_columns(rows, text=(0, 2)))
+    return "\n".join(text)
+
+
+def _evidence(fit: "Fit") -> str:
+    options = fit.options
+    what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
+    lines = [
+        f"Log evidence: {fit.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
+        f"{options.coordinates} coordinates)"
+    ]
+    if not np.isnan(fit.k_hat):
+        verdict = "reliable" if fit.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
+        lines.append(
+            f"              {fit.log_evidence_psis:.4f} +- {fit.log_evidence_psis_error:.4f} (importance "
+            f"sampling; Pareto k-hat {fit.k_hat:.2f}, {verdict})"
+        )
+    hyperprior = fit._space.hyperprior
+    lines.append(f"Hyperprior: {hyperprior if hyperprior is not None else 'none (plain empirical Bayes)'}")
+    lines.append(f"Hyperparameters: {fit.refinement}")
+    for record in fit.optimizer_records:
+        if record.evaluations:
+            failed = f", {record.failures} without a proper mode" if record.failures else ""
+            lines.append(
+                f"  {record.objective}: {record.evaluations} evaluations{failed}, largest gradient at the end "
+                f"{record.gradient_norm:.1g}"
+            )
+    return "\n".join(lines)
+
+
+def _footnotes(fit: "Fit") -> str:
+    notes = ["Intervals of the parameters are given the learned hyperparameters, hence somewhat too narrow."]
+    if fit.model.priors.improper:
+        notes.append(
+            "Some priors are flat: the evidence is defined up to their constants; compare it only between models "
+            "with the same flat priors."
+        )
+    if not fit._reliable:
+        notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
+    return "\n".join(notes)
+
+
+def _columns(rows: list[tuple[str, ...]], text: tuple[int, ...]) -> str:
+    """Aligned columns: those in ``text`` to the left, numbers to the right."""
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
