@@ -103,18 +103,22 @@ def maximize_evidence(
     space: Space,
     start: np.ndarray,
     objective: str,
+    *,
     tolerance: float = 1e-3,
+    bounds: list[tuple[float, float]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[np.ndarray, SearchRecord]:
     """Bounded quasi-Newton (L-BFGS-B) ascent; the best point and the record.
 
-    It stops where no free entry of the gradient exceeds ``tolerance`` (nats per unit of phi).
+    It stops where no free entry of the gradient exceeds ``tolerance`` (nats per unit of phi);
+    ``bounds`` are the space's unless narrower ones are given.
 
     Raises
     ------
     ConvergenceError
         No evaluation succeeded.
     """
+    bounds = bounds or space.bounds
     record = SearchRecord(objective, [c.name for c in space.coordinates], start.copy())
     if len(start) == 0:
         return start, record
@@ -137,16 +141,16 @@ def maximize_evidence(
         return -value, -gradient
 
     options = {"gtol": tolerance, "ftol": 1e-10, "maxiter": 200, "maxls": 30}
-    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=space.bounds, options=options)
+    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     if not np.isfinite(best[0]):
         raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
     record.end, record.reason = best[1], str(result.message)
-    record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], space)), initial=0.0))
+    record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0))
     return best[1], record
 
 
-def _free_gradient(phi, gradient, space: Space) -> np.ndarray:
+def _free_gradient(phi, gradient, bounds) -> np.ndarray:
     """Gradient with the directions that lead out of the bounds set to zero."""
-    lower, upper = np.array(space.bounds).T
+    lower, upper = np.array(bounds).T
     blocked = ((phi <= lower + AT_BOUND) & (gradient < 0)) | ((phi >= upper - AT_BOUND) & (gradient > 0))
     return np.where(blocked, 0.0, gradient)

@@ -10,7 +10,12 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.graph.build import Source
 from pmlmm.graph.compiled import compile_log_posterior, pack
 from pmlmm.inference.em import em
-from pmlmm.inference.empirical_bayes import LaplaceEvidence, SearchRecord, maximize_evidence
+from pmlmm.inference.empirical_bayes import (
+    AT_BOUND,
+    LaplaceEvidence,
+    SearchRecord,
+    maximize_evidence,
+)
 from pmlmm.inference.importance import (
     LARGEST_K_HAT,
     ImportanceEvidence,
@@ -29,7 +34,8 @@ from pmlmm.theta import Theta
 _MOST_WORK = 1e9
 _MOST_NUMBERS = 2e8
 _EM_START_STEPS = 15
-_ROUNDS = 4
+_ROUNDS = 10
+_BOX = 1.0
 _SETTLED = 0.01
 # The Laplace search only has to come close where the refinement follows.
 _COARSE = 0.03
@@ -96,7 +102,12 @@ def tune(
     reason = _reason_to_skip(options, problem)
     may_refine = _may_refine(options) and not reason
     phi, record = maximize_evidence(
-        evidence, space, space.start, "Laplace evidence", _COARSE if may_refine else 1e-3, progress
+        evidence,
+        space,
+        space.start,
+        "Laplace evidence",
+        tolerance=_COARSE if may_refine else 1e-3,
+        progress=progress,
     )
     records, refinement, refined = [record], reason, False
     proposals = evidence if _is_default(options) else _default_evidence(source, space, start)
@@ -105,7 +116,9 @@ def tune(
         phi, refined, refinement, more = _refine(sampler, phi, progress)
         records += more
         if not refined:
-            phi, record = maximize_evidence(evidence, space, phi, "Laplace evidence", 1e-3, progress)
+            phi, record = maximize_evidence(
+                evidence, space, phi, "Laplace evidence", progress=progress
+            )
             records.append(record)
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
@@ -134,25 +147,49 @@ class _Sampler:
 
 
 def _refine(sampler: _Sampler, phi: np.ndarray, progress):
-    """Maximise the importance-sampled evidence, re-centring the draws until phi settles."""
+    """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
+
+    Each round stays within a box around its centre, where the draws still speak for phi.
+    """
     records, first, space = [], phi, sampler.space
     for rounds in range(1, _ROUNDS + 1):
         try:
             sample = sampler.at(sampler.proposals.mode(phi))
         except ConvergenceError as error:
-            return first, False, f"not refined: no proposal after {rounds - 1} rounds ({error})", records
-        new, record = maximize_evidence(
-            ImportanceEvidence(sample, space), space, phi, "importance-sampled evidence", 1e-3, progress
-        )
-        records.append(record)
-        k_hat = sample.weights(space.theta(new)).k_hat
+            return first, False, f"Laplace evidence kept: no proposal in round {rounds} ({error})", records
+        k_hat = sample.weights(space.theta(phi)).k_hat
         if not k_hat <= LARGEST_K_HAT:
             words = f"Laplace evidence kept: Pareto k-hat {k_hat:.2f} is above {LARGEST_K_HAT}"
             return first, False, words, records
+        near = [
+            (max(low, x - _BOX), min(high, x + _BOX))
+            for (low, high), x in zip(space.bounds, phi, strict=True)
+        ]
+        new, record = maximize_evidence(
+            ImportanceEvidence(sample, space),
+            space,
+            phi,
+            "importance-sampled evidence",
+            bounds=near,
+            progress=progress,
+        )
+        records.append(record)
+        if _pinned(space, phi) and _pinned(space, new):
+            words = "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
+            return first, False, words, records
         moved, phi = float(np.max(np.abs(new - phi))), new
         if moved < _SETTLED:
-            break
-    return phi, True, f"refined on the importance-sampled evidence ({rounds} rounds)", records
+            return phi, True, f"refined on the importance-sampled evidence, settled in round {rounds}", records
+    words = f"refined on the importance-sampled evidence; still moving by {moved:.2g} after {_ROUNDS} rounds"
+    return phi, True, words, records
+
+
+def _pinned(space: Space, phi: np.ndarray) -> bool:
+    """Whether some b is at its upper bound: draws of Sigma then hardly spread, so re-weighting cannot move A."""
+    return any(
+        c.kind == "eta" and value >= c.upper - AT_BOUND
+        for c, value in zip(space.coordinates, phi, strict=True)
+    )
 
 
 def _is_default(options: Options) -> bool:
