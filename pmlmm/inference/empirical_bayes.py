@@ -50,6 +50,12 @@ class SearchRecord:
         return len(self.path)
 
     @property
+    def gain(self) -> float:
+        """From the start to the best point (nats); 0 where nothing was evaluated."""
+        values = [value for _, value in self.path if np.isfinite(value)]
+        return max(values) - values[0] if values else 0.0
+
+    @property
     def failures(self) -> int:
         """Evaluations without a proper mode."""
         return int(sum(np.isnan(value) for _, value in self.path))

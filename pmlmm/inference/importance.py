@@ -21,7 +21,7 @@ from pmlmm.priors import Flat, HalfStudentT
 from pmlmm.theta import Theta
 
 #: Degrees of freedom of the proposal: heavy tails, at little cost in effective draws, for skew posteriors.
-PROPOSAL_NU = 4.0
+PROPOSAL_NU = 5.0
 #: Above it the importance weights are not to be trusted (Vehtari et al. 2024, JMLR 25(72)).
 LARGEST_K_HAT = 0.7
 

@@ -149,7 +149,8 @@ class _Sampler:
 def _refine(sampler: _Sampler, phi: np.ndarray, progress):
     """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
 
-    Each round stays within a box around its centre, where the draws still speak for phi.
+    Each round stays within a box around its centre, where the draws still speak for phi; it has settled
+    when a round gains less than the Monte Carlo error, or than a hundredth of a nat.
     """
     records, first, space = [], phi, sampler.space
     for rounds in range(1, _ROUNDS + 1):
@@ -157,9 +158,9 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
             sample = sampler.at(sampler.proposals.mode(phi))
         except ConvergenceError as error:
             return first, False, f"Laplace evidence kept: no proposal in round {rounds} ({error})", records
-        k_hat = sample.weights(space.theta(phi)).k_hat
-        if not k_hat <= LARGEST_K_HAT:
-            words = f"Laplace evidence kept: Pareto k-hat {k_hat:.2f} is above {LARGEST_K_HAT}"
+        weights = sample.weights(space.theta(phi))
+        if not weights.reliable:
+            words = f"Laplace evidence kept: Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
             return first, False, words, records
         near = [
             (max(low, x - _BOX), min(high, x + _BOX))
@@ -177,10 +178,10 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
         if _pinned(space, phi) and _pinned(space, new):
             words = "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
             return first, False, words, records
-        moved, phi = float(np.max(np.abs(new - phi))), new
-        if moved < _SETTLED:
+        gain, phi = record.gain, new
+        if gain < max(_SETTLED, weights.error):
             return phi, True, f"refined on the importance-sampled evidence, settled in round {rounds}", records
-    words = f"refined on the importance-sampled evidence; still moving by {moved:.2g} after {_ROUNDS} rounds"
+    words = f"refined on the importance-sampled evidence; the last of {_ROUNDS} rounds still gained {gain:.2g} nats"
     return phi, True, words, records
 
 
