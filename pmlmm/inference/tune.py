@@ -150,7 +150,7 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
     """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
 
     Each round stays within a box around its centre, where the draws still speak for phi; it has settled
-    when a round gains less than the Monte Carlo error, or than a hundredth of a nat.
+    when a round gains less than twice the Monte Carlo error, or than a hundredth of a nat.
     """
     records, first, space = [], phi, sampler.space
     for rounds in range(1, _ROUNDS + 1):
@@ -179,7 +179,7 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
             words = "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
             return first, False, words, records
         gain, phi = record.gain, new
-        if gain < max(_SETTLED, weights.error):
+        if gain < max(_SETTLED, 2.0 * weights.error):
             return phi, True, f"refined on the importance-sampled evidence, settled in round {rounds}", records
     words = f"refined on the importance-sampled evidence; the last of {_ROUNDS} rounds still gained {gain:.2g} nats"
     return phi, True, words, records
