@@ -12,7 +12,7 @@ from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
-from pmlmm.graph.ops import CollapsedLogLikelihood
+from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity
 from pmlmm.priors import Flat
 from pmlmm.theta import Theta
 
@@ -129,9 +129,12 @@ def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handle
     prior, q_of = source.priors.sigma, source.design.sizes
     if isinstance(prior, Flat):
         sigma = pm.HalfFlat("sigma", **options)
-    else:
+    elif not options:
+        sigma = pm.HalfStudentT("sigma", prior.nu, prior.scale)
+    else:  # the same density, by an Op whose derivatives are closed-form
         handles.sigma_prior = [pytensor.shared(np.float64(x)) for x in (prior.nu, prior.scale)]
-        sigma = pm.HalfStudentT("sigma", *handles.sigma_prior, **options)
+        sigma = pm.HalfFlat("sigma", **options)
+        pm.Potential("sigma_prior", HalfStudentTLogDensity()(sigma[None], *handles.sigma_prior))
     Sigmas, pairs = [], iter(zip(theta.eta, theta.Phi, strict=True))
     for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
         name, dims = f"Sigma_{term.name}", (f"{term.name}_effect", f"{term.name}_effect2")

@@ -4,6 +4,7 @@ Each ``pullback`` returns the Op of the next order, so that PyTensor differentia
 ever looking inside, and one node gives value, gradient and Hessian (:func:`merge_orders`).
 """
 
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from pytensor.graph.replace import _vectorize_node, clone_replace, graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
-from pmlmm.kernels import inverse_wishart, likelihood
+from pmlmm.kernels import half_student_t, inverse_wishart, likelihood
 from pmlmm.kernels.likelihood import Crossproducts, Derivatives
 
 
@@ -94,10 +95,18 @@ class CollapsedLogLikelihood(SmoothOp):
 
     def __init__(self, sizes: tuple[int, ...], profile: bool, order: int = 0):
         self.sizes, self.profile, self.order = sizes, profile, order
+        self._last: tuple | None = None
 
     def derivatives(self, u, *data):
+        # A change of b or A alone leaves u as it was: the last pass over the groups then serves again.
+        if self._last is not None:
+            last_u, last_data, result = self._last
+            if np.array_equal(u, last_u) and all(map(operator.is_, data[:-1], last_data)):
+                return result
         arrays = Crossproducts(*data[:-1], float(data[-1]))
-        return likelihood.evaluate(u, arrays, self.sizes, profile=self.profile, order=self.order)
+        result = likelihood.evaluate(u, arrays, self.sizes, profile=self.profile, order=self.order)
+        self._last = (u.copy(), data[:-1], result)
+        return result
 
 
 class InverseWishartLogDensity(SmoothOp):
@@ -111,6 +120,19 @@ class InverseWishartLogDensity(SmoothOp):
     def derivatives(self, u, *data):
         q = int((np.sqrt(4 * len(u) - 3) - 1) / 2 + 0.5)
         return inverse_wishart.log_density(u, q)
+
+
+class HalfStudentTLogDensity(SmoothOp):
+    """Log-density of a half Student-t at u = (sigma,), given its degrees of freedom and scale."""
+
+    __props__ = ("order",)
+    data_types = (pt.TensorType("float64", ()), pt.TensorType("float64", ()))
+
+    def __init__(self, order: int = 0):
+        self.order = order
+
+    def derivatives(self, u, *data):
+        return half_student_t.log_density(float(u[0]), *map(float, data))
 
 
 class Embedded(SmoothOp):

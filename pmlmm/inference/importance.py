@@ -13,8 +13,8 @@ from scipy.special import gammaln, logsumexp
 
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Space
-from pmlmm.kernels import coordinates, draws
-from pmlmm.kernels.coordinates import LOG_2, vech_slices
+from pmlmm.kernels import coordinates, draws, half_student_t
+from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
 from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.priors import Flat, HalfStudentT
@@ -163,9 +163,7 @@ class ImportanceEvidence:
 def _log_sigma_prior(sigma: np.ndarray, prior: HalfStudentT | Flat) -> np.ndarray:
     if isinstance(prior, Flat):
         return np.zeros(len(sigma))
-    nu, scale = prior.nu, prior.scale
-    constant = LOG_2 + gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(scale)
-    return constant - (nu + 1) / 2 * np.log1p((sigma / scale) ** 2 / nu)
+    return half_student_t.log_densities(sigma, prior.nu, prior.scale)
 
 
 def work(number: int, data: Crossproducts) -> float:

@@ -175,6 +175,7 @@ def evidence_gradient(
     phi: np.ndarray,
     pack: Callable[[np.ndarray], np.ndarray],
     pack_jacobian: np.ndarray,
+    slope: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the Laplace evidence in the search coordinates phi, and d mode / d phi.
 
@@ -191,6 +192,9 @@ def evidence_gradient(
         phi to the hyperparameters of the graph.
     pack_jacobian : (h, k) array
         Its derivative at phi.
+    slope : (d,) array, optional
+        :func:`volume_slope` near the mode: then x is not moved, and only a change of lambda costs a
+        pass over the groups.
 
     Returns
     -------
@@ -202,8 +206,24 @@ def evidence_gradient(
     d = problem.size
     slopes = np.linalg.solve(-mode.at.hessian[:d, :d], mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
+    if slope is not None:
+        gradient += slope @ slopes
     volume = mode.log_evidence - mode.log_posterior
     for j, unit in enumerate(np.eye(len(phi)) * _DIFFERENCE):
-        moved, _ = problem.log_volume(mode.x + _DIFFERENCE * slopes[:, j], pack(phi + unit))
+        x = mode.x + _DIFFERENCE * slopes[:, j] if slope is None else mode.x
+        moved, _ = problem.log_volume(x, pack(phi + unit))
         gradient[j] += (moved - volume) / _DIFFERENCE
     return gradient, slopes
+
+
+def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray) -> np.ndarray:
+    """Derivative of the log-volume in x at the mode, by one-sided differences: (d,)."""
+    d = problem.size
+    volume = mode.log_evidence - mode.log_posterior
+    steps = 1e-5 / np.sqrt(np.diag(-mode.at.hessian)[:d])
+    return np.array(
+        [
+            (problem.log_volume(mode.x + step * unit, hyper)[0] - volume) / step
+            for step, unit in zip(steps, np.eye(d), strict=True)
+        ]
+    )

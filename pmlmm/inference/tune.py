@@ -25,15 +25,15 @@ from pmlmm.inference.importance import (
     work,
 )
 from pmlmm.inference.laplace import Approximation, Coordinates, LaplaceProblem, Mode
-from pmlmm.inference.space import Space
-from pmlmm.kernels import coordinates
+from pmlmm.inference.space import Space, plug_in
+from pmlmm.kernels import coordinates, likelihood
 from pmlmm.theta import Theta
 
 # Importance sampling is skipped above so many floating-point operations (about a second), or where
 # the draws' r x r problems would take more than this many numbers.
 _MOST_WORK = 1e9
 _MOST_NUMBERS = 2e8
-_EM_START_STEPS = 15
+_EM_START_STEPS = 6
 _ROUNDS = 10
 _BOX = 1.0
 _SETTLED = 0.01
@@ -96,15 +96,16 @@ def tune(
         options.approximation,
         options.coordinates,
     )
-    start = _start(source, space, profile)
+    start = _crude_start(source, space, profile)
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
     evidence = LaplaceEvidence(problem, space, start, finder)
+    phi = _first_phi(source, space, evidence)
     reason = _reason_to_skip(options, problem)
     may_refine = _may_refine(options) and not reason
     phi, record = maximize_evidence(
         evidence,
         space,
-        space.start,
+        phi,
         "Laplace evidence",
         tolerance=_COARSE if may_refine else 1e-3,
         progress=progress,
@@ -222,8 +223,8 @@ def _reason_to_skip(options: Options, problem: LaplaceProblem) -> str:
     return ""
 
 
-def _start(source: Source, space: Space, profile: bool) -> np.ndarray:
-    """Unconstrained start: a few EM steps from covariances at half of the residual variance."""
+def _crude_start(source: Source, space: Space, profile: bool) -> np.ndarray:
+    """Unconstrained: a few EM steps from half of the variance of y."""
     sizes, theta = source.design.sizes, space.fixed
     variance = float(np.var(source.design.y))
     covariances = [
@@ -232,10 +233,19 @@ def _start(source: Source, space: Space, profile: bool) -> np.ndarray:
     ]
     crude = np.concatenate([[np.sqrt(0.5 * variance)], *(coordinates.vech(A) for A in covariances)])
     data = source.statistics.crossproducts(source.priors.penalty)
-    better, _ = em(
-        crude, theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_START_STEPS
-    )
+    better, _ = em(crude, theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_START_STEPS)
     return coordinates.from_natural(better, sizes)
+
+
+def _first_phi(source: Source, space: Space, evidence: LaplaceEvidence) -> np.ndarray:
+    """The phi that fits the parameters at the start's mode best: a start near the end."""
+    if not len(space.start):
+        return space.start
+    mode, problem = evidence.mode(space.start), evidence.problem
+    point = np.concatenate([mode.theta, space.fixed.log_lambda])
+    beta = likelihood.condition(point, problem.data, problem.sizes).a
+    known = plug_in(space, mode.theta, beta, source.priors.penalty)
+    return maximize_evidence(known, space, space.start, "start", tolerance=0.1)[0]
 
 
 def _em_finder(source: Source, problem: LaplaceProblem):

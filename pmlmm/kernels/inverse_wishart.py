@@ -32,13 +32,14 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     """
     nv = vech_size(q)
     Sigma, eta, Phi = unvech(w[:nv], q), w[nv], unvech(w[nv + 1 :], q)
+    outside = Derivatives(-np.inf, np.full(len(w), np.nan), np.full((len(w),) * 2, np.nan))
+    if eta <= q - 1:
+        return outside
     try:
         chol_Sigma, chol_Phi = np.linalg.cholesky(Sigma), np.linalg.cholesky(Phi)
+        precision, Phi_inverse = np.linalg.inv(Sigma), np.linalg.inv(Phi)
     except np.linalg.LinAlgError:
-        chol_Sigma = None
-    if chol_Sigma is None or eta <= q - 1:
-        return Derivatives(-np.inf, np.full(len(w), np.nan), np.full((len(w),) * 2, np.nan))
-    precision, Phi_inverse = np.linalg.inv(Sigma), np.linalg.inv(Phi)
+        return outside
     log_det_Sigma, log_det_Phi = (2 * np.sum(np.log(np.diag(x))) for x in (chol_Sigma, chol_Phi))
     value = log_normaliser(eta, log_det_Phi, q) - 0.5 * (
         (eta + q + 1) * log_det_Sigma + np.sum(precision * Phi)

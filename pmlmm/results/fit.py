@@ -62,6 +62,8 @@ class Fit:
         objective = tuned.evidence
         if tuned.refined:
             objective = ImportanceEvidence(tuned.sample, self._space)
+        elif tuned.sample is None:
+            objective = hyperparameters.profile_gradient(tuned.mode, self._space, tuned.phi)
         curve = hyperparameters.curvature(objective, tuned.phi, self._space)
         return hyperparameters.table(self._space, tuned.phi, curve, self.model.design, self.model.priors)
 

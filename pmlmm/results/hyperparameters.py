@@ -8,7 +8,9 @@ import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
+from pmlmm.graph.compiled import pack
 from pmlmm.inference.empirical_bayes import AT_BOUND
+from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Coordinate, Space
 from pmlmm.priors import Flat, Hyperprior, b_from_eta
 
@@ -24,6 +26,23 @@ class Curvature:
 
     sd: np.ndarray
     prior_share: np.ndarray
+
+
+def profile_gradient(mode: Mode, space: Space, phi: np.ndarray) -> Callable:
+    """Gradient in phi of ``max_psi log p(y, psi | phi)`` + hyperprior, to first order around a mode.
+
+    Its curvature is that of the Laplace evidence but for the change of log|H|, a fraction d / m of it;
+    no pass over the groups is needed.
+    """
+    hessian, d = mode.at.hessian, len(mode.x)
+    across = hessian[d:, :d] @ np.linalg.solve(hessian[:d, :d], hessian[:d, d:])
+    centre = pack(space.theta(phi))
+
+    def function(point: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = mode.at.gradient[d:] + (hessian[d:, d:] - across) @ (pack(space.theta(point)) - centre)
+        return np.nan, gradient @ space.pack_jacobian(point) + space.log_hyperprior(point)[1]
+
+    return function
 
 
 def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
