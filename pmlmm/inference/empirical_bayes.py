@@ -10,6 +10,8 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
 from pmlmm.inference.laplace import LaplaceProblem, Mode, evidence_gradient, volume_slope
 from pmlmm.inference.space import Space
+from pmlmm.kernels import coordinates
+from pmlmm.kernels.coordinates import vech, vech_slices
 from pmlmm.theta import Theta
 
 # A failed evaluation counts as this many nats below the best.
@@ -18,6 +20,9 @@ AT_BOUND = 1e-6
 _FIRST_STEP = 0.5
 # From so many groups on, the mode hardly moves with Theta and the volume's slope is worth keeping.
 _MANY_GROUPS = 1_000
+# Error (nats per unit of phi) that the kept slope may bring; gain of an iteration (nats) that ends a search.
+_SLOPE_ERROR = 1e-3
+_SMALLEST_GAIN = 1e-6
 
 
 @dataclass
@@ -79,19 +84,27 @@ class LaplaceEvidence:
         self._reference: tuple[np.ndarray, np.ndarray] | None = None
 
     def mode(self, phi: np.ndarray) -> Mode:
-        """The mode at phi, searched from where the last one should have moved."""
+        """The mode at phi, searched from where the last one should have moved, then from safer starts."""
         theta = self.space.theta(phi)
         if self._find_mode is not None:
             return self._find_mode(self._x, theta)
-        hyper = pack(theta)
-        if self._slopes is not None:
-            guess = self._x + self._slopes @ (phi - self._phi)
-            if np.max(np.abs(phi - self._phi), initial=0.0) < 1.0:
-                try:
-                    return self.problem.find_mode(guess, hyper)
-                except ConvergenceError:
-                    pass  # the extrapolation went astray: the old mode is a safe start
-        return self.problem.find_mode(self._x, hyper)
+        hyper, error = pack(theta), None
+        for start in self._starts(phi, theta):
+            try:
+                return self.problem.find_mode(start, hyper)
+            except ConvergenceError as failure:
+                error = failure
+        raise error
+
+    def _starts(self, phi: np.ndarray, theta: Theta):
+        if self._slopes is not None and np.max(np.abs(phi - self._phi), initial=0.0) < 1.0:
+            yield self._x + self._slopes @ (phi - self._phi)
+        yield self._x
+        natural = coordinates.to_natural(self._x, self.problem.sizes)
+        for part, hyper in zip(vech_slices(self.problem.sizes), theta.covariances, strict=True):
+            if hyper is not None:
+                natural[part] = vech(hyper.A)
+        yield coordinates.from_natural(natural, self.problem.sizes)
 
     def __call__(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient; raises ConvergenceError where there is no proper mode."""
@@ -120,7 +133,7 @@ class LaplaceEvidence:
         if self._reference is not None:
             moved = np.max(np.abs(mode.x - self._reference[0]) / sd)
             reach = 1.0 if self._slopes is None else np.max(np.abs(self._slopes) / sd[:, None], initial=0.0)
-            if 4.0 * moved * reach / self.space.m < 1e-4:
+            if 4.0 * moved * reach / self.space.m < _SLOPE_ERROR:
                 return self._reference[1]
         slope = volume_slope(self.problem, mode, pack(self.space.theta(phi)))
         self._reference = (mode.x, slope)
@@ -172,9 +185,14 @@ def maximize_evidence(
         scale = scale or max(1.0, float(np.max(np.abs(gradient))) / _FIRST_STEP)
         return -value / scale, -gradient / scale
 
+    last = -np.inf
+
     def close_enough(intermediate_result):
-        if np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0) < tolerance:
+        nonlocal last
+        free = np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0)
+        if free < tolerance or best[0] - last < _SMALLEST_GAIN:
             raise StopIteration
+        last = best[0]
 
     options = {"gtol": 0.0, "ftol": 1e-12, "maxiter": 200, "maxls": 30}
     result = minimize(
@@ -190,8 +208,10 @@ def maximize_evidence(
         raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
     record.end = best[1]
     record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0))
-    small = record.gradient_norm < tolerance
-    record.reason = "gradient below its tolerance" if small else str(result.message)
+    record.reason = str(result.message)
+    if result.status == 99:  # stopped by close_enough
+        small = record.gradient_norm < tolerance
+        record.reason = "gradient below its tolerance" if small else "no further gain"
     return best[1], record
 
 

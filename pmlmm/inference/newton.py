@@ -67,7 +67,8 @@ def _line_search(function, x, at, direction):
     length = 1.0
     slope = float(at.gradient @ direction)
     for _ in range(60):
-        trial = function(x + length * direction)
+        with np.errstate(all="ignore"):  # what overflows is rejected
+            trial = function(x + length * direction)
         if np.isfinite(trial.value) and trial.value >= at.value + 1e-4 * length * slope:
             return x + length * direction, trial
         length /= 2

@@ -111,7 +111,7 @@ def tune(
         progress=progress,
     )
     records, refinement, refined = [record], reason, False
-    proposals = evidence if _is_default(options) else _default_evidence(source, space, start)
+    proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
     sampler = None if reason else _Sampler(source, space, proposals, options, data)
     if may_refine and len(phi):
         phi, refined, refinement, more = _refine(sampler, phi, progress)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pmlmm.model import Model
 
 _CHAINS = 4
+# More numbers in the draws of gamma than this, and fit.mean conditions gamma on the other means.
+_FEW_GAMMA = 1_000_000
 
 
 class Fit:
@@ -96,12 +98,13 @@ class Fit:
         of very many groups is its conditional mean at the mean of the other parameters.
         """
         theta, weights = self._weighted_draws()
-        parameters = self._parameters(theta)
-        beta = parameters.beta()
         centre = self._parameters((weights @ theta)[None])
+        beta = self._draws_of_beta(theta)
         mean_beta = (weights @ beta)[None]
-        few = theta.shape[0] * parameters.statistics.c[:, :, 0].size <= posterior.MOST_GAMMA
-        gamma = np.tensordot(weights, parameters.gamma(beta), axes=1)[None] if few else centre.gamma(mean_beta)
+        if theta.shape[0] * centre.statistics.c[:, :, 0].size <= _FEW_GAMMA:
+            gamma = np.tensordot(weights, self._parameters(theta).gamma(beta), axes=1)[None]
+        else:
+            gamma = centre.gamma(mean_beta)
         values = self._named(centre, mean_beta, gamma)
         return posterior.label({name: value[0] for name, value in values.items()}, self.model.design)
 
@@ -139,6 +142,10 @@ class Fit:
         """
         return self.draw_posterior()
 
+    @cached_property
+    def _posterior_without_gamma(self) -> xr.Dataset:
+        return self.draw_posterior(gamma=False)["posterior"].to_dataset()
+
     def draw_posterior(
         self, draws: int | None = None, *, random_seed: int | None = None, gamma: bool | None = None
     ) -> xr.DataTree:
@@ -158,15 +165,14 @@ class Fit:
         per_chain = draws or self.options.draws // _CHAINS
         number = per_chain * _CHAINS
         theta, weights = self._weighted_draws(number, rng)
-        parameters = self._parameters(theta[posterior.resample(weights, number, rng)])
-        beta = parameters.beta(rng)
+        theta = theta[posterior.resample(weights, number, rng)]
+        parameters, beta = self._parameters(theta), self._draws_of_beta(theta, rng)
         with_gamma = number * parameters.statistics.c[:, :, 0].size <= posterior.MOST_GAMMA
         with_gamma = with_gamma if gamma is None else gamma
         drawn = parameters.gamma(beta, rng) if with_gamma else None
         values = self._named(parameters, beta, drawn)
         shaped = {k: v.reshape(_CHAINS, per_chain, *v.shape[1:]) for k, v in values.items()}
-        left_out = "drawn" if with_gamma else "left out: too large; fit.mean has its means"
-        attrs = self._attributes() | {"gamma": left_out}
+        attrs = self._attributes() | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
         design = self.model.design
         tree = {
             "posterior": posterior.label(shaped, design, ("chain", "draw"), **attrs),
@@ -248,20 +254,22 @@ class Fit:
         data = statistics.crossproducts(self.model.priors.penalty)
         return Parameters(theta, self._tuned.theta.log_lambda, data, design.sizes, statistics)
 
+    def _draws_of_beta(self, theta: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """beta given each draw: its mean, or a draw. Where a pass over the groups for every draw would
+        take too long, given the mode of (sigma, Sigma), to which very many groups pin it."""
+        if self._tuned.sample is not None:
+            return self._parameters(theta).beta(rng)
+        return self._parameters(np.repeat(self._tuned.proposal.theta[None], len(theta), axis=0)).beta(rng)
+
     def _weighted_draws(self, number: int | None = None, rng=None) -> tuple[np.ndarray, np.ndarray]:
         """Draws of (sigma, vech Sigma) with weights: importance draws, or Laplace's own."""
         if self._reliable:
             return self._tuned.sample.theta, self._tuned.weights.normalized
         proposal, d = self._tuned.proposal, len(self._tuned.proposal.x)
-        number = number or min(self.options.draws, max(100, int(2e8 / self._cost_of_a_draw())))
+        number = number or self.options.draws
         rng = rng or np.random.default_rng([self.options.random_seed, 2])
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
         return coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)
-
-    def _cost_of_a_draw(self) -> float:
-        from pmlmm.inference.importance import work
-
-        return work(1, self.model.statistics.crossproducts(self.model.priors.penalty))
 
     def _named(self, parameters: Parameters, beta: np.ndarray, gamma: np.ndarray | None):
         values = {"beta": parameters.user_beta(beta)} | self._covariance_parameters(parameters)
@@ -284,6 +292,7 @@ class Fit:
             "k_hat": self.k_hat,
             "weights": "importance-resampled" if self._reliable else "Laplace draws, unweighted",
             "intervals": "given the learned hyperparameters",
+            "beta": "given each draw" if self._tuned.sample is not None else "given the mode of sigma and Sigma",
             "log_evidence": self.log_evidence,
             "log_evidence_psis": self.log_evidence_psis,
         }

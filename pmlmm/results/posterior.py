@@ -29,12 +29,18 @@ class Parameters:
 
     def beta(self, rng: np.random.Generator | None = None) -> np.ndarray:
         """beta given each draw, on the scale of the ridge: its mean, or a draw from its law, (draws, p)."""
-        law = draws.evaluate(draws.reduce(self.theta, self.data, self.sizes), self.log_lambda, self.data)
+        same = len(self.theta) > 1 and not np.ptp(self.theta, axis=0).any()
+        law = self._beta_law(self.theta[:1] if same else self.theta)
+        if same:
+            law = draws.DrawLikelihood(*(np.repeat(x, len(self.theta), axis=0) for x in law))
         if rng is None or law.a.shape[1] == 0:
             return law.a
         noise = rng.standard_normal(law.a.shape)
         root = np.linalg.solve(np.swapaxes(law.chol_P, 1, 2), noise[:, :, None])[:, :, 0]
         return law.a + self.theta[:, :1] * root
+
+    def _beta_law(self, theta: np.ndarray) -> draws.DrawLikelihood:
+        return draws.evaluate(draws.reduce(theta, self.data, self.sizes), self.log_lambda, self.data)
 
     def gamma(self, beta: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """gamma given each draw and beta: its mean, or a draw from its law, (draws, m, q).

@@ -92,7 +92,7 @@ def _hyperparameters(fit: "Fit") -> str:
 
 
 def _estimates(fit: "Fit") -> str:
-    mean, posterior, design = fit.mean, fit.posterior["posterior"], fit.model.design
+    mean, posterior, design = fit.mean, fit._posterior_without_gamma, fit.model.design
     beta = posterior["beta"]
     low, high = (beta.quantile(x, ("chain", "draw")).to_numpy() for x in (0.025, 0.975))
     sd = beta.std(("chain", "draw"), ddof=1).to_numpy()
