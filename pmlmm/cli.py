@@ -62,9 +62,7 @@ def _fit(options: argparse.Namespace, progress) -> str:
     model = Model(options.formula, read(options.data), standardize=not options.no_standardize)
     progress("learning the priors")
     hyperprior = None if options.no_hyperprior else Hyperprior()
-    fit = model.fit(
-        options.approximation, hyperprior=hyperprior, random_seed=options.seed, progress=progress
-    )
+    fit = model.fit(options.approximation, hyperprior=hyperprior, random_seed=options.seed, progress=progress)
     progress("drawing from the posterior")
     text = fit.summary()
     if options.out is not None:

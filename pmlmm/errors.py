@@ -27,8 +27,9 @@ class ConvergenceError(PmlmmError, RuntimeError):
 def suggest(name: str, choices: Iterable[str]) -> str:
     """Sentence that lists the valid choices, the nearest first."""
     choices = [str(choice) for choice in choices]
-    close = get_close_matches(str(name), choices, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    folded = {choice.casefold(): choice for choice in choices}
+    close = get_close_matches(str(name).casefold(), folded, n=1)
+    hint = f" Did you mean {folded[close[0]]!r}?" if close else ""
     shown = ", ".join(repr(choice) for choice in choices[:20])
     more = f" and {len(choices) - 20} more" if len(choices) > 20 else ""
     return f"{hint} Valid choices: {shown}{more}."

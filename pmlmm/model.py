@@ -168,7 +168,9 @@ def _checked_options(approximation, coordinates, refine, draws, random_seed, opt
         if value not in valid:
             raise ValueError(f"fit({name}={value!r}): choose one of {', '.join(map(repr, valid))}.")
     if optimizer == "em" and coordinates != "natural":
-        raise ValueError("fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'.")
+        raise ValueError(
+            "fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'."
+        )
     if not (isinstance(draws, int) and draws >= 100):
         raise ValueError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
     return Options(approximation, coordinates, refine, draws, random_seed, optimizer)

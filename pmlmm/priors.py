@@ -91,7 +91,9 @@ class InverseWishart:
         Phi = _covariance("Phi", Phi)
         q = len(Phi)
         if not (np.isfinite(eta) and eta > q - 1):
-            raise PriorError(f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only.")
+            raise PriorError(
+                f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only."
+            )
         return cls(A=Phi / (eta + q + 1), eta=float(eta))
 
 

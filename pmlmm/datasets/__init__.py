@@ -10,7 +10,9 @@ from pmlmm.errors import DataError, suggest
 
 def names() -> list[str]:
     """Names of the bundled data sets."""
-    return sorted(entry.name.removesuffix(".csv") for entry in files(__name__).iterdir() if entry.name.endswith(".csv"))
+    return sorted(
+        entry.name.removesuffix(".csv") for entry in files(__name__).iterdir() if entry.name.endswith(".csv")
+    )
 
 
 def load(name: str) -> pd.DataFrame:

@@ -232,9 +232,7 @@ def _terms(random: tuple[RandomTerm, ...], table: Table, context: Mapping[str, A
             raise FormulaError(f"The random term ({term.expression} | {term.factor}) has no columns.")
         name = term.factor if len(random) == 1 else f"{term.factor}_{number}"
         Z = matrix.to_numpy(dtype=float)
-        terms.append(
-            Term(name, term.expression, term.factor, tuple(matrix.columns), Z, matrix.model_spec)
-        )
+        terms.append(Term(name, term.expression, term.factor, tuple(matrix.columns), Z, matrix.model_spec))
     return tuple(terms)
 
 

@@ -68,7 +68,9 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
     keys = _valid_keys(design)
     for key in given:
         if key not in keys:
-            raise PriorError(f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys))
+            raise PriorError(
+                f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys)
+            )
     groups, flat = _penalty_groups(design, given)
     covariances = tuple(_covariance_prior(term, given, design) for term in design.terms)
     sigma = _residual_prior(given.get("sigma", HalfStudentT()), design)
@@ -98,9 +100,7 @@ def _valid_keys(design: Design) -> list[str]:
 def _penalty_groups(design: Design, given: dict[str, Any]):
     """A column belongs to the group of its own name, of its formula term, or to the common one."""
     members: dict[str, list[int]] = {}
-    for column, (name, term) in enumerate(
-        zip(design.coefficients, design.coefficient_terms, strict=True)
-    ):
+    for column, (name, term) in enumerate(zip(design.coefficients, design.coefficient_terms, strict=True)):
         own = name if name in given else term if term in given else None
         group = INTERCEPT if name == INTERCEPT else own or COMMON
         members.setdefault(group, []).append(column)

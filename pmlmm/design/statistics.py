@@ -129,6 +129,8 @@ def pool(S: np.ndarray, c: np.ndarray):
         ``cross[starts[d]:starts[d + 1]]`` belongs to design d.
     """
     m, q, width = c.shape
+    if q == 0:
+        return np.empty((0, 0, 0)), np.empty(0), np.zeros(1, dtype=int), np.empty((0, 0, width))
     labels, first = _same_designs(S)
     weights = np.bincount(labels, minlength=len(first)).astype(float)
     if len(first) == m:
@@ -147,8 +149,6 @@ def _same_designs(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     where all entries agree.
     """
     m, q = S.shape[:2]
-    if m == 0:
-        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     rows, cols = vech_indices(q)
     vech_S = S[:, rows, cols]
     scale = np.sqrt(np.diagonal(S, axis1=1, axis2=2).mean(axis=0))

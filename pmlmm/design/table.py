@@ -112,8 +112,6 @@ def complete_rows(data: Any, needed: list[str]) -> Table:
         )
     keep = ~absent.any(axis=1).to_numpy()
     if not keep.any():
-        raise DataError(
-            f"None of the {len(frame)} rows is complete; missing values by column: {counts}."
-        )
+        raise DataError(f"None of the {len(frame)} rows is complete; missing values by column: {counts}.")
     complete = frame if keep.all() else frame.loc[keep].reset_index(drop=True)
     return Table(complete, np.flatnonzero(keep), counts, len(frame))

@@ -59,9 +59,7 @@ class InverseWishartRV(RandomVariable):
         etas, Phis = np.broadcast_to(eta, batch), np.broadcast_to(Phi, (*batch, q, q))
         draws = np.empty((*batch, q, q))
         for index in np.ndindex(*batch):
-            draws[index] = np.reshape(
-                invwishart.rvs(etas[index], Phis[index], random_state=rng), (q, q)
-            )
+            draws[index] = np.reshape(invwishart.rvs(etas[index], Phis[index], random_state=rng), (q, q))
         return draws
 
 

@@ -39,17 +39,16 @@ class SmoothOp(Op):
 
     def make_node(self, u, *data):
         u = pt.as_tensor_variable(u, dtype="float64", ndim=1)
-        data = [kind.filter_variable(pt.as_tensor_variable(x)) for kind, x in zip(self.data_types, data, strict=True)]
+        data = [
+            kind.filter_variable(pt.as_tensor_variable(x))
+            for kind, x in zip(self.data_types, data, strict=True)
+        ]
         outputs = [pt.dscalar(), pt.dvector(), pt.dmatrix()][: self.order + 1]
         return Apply(self, [u, *data], outputs)
 
     def perform(self, node, inputs, output_storage):
         for storage, value in zip(output_storage, self.derivatives(*inputs), strict=False):
             storage[0] = np.asarray(value)
-
-    def infer_shape(self, fgraph, node, shapes):
-        size = shapes[0][0]
-        return [(), (size,), (size, size)][: self.order + 1]
 
     def connection_pattern(self, node):
         outputs = len(node.outputs)

@@ -121,7 +121,6 @@ class LaplaceEvidence:
         log_prior, slope = self.space.log_hyperprior(phi)
         return mode.log_evidence + log_prior, gradient + slope
 
-
     def _volume_slope(self, mode: Mode, phi: np.ndarray) -> np.ndarray:
         """The volume's slope, computed anew only where the mode has moved enough to matter.
 

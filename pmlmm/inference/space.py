@@ -82,7 +82,9 @@ class Space:
             else:
                 As[k][coordinate.entry, coordinate.entry] = np.exp(value)
         pairs = zip(etas, As, strict=True)
-        return Theta(log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs))
+        return Theta(
+            log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs)
+        )
 
     def pack_jacobian(self, phi: np.ndarray) -> np.ndarray:
         """Derivative of ``pack(theta(phi))`` = (log lambda, eta_1, vech Phi_1, ...) in phi: (h, k)."""
@@ -131,7 +133,9 @@ class Space:
             gradient[column] = -residual / sd
         for k in range(len(self.z_square)):
             columns = [
-                j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k and c.entry is not None
+                j
+                for j, c in enumerate(self.coordinates)
+                if c.kind == "A" and c.index == k and c.entry is not None
             ]
             if len(columns) > 1:
                 level = phi[columns] + np.log(self.z_square[k])

@@ -117,9 +117,7 @@ def tune(
         phi, refined, refinement, more = _refine(sampler, phi, progress)
         records += more
         if not refined:
-            phi, record = maximize_evidence(
-                evidence, space, phi, "Laplace evidence", progress=progress
-            )
+            phi, record = maximize_evidence(evidence, space, phi, "Laplace evidence", progress=progress)
             records.append(record)
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
@@ -128,9 +126,7 @@ def tune(
     sample = sampler.at(proposal) if sampler is not None else None
     theta = space.theta(phi)
     weights = sample.weights(theta) if sample is not None else None
-    return Tuned(
-        theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence
-    )
+    return Tuned(theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence)
 
 
 class _Sampler:
@@ -177,11 +173,18 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
         )
         records.append(record)
         if _pinned(space, phi) and _pinned(space, new):
-            words = "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
+            words = (
+                "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
+            )
             return first, False, words, records
         gain, phi = record.gain, new
         if gain < max(_SETTLED, 2.0 * weights.error):
-            return phi, True, f"refined on the importance-sampled evidence, settled in round {rounds}", records
+            return (
+                phi,
+                True,
+                f"refined on the importance-sampled evidence, settled in round {rounds}",
+                records,
+            )
     words = f"refined on the importance-sampled evidence; the last of {_ROUNDS} rounds still gained {gain:.2g} nats"
     return phi, True, words, records
 

@@ -142,9 +142,7 @@ def _couple_chunk(B, weight, start, H, rows, cols, first, last, BB, BN):
             for t in range(s + 1):
                 c, e = rows[t], cols[t]
                 BB[s, t] += weight[d] * (b_[a, c] * b_[b, e] + b_[a, e] * b_[b, c])
-                BN[s, t] += (
-                    b_[a, c] * N[b, e] + b_[a, e] * N[b, c] + b_[b, c] * N[a, e] + b_[b, e] * N[a, c]
-                )
+                BN[s, t] += b_[a, c] * N[b, e] + b_[a, e] * N[b, c] + b_[b, c] * N[a, e] + b_[b, e] * N[a, c]
 
 
 @cache
@@ -207,9 +205,7 @@ def reduce_draws(designs, weights, starts, cross, gram, L):
     log_det = np.zeros(len(L))
     Q = np.repeat(gram[None], len(L), axis=0)
     _each_chunk(
-        lambda first, last: _reduce_draws_chunk(
-            designs, weights, starts, cross, L, first, last, log_det, Q
-        ),
+        lambda first, last: _reduce_draws_chunk(designs, weights, starts, cross, L, first, last, log_det, Q),
         _chunks(len(L) * max(len(cross), 1) // 20, len(L)),
     )
     return log_det, Q

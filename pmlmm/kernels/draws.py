@@ -47,9 +47,7 @@ def relative_cholesky(theta: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
 def reduce(theta: np.ndarray, data: Crossproducts, sizes: tuple[int, ...]) -> Reduced:
     """Eliminate gamma at natural coordinates (draws, d); O(draws (D q^3 + K q w^2))."""
     L = np.ascontiguousarray(relative_cholesky(theta, sizes))
-    log_det, Q = crossproducts.reduce_draws(
-        data.designs, data.weights, data.starts, data.cross, data.gram, L
-    )
+    log_det, Q = crossproducts.reduce_draws(data.designs, data.weights, data.starts, data.cross, data.gram, L)
     return Reduced(theta[:, 0], log_det, Q)
 
 

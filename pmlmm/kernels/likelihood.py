@@ -80,8 +80,9 @@ def _group_sizes(data: Crossproducts, groups: int) -> np.ndarray:
 def _locate(u: np.ndarray, data: Crossproducts, sizes: tuple[int, ...]) -> _Point | None:
     """Eliminate gamma and beta at u; None where Sigma is not positive definite."""
     sigma = u[0]
-    blocks = [unvech(u[part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
-    stop = 1 + sum(q * (q + 1) // 2 for q in sizes)
+    parts = vech_slices(sizes)
+    stop = parts[-1].stop if parts else 1
+    blocks = [unvech(u[part], q) for q, part in zip(sizes, parts, strict=True)]
     relative = block_diagonal(blocks) / sigma**2 if sizes else np.zeros((0, 0))
     r = len(data.penalty)
     try:
@@ -171,9 +172,7 @@ def _slopes(point: _Point, data: Crossproducts) -> _Slopes:
     P_inverse = cho_solve((point.chol_P, True), np.eye(r)) if r else np.zeros((0, 0))
     products = _design_products(point.D, *vech_indices(len(point.relative)))
     weighted = products @ np.append(-a, 1.0)
-    T = np.where(
-        data.penalty == np.arange(groups)[:, None], penalties(point.log_lambda, data.penalty), 0.0
-    )
+    T = np.where(data.penalty == np.arange(groups)[:, None], penalties(point.log_lambda, data.penalty), 0.0)
     return _Slopes(
         f=weighted[:, :r],
         ee=weighted[:, r] - weighted[:, :r] @ a,

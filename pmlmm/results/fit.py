@@ -292,7 +292,9 @@ class Fit:
             "k_hat": self.k_hat,
             "weights": "importance-resampled" if self._reliable else "Laplace draws, unweighted",
             "intervals": "given the learned hyperparameters",
-            "beta": "given each draw" if self._tuned.sample is not None else "given the mode of sigma and Sigma",
+            "beta": "given each draw"
+            if self._tuned.sample is not None
+            else "given the mode of sigma and Sigma",
             "log_evidence": self.log_evidence,
             "log_evidence_psis": self.log_evidence_psis,
         }

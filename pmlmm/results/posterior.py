@@ -75,7 +75,10 @@ class Parameters:
 
     def Sigmas(self) -> list[np.ndarray]:
         """Covariance of each term, (draws, q, q)."""
-        return [unvech(self.theta[:, part], q) for q, part in zip(self.sizes, vech_slices(self.sizes), strict=True)]
+        return [
+            unvech(self.theta[:, part], q)
+            for q, part in zip(self.sizes, vech_slices(self.sizes), strict=True)
+        ]
 
 
 def split_gamma(gamma: np.ndarray, design: Design) -> dict[str, np.ndarray]:
@@ -105,9 +108,7 @@ def label(
     dims, names = dimensions(design), coords(design)
     variables = {name: ((*leading, *dims[name]), value) for name, value in values.items()}
     used = {dim for name in values for dim in dims[name]}
-    numbers = {
-        dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)
-    }
+    numbers = {dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)}
     return xr.Dataset(variables, coords={d: names[d] for d in names if d in used} | numbers, attrs=attrs)
 
 
@@ -118,9 +119,7 @@ def resample(weights: np.ndarray, number: int, rng: np.random.Generator) -> np.n
     return rng.permutation(np.minimum(chosen, len(weights) - 1))
 
 
-def laplace_draws(
-    x: np.ndarray, hessian: np.ndarray, number: int, rng: np.random.Generator
-) -> np.ndarray:
+def laplace_draws(x: np.ndarray, hessian: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
     """Normal draws around a mode in unconstrained coordinates: (number, d)."""
     factor = np.linalg.cholesky(-hessian)
     normal = rng.standard_normal((len(x), number))

@@ -30,7 +30,9 @@ def describe_model(model: "Model") -> str:
     for term, prior in zip(design.terms, priors.covariances, strict=True):
         lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
     sigma = priors.sigma
-    words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
+    words = (
+        "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
+    )
     lines.append(f"  sigma ~ {words}")
     if any(priors.standardized):
         lines.append("  (penalised columns centred and scaled to unit sd; results on your scale)")
@@ -58,7 +60,9 @@ def _data_line(design: Design) -> str:
     table = design.table
     if table.rows_dropped:
         missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
-        parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
+        parts.append(
+            f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})"
+        )
     return "Data: " + ", ".join(parts)
 
 
@@ -98,9 +102,7 @@ def _estimates(fit: "Fit") -> str:
     sd = beta.std(("chain", "draw"), ddof=1).to_numpy()
     centre = mean["beta"].to_numpy()
     shown = range(min(len(design.coefficients), 20))
-    rows = [
-        (str(design.coefficients[j]), *map(_number, (centre[j], sd[j], low[j], high[j]))) for j in shown
-    ]
+    rows = [(str(design.coefficients[j]), *map(_number, (centre[j], sd[j], low[j], high[j]))) for j in shown]
     text = ["Fixed effects (posterior mean, sd, 95% interval)"]
     text.append(_columns([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
     if len(design.coefficients) > 20:
@@ -161,6 +163,8 @@ def _columns(rows: list[tuple[str, ...]], text: tuple[int, ...]) -> str:
     widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append(("  " + "  ".join(cells)).rstrip())
     return "\n".join(lines)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+import pmlmm
+from pmlmm.design.design import build_design
+from pmlmm.design.prior_set import resolve
+from pmlmm.errors import DataError, PriorError
+from pmlmm.priors import b_from_eta, eta_from_b, smallest_b
+
+
+@pytest.fixture
+def design(sleepstudy):
+    return build_design("Reaction ~ Days + I(Days**2) + (Days | Subject)", sleepstudy)
+
+
+def test_defaults(design):
+    priors = resolve(design, None, standardize=True)
+    assert [(g.name, g.columns, g.prior.lambda_) for g in priors.penalty_groups] == [
+        ("Intercept", (0,), 1e-4),
+        ("common", (1, 2), None),
+    ]
+    assert priors.intercept_mean == pytest.approx(design.y.mean())
+    assert priors.standardized == (False, True, True)
+    assert priors.covariances == (pmlmm.InverseWishart(),)
+    assert priors.sigma == pmlmm.HalfStudentT(4.0, float(np.std(design.y)))
+    assert not priors.improper
+
+
+def test_a_column_can_leave_the_common_group(design):
+    given = {"Days": pmlmm.Ridge(lambda_=0), "Intercept": pmlmm.Ridge(0.5), "Subject": pmlmm.Flat()}
+    priors = resolve(design, given, standardize=True)
+    assert priors.flat_columns == (1,)
+    assert priors.standardized == (False, False, True)
+    assert priors.penalty.tolist() == [0, -1, 1]
+    assert priors.intercept_mean == 0.0
+    assert priors.improper
+
+
+def test_b_and_eta_are_inverse():
+    for m, q, b in ((18, 2, 0.3), (100, 4, 0.9)):
+        assert b_from_eta(eta_from_b(b, m, q), m, q) == pytest.approx(b)
+    assert eta_from_b(smallest_b(18, 2), 18, 2) == pytest.approx(1.0)  # q - 1
+
+
+@pytest.mark.parametrize(
+    ("priors", "words"),
+    [
+        ({"Subjct": pmlmm.InverseWishart()}, "names nothing.*Did you mean 'Subject'"),
+        ({"Subject": pmlmm.Ridge()}, "takes pmlmm.InverseWishart"),
+        ({"common": pmlmm.InverseWishart()}, "take pmlmm.Ridge"),
+        ({"sigma": pmlmm.Ridge()}, "takes pmlmm.HalfStudentT"),
+        ({"Subject": pmlmm.InverseWishart(A=np.eye(3))}, "must be 2 x 2"),
+        ({"Subject": pmlmm.InverseWishart(b=0.1)}, "above 2q / \\(m \\+ 2q\\) = 0.1818"),
+        ({"common": pmlmm.Ridge(1.0, mean=2.0)}, "only the intercept"),
+    ],
+)
+def test_priors_that_do_not_fit(design, priors, words):
+    with pytest.raises(PriorError, match=words):
+        resolve(design, priors, standardize=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: pmlmm.Ridge(lambda_=-1), "at least 0"),
+        (lambda: pmlmm.Ridge(mean=np.nan), "finite number"),
+        (lambda: pmlmm.InverseWishart(b=1.0), "above 0 and below 1"),
+        (lambda: pmlmm.InverseWishart(A="full"), "diagonal, identity"),
+        (lambda: pmlmm.InverseWishart(A=[[1, 2], [2, 1]]), "not positive definite"),
+        (lambda: pmlmm.InverseWishart(A=[[1, 2], [0, 1]]), "symmetric"),
+        (lambda: pmlmm.InverseWishart(A=[[1, 2]]), "square"),
+        (lambda: pmlmm.InverseWishart(A=[["a"]]), "numbers"),
+        (lambda: pmlmm.InverseWishart.from_eta_phi(0.5, np.eye(2)), "eta > q - 1"),
+        (lambda: pmlmm.HalfStudentT(scale=0), "positive"),
+        (lambda: pmlmm.Hyperprior(eta_sd=0), "positive"),
+    ],
+)
+def test_impossible_priors(make, words):
+    with pytest.raises(PriorError, match=words):
+        make()
+
+
+def test_common_without_members(sleepstudy):
+    design = build_design("Reaction ~ 1 + (Days | Subject)", sleepstudy)
+    with pytest.raises(PriorError, match="no fixed effect is left"):
+        resolve(design, {"common": pmlmm.Ridge()}, standardize=True)
+
+
+def test_constant_column(sleepstudy):
+    design = build_design("Reaction ~ k + (Days | Subject)", sleepstudy.assign(k=2.0))
+    with pytest.raises(DataError, match="'k' is constant"):
+        resolve(design, None, standardize=True)

@@ -1,0 +1,155 @@
+"""The compiled log-posterior: one truth shared by engine, collapsed graph, full graph and dense algebra."""
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from pytensor.gradient import jacobian
+
+import pmlmm
+from pmlmm.graph.build import build_collapsed
+from pmlmm.graph.compiled import _compiled, compile_log_posterior, pack
+from pmlmm.inference.space import build_space
+from pmlmm.kernels import coordinates
+from pmlmm.kernels.coordinates import unvech, vech_slices
+
+pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
+FORMULAS = [
+    "Reaction ~ Days + (Days | Subject)",
+    "Reaction ~ Days + (Days || Subject)",
+    "Reaction ~ 1 + (1 | Subject)",
+    "Reaction ~ Days",
+]
+
+
+def source_of(model):
+    return model._source(build_space(model.design, model.priors, model.statistics, None).fixed)
+
+
+def random_point(source, seed=0):
+    rng = np.random.default_rng(seed)
+    sizes = source.design.sizes
+    d = 1 + sum(coordinates.vech_size(q) for q in sizes)
+    x = 0.2 * rng.normal(size=d)
+    x[0] += np.log(30.0)
+    for q, part in zip(sizes, vech_slices(sizes), strict=True):
+        x[part][coordinates.vech_indices(q)[0] == coordinates.vech_indices(q)[1]] -= np.log(20.0)
+        x[part] *= 1.0
+    return x
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("profile", [False, True])
+def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula, profile):
+    source = source_of(pmlmm.Model(formula, sleepstudy))
+    function = compile_log_posterior(source, profile=profile)
+    theta = coordinates.to_natural(random_point(source), source.design.sizes)
+    z, d = np.concatenate([theta, pack(source.theta)]), len(theta)
+    at = function(z[:d], z[d:])
+    scale = 1.0 / np.maximum(1.0, np.abs(z))
+    gradient = differences(lambda z: function(z[:d], z[d:]).value, z)
+    hessian = differences(lambda z: function(z[:d], z[d:]).gradient, z)
+    np.testing.assert_allclose(at.gradient / scale, gradient / scale, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        at.hessian / np.outer(scale, scale), hessian / np.outer(scale, scale), rtol=1e-5, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_engine_is_the_collapsed_graph(sleepstudy, formula):
+    source = source_of(pmlmm.Model(formula, sleepstudy))
+    model, handles = build_collapsed(source)
+    x = random_point(source, 1)
+    point = {"sigma_log__": x[0]}
+    for rv, part in zip(handles.free[1:], vech_slices(source.design.sizes), strict=True):
+        point[model.rvs_to_values[rv].name] = x[part]
+    graph = model.compile_logp()(point)
+    engine = compile_log_posterior(source, profile=False)
+    theta = coordinates.to_natural(x, source.design.sizes)
+    value = engine(theta, pack(source.theta)).value + coordinates.log_jacobian(x, source.design.sizes)
+    assert graph == pytest.approx(value, rel=1e-10)
+
+
+@pytest.mark.parametrize("profile", [False, True])
+def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
+    """PyTensor differentiates an n x n MvNormal twice; nothing of our kernels is in it."""
+    table = sleepstudy[sleepstudy["Subject"].isin(sleepstudy["Subject"].unique()[:4])]
+    source = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
+    design, standard = source.design, source.statistics.standardization
+    X = (design.X - standard.center) / standard.scale
+    y = design.y - standard.offset
+    same_group = design.grouping.codes[:, None] == design.grouping.codes
+    theta, log_lambda = pt.dvector("theta"), source.theta.log_lambda
+    Sigma = theta[np.array([[1, 2], [2, 3]])]
+    V = theta[0] ** 2 * pt.eye(len(y)) + (design.Z @ Sigma @ design.Z.T) * same_group
+    if profile:
+        information = X.T @ pt.linalg.inv(V) @ X + np.diag(np.exp(log_lambda)) / theta[0] ** 2
+        beta = pt.linalg.inv(information) @ X.T @ pt.linalg.inv(V) @ y
+        prior = pm.logp(pm.Normal.dist(0.0, theta[0] * np.exp(-0.5 * log_lambda)), beta).sum()
+        value = pm.logp(pm.MvNormal.dist(X @ beta, V), pt.as_tensor(y)) + prior
+    else:
+        V = V + theta[0] ** 2 * (X * np.exp(-log_lambda)) @ X.T
+        value = pm.logp(pm.MvNormal.dist(np.zeros(len(y)), V), pt.as_tensor(y))
+    hyper = source.theta.covariances[0]
+    eta, Phi = hyper.eta, hyper.Phi
+    value += -(eta + 3) / 2 * pt.log(pt.linalg.det(Sigma)) - 0.5 * pt.sum(pt.linalg.inv(Sigma) * Phi)
+    value += pm.logp(pm.HalfStudentT.dist(source.priors.sigma.nu, source.priors.sigma.scale), theta[0])
+    gradient = pytensor.grad(value, theta)
+    hessian = jacobian(gradient, theta, vectorize=True)
+    dense = pytensor.function([theta], [gradient, hessian], mode="FAST_COMPILE")
+    at = np.array([30.0, 500.0, 10.0, 40.0])
+    expected = dense(at)
+    engine = compile_log_posterior(source, profile=profile)(at, pack(source.theta))
+    np.testing.assert_allclose(engine.gradient[:4], expected[0], rtol=1e-7)
+    np.testing.assert_allclose(engine.hessian[:4, :4], expected[1], rtol=1e-7, atol=1e-12)
+
+
+def test_full_graph_integrates_to_the_collapsed_one(sleepstudy):
+    """beta and gamma integrated out by the Gaussian identity l(mode) + k/2 log 2 pi - 1/2 log|-H|."""
+    table = sleepstudy.iloc[:30]
+    source = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
+    collapsed, handles = build_collapsed(source)
+    full = pmlmm.Model("Reaction ~ Days + (Days | Subject)", table).graph()
+    x = random_point(source, 2)
+    covariance = {"sigma_log__": x[0], collapsed.rvs_to_values[handles.free[1]].name: x[1:]}
+    logp, start = full.compile_logp(), full.initial_point()
+    names = ["beta_used", "gamma_Subject_unit"]
+    sizes = [start[name].size for name in names]
+
+    def value(v):
+        pieces = np.split(v, [sizes[0]])
+        extra = {n: p.reshape(start[n].shape) for n, p in zip(names, pieces, strict=True)}
+        return float(logp(covariance | extra))
+
+    k = sum(sizes)
+    unit, zero = np.eye(k), np.zeros(k)
+    base = value(zero)  # a quadratic: differences with unit steps are exact
+    plus = np.array([value(e) for e in unit])
+    minus = np.array([value(-e) for e in unit])
+    hessian = np.diag(plus + minus - 2 * base)
+    for i in range(k):
+        for j in range(i):
+            hessian[i, j] = hessian[j, i] = value(unit[i] + unit[j]) - plus[i] - plus[j] + base
+    gradient = (plus - minus) / 2
+    top = base + 0.5 * gradient @ np.linalg.solve(-hessian, gradient)
+    integral = top + k / 2 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(-hessian)[1]
+    assert integral == pytest.approx(float(collapsed.compile_logp()(covariance)), abs=1e-5)
+
+
+def test_one_compilation_serves_every_model_of_a_structure(sleepstudy):
+    formula = "Reaction ~ Days + (Days | Subject)"
+    compile_log_posterior(source_of(pmlmm.Model(formula, sleepstudy)), profile=False)
+    before = dict(_compiled)
+    other = sleepstudy.assign(Reaction=sleepstudy["Reaction"] / 10).iloc[:90]
+    compile_log_posterior(source_of(pmlmm.Model(formula, other)), profile=False)
+    assert _compiled == before
+
+
+def test_hyperparameters_are_data(sleepstudy):
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).graph(collapsed=True)
+    before = model.compile_logp()(model.initial_point())
+    with model:
+        pm.set_data({"b_Subject": 0.8, "lambda_common": 3.0})
+    assert model.compile_logp()(model.initial_point()) != before
+    assert model.named_vars_to_dims["Sigma_Subject"] == ("Subject_effect", "Subject_effect2")

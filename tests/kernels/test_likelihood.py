@@ -1,0 +1,138 @@
+"""The collapsed likelihood against dense algebra and finite differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pmlmm.design.statistics import pool
+from pmlmm.kernels import coordinates, draws, likelihood
+from pmlmm.kernels.likelihood import Crossproducts
+
+
+def problem(rng, sizes, penalty, groups=6, n=30, repeated=False):
+    """Random data: cross-products, and the dense X, y and Z of each group."""
+    q, p = sum(sizes), len(penalty)
+    group = np.sort(rng.integers(0, groups, n))
+    if repeated:
+        group = np.repeat(np.arange(groups), n // groups)
+        n = len(group)
+    X, y, Z = rng.normal(size=(n, p)), rng.normal(size=n), rng.normal(size=(n, q))
+    if repeated:  # two designs, shared by the groups
+        base = rng.normal(size=(2, n // groups, q))
+        Z = np.concatenate([base[i % 2] for i in range(groups)])
+    W = np.column_stack([X, y])
+    members = [group == i for i in range(groups)]
+    S = np.array([Z[k].T @ Z[k] for k in members]).reshape(groups, q, q)
+    c = np.array([Z[k].T @ W[k] for k in members]).reshape(groups, q, p + 1)
+    data = Crossproducts(*pool(S, c), W.T @ W, np.array(penalty, dtype=int), float(n))
+    Zs = [np.where(k[:, None], Z, 0.0) for k in members]
+    return data, X, y, Zs
+
+
+def dense_value(u, X, y, Zs, sizes, penalty, profile):
+    """The same density by n x n matrices and the textbook formulas."""
+    n, sigma = len(y), u[0]
+    d = 1 + sum(coordinates.vech_size(q) for q in sizes)
+    blocks = [
+        coordinates.unvech(u[part], q) for q, part in zip(sizes, coordinates.vech_slices(sizes), strict=True)
+    ]
+    V = sigma**2 * np.eye(n)
+    if sizes:
+        Sigma = coordinates.block_diagonal(blocks)
+        V = V + sum(Z @ Sigma @ Z.T for Z in Zs)
+    lam = likelihood.penalties(u[d:], np.array(penalty, dtype=int))
+    information = X.T @ np.linalg.solve(V, X) + np.diag(lam) / sigma**2
+    beta = np.linalg.solve(information, X.T @ np.linalg.solve(V, y)) if len(lam) else np.zeros(0)
+    e = y - X @ beta
+    value = -0.5 * (n * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + e @ np.linalg.solve(V, e))
+    for b, precision in zip(beta, lam, strict=True):
+        if precision > 0:
+            value += 0.5 * np.log(precision / (2 * np.pi * sigma**2)) - 0.5 * precision * b**2 / sigma**2
+    if not profile:
+        value += 0.5 * len(lam) * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(information)[1]
+    return value
+
+
+CASES = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(), (1,), (2,), (3,), (1, 1), (1, 2)]),
+    st.sampled_from([(), (0,), (0, 1, 1), (-1, 0, 0), (-1, -1)]),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def point(rng, sizes, penalty):
+    d = 1 + sum(coordinates.vech_size(q) for q in sizes)
+    natural = coordinates.to_natural(0.4 * rng.normal(size=d), sizes)
+    return np.concatenate([natural, rng.normal(size=max(penalty, default=-1) + 1)])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(CASES)
+def test_value_is_the_dense_density(case):
+    seed, sizes, penalty, profile, repeated = case
+    rng = np.random.default_rng(seed)
+    data, X, y, Zs = problem(rng, sizes, penalty, repeated=repeated)
+    u = point(rng, sizes, penalty)
+    value = likelihood.evaluate(u, data, sizes, profile=profile, order=0).value
+    assert value == pytest.approx(dense_value(u, X, y, Zs, sizes, penalty, profile), rel=1e-10)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(CASES)
+def test_derivatives_match_differences(differences, case):
+    seed, sizes, penalty, profile, repeated = case
+    rng = np.random.default_rng(seed)
+    data, *_ = problem(rng, sizes, penalty, repeated=repeated)
+    u = point(rng, sizes, penalty)
+
+    def evaluate(x, order=2):
+        return likelihood.evaluate(x, data, sizes, profile=profile, order=order)
+
+    at = evaluate(u)
+    gradient = differences(lambda x: evaluate(x, 0).value, u)
+    hessian = differences(lambda x: evaluate(x, 1).gradient, u)
+    scale = 1.0 + np.max(np.abs(at.hessian))
+    np.testing.assert_allclose(at.gradient, gradient, atol=1e-6 * scale)
+    np.testing.assert_allclose(at.hessian, hessian, atol=1e-6 * scale)
+
+
+def test_outside_the_support_is_minus_infinity():
+    rng = np.random.default_rng(0)
+    data, *_ = problem(rng, (2,), (0,))
+    indefinite = np.array([1.0, 1.0, 2.0, 1.0, 0.0])
+    negative_sigma = np.array([-1.0, 1.0, 0.0, 1.0, 0.0])
+    for u in (indefinite, negative_sigma):
+        assert likelihood.evaluate(u, data, (2,), profile=False, order=2).value == -np.inf
+
+
+def test_chunks_of_groups_add_up(monkeypatch):
+    """Cutting the groups among threads changes nothing."""
+    rng = np.random.default_rng(1)
+    data, *_ = problem(rng, (2,), (0, 0), groups=12, n=60)
+    u = point(rng, (2,), (0, 0))
+    whole = likelihood.evaluate(u, data, (2,), profile=False, order=2)
+    monkeypatch.setattr("pmlmm.kernels.crossproducts._CHUNK", 1)
+    parts = likelihood.evaluate(u, data, (2,), profile=False, order=2)
+    for left, right in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("sizes", [(2,), (1, 2), ()])
+def test_draws_agree_with_single_evaluations(differences, sizes):
+    rng = np.random.default_rng(2)
+    penalty = (-1, 0, 1, 1)
+    data, *_ = problem(rng, sizes, penalty)
+    points = np.array([point(rng, sizes, penalty) for _ in range(5)])
+    d = 1 + sum(coordinates.vech_size(q) for q in sizes)
+    log_lambda = points[0, d:]
+    reduced = draws.reduce(points[:, :d], data, sizes)
+    many = draws.evaluate(reduced, log_lambda, data)
+    for s in range(5):
+        u = np.concatenate([points[s, :d], log_lambda])
+        one = likelihood.evaluate(u, data, sizes, profile=False, order=1)
+        assert many.value[s] == pytest.approx(one.value, rel=1e-12)
+        np.testing.assert_allclose(many.gradient[s], one.gradient[d:], rtol=1e-9)
+        np.testing.assert_allclose(many.a[s], likelihood.condition(u, data, sizes).a, rtol=1e-9)
