@@ -38,28 +38,42 @@ def maximize(function: Callable[[np.ndarray], Derivatives], start: np.ndarray) -
     if not np.isfinite(at.value):
         raise ConvergenceError("The log-posterior is not finite at the start of the search for its mode.")
     for step in range(_ITERATIONS):
-        direction = _ascent_direction(at)
+        direction, escape = _ascent_directions(at)
         gain = 0.5 * float(at.gradient @ direction)
-        if gain < _LAST_STEP:
-            final = function(x + direction)
-            better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))
-            return Maximum(x + direction, final, step + 1, gain) if better else Maximum(x, at, step, gain)
-        x, at = _line_search(function, x, at, direction)
+        if gain >= _LAST_STEP:
+            x, at = _line_search(function, x, at, direction)
+            continue
+        left = None if escape is None else _leave_saddle(function, x, at, escape)
+        if left is not None:
+            x, at = left
+            continue
+        final = function(x + direction)
+        better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))
+        return Maximum(x + direction, final, step + 1, gain) if better else Maximum(x, at, step, gain)
     raise ConvergenceError(
         f"The mode was not reached in {_ITERATIONS} Newton steps (expected gain {gain:.2g} nats). A covariance "
         "may be running to the edge of its space: give it an InverseWishart prior, or simplify the term."
     )
 
 
-def _ascent_direction(at: Derivatives) -> np.ndarray:
-    """Newton's direction with the curvature's absolute value, in units of its diagonal."""
+def _ascent_directions(at: Derivatives) -> tuple[np.ndarray, np.ndarray | None]:
+    """Newton's direction with the curvature's absolute value, and the way out of a saddle if it is one."""
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(at.hessian)), 1e-12))
     values, vectors = np.linalg.eigh(-at.hessian * np.outer(scale, scale))
     slopes = vectors.T @ (scale * at.gradient)
     steps = slopes / np.maximum(np.abs(values), 1e-8)
-    if np.any(values <= 0):
-        steps = np.clip(steps, -_LARGEST_STEP, _LARGEST_STEP)
-    return scale * (vectors @ steps)
+    if np.all(values > 0):
+        return scale * (vectors @ steps), None
+    steps = np.clip(steps, -_LARGEST_STEP, _LARGEST_STEP)
+    return scale * (vectors @ steps), scale * vectors[:, 0]
+
+
+def _leave_saddle(function, x, at, escape):
+    """The better side along a direction of wrong curvature; None where neither gains."""
+    sides = [x + sign * escape for sign in (0.5, -0.5, 0.05, -0.05)]
+    trials = [(side, function(side)) for side in sides]
+    side, trial = max(trials, key=lambda pair: np.nan_to_num(pair[1].value, nan=-np.inf))
+    return (side, trial) if trial.value > at.value + _LAST_STEP else None
 
 
 def _line_search(function, x, at, direction):

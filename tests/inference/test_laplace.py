@@ -1,0 +1,174 @@
+"""Modes and Laplace evidence against EM, quadrature, and cases where everything is known."""
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+import pmlmm
+from pmlmm.errors import ConvergenceError
+from pmlmm.graph.compiled import pack
+from pmlmm.inference import newton
+from pmlmm.inference.em import em
+from pmlmm.inference.laplace import evidence_gradient, volume_slope
+from pmlmm.kernels import coordinates
+from pmlmm.kernels.likelihood import Derivatives
+
+FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+@pytest.mark.parametrize("approximation", ["marginal", "joint"])
+@pytest.mark.parametrize("formula", [FORMULA, "Reaction ~ Days + (Days || Subject)"])
+def test_em_and_newton_reach_the_same_natural_mode(bench, sleepstudy, approximation, formula):
+    b = bench(pmlmm.Model(formula, sleepstudy), approximation, "natural")
+    mode = b.mode()
+    natural = coordinates.to_natural(b.start, b.problem.sizes)
+    by_em, steps = em(
+        natural,
+        b.space.fixed,
+        b.model.priors.sigma,
+        b.problem.data,
+        b.problem.sizes,
+        profile=approximation == "joint",
+        steps=5000,
+        tolerance=1e-13,
+    )
+    assert steps < 5000
+    np.testing.assert_allclose(by_em, mode.theta, rtol=1e-6, atol=1e-6 * mode.theta.max())
+
+
+def test_one_em_step_is_the_talks_update(bench, sleepstudy):
+    """Sigma <- b A + (1 - b) mean_i E[gamma_i gamma_i'], the moments from dense conditional normals."""
+    b = bench(pmlmm.Model(FORMULA, sleepstudy, standardize=False), "marginal", "natural")
+    design, hyper = b.model.design, b.space.fixed.covariances[0]
+    u = np.array([30.0, 500.0, 10.0, 40.0])
+    stepped, _ = em(u, b.space.fixed, b.model.priors.sigma, b.problem.data, (2,), profile=False, steps=1)
+    m, n = 18, len(design.y)
+    Z = np.zeros((n, 2 * m))
+    for i in range(n):
+        Z[i, 2 * design.grouping.codes[i] : 2 * design.grouping.codes[i] + 2] = design.Z[i]
+    Sigma = coordinates.unvech(u[1:], 2)
+    prior = np.kron(np.eye(m), Sigma)
+    noise = u[0] ** 2 * (np.eye(n) + (design.X * np.exp(-b.space.fixed.log_lambda)) @ design.X.T)
+    V = noise + Z @ prior @ Z.T
+    gain = prior @ Z.T @ np.linalg.inv(V)
+    mean = (gain @ (design.y - b.model.priors.intercept_mean)).reshape(m, 2)
+    cov = prior - gain @ Z @ prior
+    moment = mean.T @ mean + sum(cov[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] for i in range(m))
+    weight = hyper.b(m)
+    expected = weight * hyper.A + (1 - weight) * moment / m
+    np.testing.assert_allclose(coordinates.unvech(stepped[1:], 2), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("approximation", "kind"),
+    [
+        ("marginal", "unconstrained"),
+        ("marginal", "natural"),
+        ("joint", "natural"),
+        ("joint", "unconstrained"),
+    ],
+)
+def test_evidence_gradient_matches_differences(bench, sleepstudy, differences, approximation, kind):
+    model = pmlmm.Model(FORMULA, sleepstudy.iloc[:90])
+    b = bench(model, approximation, kind, pmlmm.Hyperprior())
+    function = b.evidence()
+    phi = b.space.start + np.array([0.3, -0.4, 0.2, -0.3])
+    gradient = function(phi)[1]
+    numeric = differences(lambda x: function(x)[0], phi, 1e-4)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=2e-5)
+
+
+def test_kept_volume_slope_gives_the_same_gradient(bench, sleepstudy):
+    b = bench(pmlmm.Model(FORMULA, sleepstudy))
+    phi, mode = b.space.start, b.mode()
+
+    def to_graph(x):
+        return pack(b.space.theta(x))
+
+    jacobian = b.space.pack_jacobian(phi)
+    direct, slopes = evidence_gradient(b.problem, mode, phi, to_graph, jacobian)
+    slope = volume_slope(b.problem, mode, to_graph(phi))
+    kept, _ = evidence_gradient(b.problem, mode, phi, to_graph, jacobian, slope)
+    np.testing.assert_allclose(kept, direct, atol=2e-5)
+    moved = b.mode(phi + np.array([0.0, 1e-3, 0.0, 0.0]))
+    np.testing.assert_allclose(moved.x - mode.x, 1e-3 * slopes[:, 1], rtol=1e-2, atol=1e-7)
+
+
+def quadrature(b, hyper):
+    """Mode, and log of the integral over (log sigma, x) by the trapezoidal rule, for q = 1.
+
+    On an analytic density that has died off at the ends the rule converges geometrically.
+    """
+    mode = b.problem.find_mode(b.start, hyper)
+    sd = 1 / np.sqrt(np.diag(mode.precision))
+    grid = np.linspace(-10, 10, 45)
+    values = [
+        b.problem.evaluate(mode.x + np.array([first, second]) * sd, hyper)[0].value
+        for first in grid
+        for second in grid
+    ]
+    total = np.sum(np.exp(np.array(values) - mode.log_posterior)) * (grid[1] - grid[0]) ** 2
+    return mode, mode.log_posterior + np.log(total * sd[0] * sd[1])
+
+
+def test_random_intercept_evidence_against_quadrature(bench, sleepstudy):
+    b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy))
+    for phi in (b.space.start, b.space.start + np.array([0.5, -1.5, 0.5])):
+        mode, exact = quadrature(b, pack(b.space.theta(phi)))
+        assert mode.log_evidence == pytest.approx(exact, abs=0.02)
+
+
+def test_ridge_regression_evidence_is_one_dimensional(bench, sleepstudy):
+    """Without random terms only log sigma is left to Laplace."""
+    b = bench(pmlmm.Model("Reaction ~ Days", sleepstudy))
+    hyper, mode = pack(b.space.fixed), b.mode()
+
+    def density(s):
+        return np.exp(b.problem.evaluate(np.array([s]), hyper)[0].value - mode.log_posterior)
+
+    total, _ = integrate.quad(density, mode.x[0] - 1, mode.x[0] + 1, epsabs=1e-10)
+    assert mode.log_evidence == pytest.approx(mode.log_posterior + np.log(total), abs=0.02)
+
+
+def test_newton_on_a_gaussian_takes_one_step():
+    precision = np.array([[4.0, 1.0], [1.0, 2.0]])
+    centre = np.array([1.0, -3.0])
+
+    def function(x):
+        return Derivatives(
+            -0.5 * (x - centre) @ precision @ (x - centre), -precision @ (x - centre), -precision
+        )
+
+    found = newton.maximize(function, np.array([50.0, 70.0]))
+    np.testing.assert_allclose(found.x, centre, atol=1e-10)
+    assert found.steps <= 2
+
+
+def test_newton_leaves_a_saddle():
+    """f = x^2 - x^4 - y^2 has a saddle at 0: from near it the climb must end at a maximum."""
+
+    def function(v):
+        x, y = v
+        return Derivatives(
+            x**2 - x**4 - y**2, np.array([2 * x - 4 * x**3, -2 * y]), np.diag([2 - 12 * x**2, -2.0])
+        )
+
+    found = newton.maximize(function, np.array([1e-4, 2.0]))
+    np.testing.assert_allclose(np.abs(found.x), [np.sqrt(0.5), 0.0], atol=1e-6)
+
+
+def test_newton_says_when_there_is_no_mode():
+    def ramp(x):
+        return Derivatives(float(x[0]), np.ones(1), np.zeros((1, 1)))
+
+    with pytest.raises(ConvergenceError, match="not reached in"):
+        newton.maximize(ramp, np.zeros(1))
+    with pytest.raises(ConvergenceError, match="not finite at the start"):
+        newton.maximize(lambda x: Derivatives(-np.inf, x, np.eye(1)), np.zeros(1))
+
+
+def test_not_positive_definite_is_an_error(bench, sleepstudy):
+    b = bench(pmlmm.Model(FORMULA, sleepstudy), "marginal", "natural")
+    far = b.start + np.array([1.5, 0.0, 0.0, 0.0])
+    with pytest.raises(ConvergenceError, match="not positive definite in natural coordinates"):
+        b.problem.log_volume(far, pack(b.space.fixed))
