@@ -16,7 +16,7 @@ from pmlmm.theta import CovarianceHyperparameters, Theta
 LARGEST_B = 0.999
 _SMALLEST_ETA_EXCESS = 0.02
 _LOG_LAMBDA = (np.log(1e-6), np.log(1e8))
-_LOG_A = (np.log(1e-8), np.log(1e4))
+_LOG_A = (np.log(1e-6), np.log(1e4))
 
 
 @dataclass(frozen=True)

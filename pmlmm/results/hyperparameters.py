@@ -8,6 +8,7 @@ import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
+from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
 from pmlmm.inference.empirical_bayes import AT_BOUND
 from pmlmm.inference.laplace import Mode
@@ -48,7 +49,7 @@ def profile_gradient(mode: Mode, space: Space, phi: np.ndarray) -> Callable:
 def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
     """Curvature of log evidence + log hyperprior by central differences of its gradient.
 
-    Coordinates at a bound are held there.
+    Coordinates at a bound are held there; there is no curvature where the evidence has no value nearby.
     """
     k = len(phi)
     sd, share = np.full(k, np.nan), np.full(k, np.nan)
@@ -61,7 +62,10 @@ def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
     for row, j in enumerate(free):
         unit = np.zeros(k)
         unit[j] = _STEP
-        upper, lower = function(phi + unit)[1], function(phi - unit)[1]
+        try:
+            upper, lower = function(phi + unit)[1], function(phi - unit)[1]
+        except ConvergenceError:
+            return Curvature(sd, share)
         hessian[row] = (upper - lower)[free] / (2 * _STEP)
         upper, lower = (space.log_hyperprior(phi + sign * unit)[1] for sign in (1, -1))
         prior[row] = (upper - lower)[free] / (2 * _STEP)
@@ -129,6 +133,8 @@ def _state(c: Coordinate, value: float, sd: float, share: float, space: Space, d
     bound = _at_bound(c, value)
     if bound:
         return f"at its {bound} bound: {_BOUND_WORDS[c.kind, bound].format(term=_term_name(c, design))}"
+    if np.isnan(share):
+        return "interior; no interval: the evidence cannot be evaluated around it"
     if np.isnan(sd):
         return "flat: the data hardly inform it"
     if isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:

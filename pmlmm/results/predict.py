@@ -57,7 +57,7 @@ def _codes(fit: "Fit", frame: pd.DataFrame, new_groups: str) -> np.ndarray:
     unknown = frame[grouping.factor][codes < 0].unique()
     if len(unknown) and new_groups == "error":
         raise DataError(
-            f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {unknown[0]!r}). "
+            f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {unknown[0]}). "
             "Use new_groups='population' to predict them with gamma = 0."
         )
     return codes

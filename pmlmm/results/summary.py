@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pmlmm.results.fit import Fit
 
 
+_MOST_ROWS = 20
+
+
 def describe_model(model: "Model") -> str:
     """Formula, data and priors of a model that is not fitted."""
     design, priors = model.design, model.priors
@@ -97,16 +100,7 @@ def _hyperparameters(fit: "Fit") -> str:
 
 def _estimates(fit: "Fit") -> str:
     mean, posterior, design = fit.mean, fit._posterior_without_gamma, fit.model.design
-    beta = posterior["beta"]
-    low, high = (beta.quantile(x, ("chain", "draw")).to_numpy() for x in (0.025, 0.975))
-    sd = beta.std(("chain", "draw"), ddof=1).to_numpy()
-    centre = mean["beta"].to_numpy()
-    shown = range(min(len(design.coefficients), 20))
-    rows = [(str(design.coefficients[j]), *map(_number, (centre[j], sd[j], low[j], high[j]))) for j in shown]
-    text = ["Fixed effects (posterior mean, sd, 95% interval)"]
-    text.append(_columns([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
-    if len(design.coefficients) > 20:
-        text.append(f"  ... and {len(design.coefficients) - 20} more in fit.mean['beta']")
+    text = _fixed_effects(mean["beta"].to_numpy(), posterior["beta"].to_numpy(), design)
     text += ["", "Random effects (posterior means of Sigma, as sd and correlations)"]
     rows = [("", "sd", "correlations")]
     for term in design.terms:
@@ -118,6 +112,20 @@ def _estimates(fit: "Fit") -> str:
     rows.append(("sigma (residual)", _number(float(mean["sigma"])), ""))
     text.append(_columns(rows, text=(0, 2)))
     return "\n".join(text)
+
+
+def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[str]:
+    if not design.coefficients:
+        return ["Fixed effects: none"]
+    low, high = np.quantile(draws, [0.025, 0.975], axis=(0, 1))
+    sd = np.std(draws, axis=(0, 1), ddof=1)
+    shown = range(min(len(design.coefficients), _MOST_ROWS))
+    rows = [(str(design.coefficients[j]), *map(_number, (mean[j], sd[j], low[j], high[j]))) for j in shown]
+    text = ["Fixed effects (posterior mean, sd, 95% interval)"]
+    text.append(_columns([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
+    if len(design.coefficients) > _MOST_ROWS:
+        text.append(f"  ... and {len(design.coefficients) - _MOST_ROWS} more in fit.mean['beta']")
+    return text
 
 
 def _evidence(fit: "Fit") -> str:
