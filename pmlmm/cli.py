@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Nothing heavy here: ``pmlmm --help`` answers at once.
@@ -21,9 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("data", help="name of a bundled data set, or path of a CSV or Parquet file")
     fit.add_argument("formula", help="lme4 formula, in quotes")
     fit.add_argument("--out", type=Path, metavar="FILE.nc", help="write the posterior DataTree as netCDF")
-    fit.add_argument(
-        "--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal"
-    )
+    fit.add_argument("--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal")
     fit.add_argument(
         "--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior"
     )
@@ -50,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(options: argparse.Namespace, progress) -> str:
+def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> str:
     if options.out is not None and not options.out.absolute().parent.is_dir():
         from pmlmm.errors import DataError
 

@@ -155,7 +155,9 @@ class Model:
         return describe_model(self)
 
 
-def _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer):
+def _checked_options(
+    approximation: str, coordinates: str, refine: bool | str, draws: int, random_seed: int, optimizer: str
+):
     from pmlmm.inference.tune import Options
 
     choices = {
@@ -168,9 +170,7 @@ def _checked_options(approximation, coordinates, refine, draws, random_seed, opt
         if value not in valid:
             raise ValueError(f"fit({name}={value!r}): choose one of {', '.join(map(repr, valid))}.")
     if optimizer == "em" and coordinates != "natural":
-        raise ValueError(
-            "fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'."
-        )
+        raise ValueError("fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'.")
     if not (isinstance(draws, int) and draws >= 100):
         raise ValueError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
     return Options(approximation, coordinates, refine, draws, random_seed, optimizer)

@@ -76,9 +76,7 @@ class InverseWishart:
             raise PriorError(f"InverseWishart(b={self.b!r}): b is a weight, above 0 and below 1.")
         if isinstance(self.A, str):
             if self.A not in STRUCTURES:
-                raise PriorError(
-                    f"InverseWishart(A={self.A!r}): A is a matrix or one of {', '.join(STRUCTURES)}."
-                )
+                raise PriorError(f"InverseWishart(A={self.A!r}): A is a matrix or one of {', '.join(STRUCTURES)}.")
         else:
             object.__setattr__(self, "A", _covariance("A", self.A))
 
@@ -91,9 +89,7 @@ class InverseWishart:
         Phi = _covariance("Phi", Phi)
         q = len(Phi)
         if not (np.isfinite(eta) and eta > q - 1):
-            raise PriorError(
-                f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only."
-            )
+            raise PriorError(f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only.")
         return cls(A=Phi / (eta + q + 1), eta=float(eta))
 
 

@@ -57,9 +57,7 @@ def test_b_falls_with_repeats():
     for rows in (2, 5, 10):
         weights = []
         for seed in range(5):
-            data, _ = pmlmm.simulate.polynomial_curves(
-                [rows] * 50, Sigma=Sigma, beta=beta, sigma=0.5, seed=seed
-            )
+            data, _ = pmlmm.simulate.polynomial_curves([rows] * 50, Sigma=Sigma, beta=beta, sigma=0.5, seed=seed)
             weights.append(pmlmm.Model(FORMULA, data).fit().hyperparameters.loc["b[ind]", "value"])
         medians.append(np.median(weights))
     assert medians[0] > medians[1] > medians[2]

@@ -68,9 +68,7 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
     keys = _valid_keys(design)
     for key in given:
         if key not in keys:
-            raise PriorError(
-                f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys)
-            )
+            raise PriorError(f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys))
     groups, flat = _penalty_groups(design, given)
     covariances = tuple(_covariance_prior(term, given, design) for term in design.terms)
     sigma = _residual_prior(given.get("sigma", HalfStudentT()), design)
@@ -131,9 +129,7 @@ def _covariance_prior(term: Term, given: dict[str, Any], design: Design) -> Inve
     if isinstance(prior, Flat):
         return prior
     if not isinstance(prior, InverseWishart):
-        raise PriorError(
-            f"{where} is {prior!r}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat."
-        )
+        raise PriorError(f"{where} is {prior!r}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat.")
     m, q = design.grouping.n_groups, term.q
     if not isinstance(prior.A, str) and len(prior.A) != q:
         raise PriorError(

@@ -70,9 +70,7 @@ class Statistics:
         return np.diagonal(self.S.sum(axis=0)) / self.n_rows
 
 
-def standardization(
-    X: np.ndarray, scaled: np.ndarray, intercept: int | None, offset: float
-) -> Standardization:
+def standardization(X: np.ndarray, scaled: np.ndarray, intercept: int | None, offset: float) -> Standardization:
     """Centre and scale the columns marked in ``scaled`` (p,) to unit standard deviation.
 
     Columns are centred only where there is an intercept to take up the shift, as glmnet does.
@@ -100,7 +98,7 @@ def build_statistics(design: Design, standard: Standardization) -> Statistics:
     if grouping is None:
         return Statistics(np.empty((0, 0, 0)), np.empty((0, 0, width)), gram, len(W), standard)
 
-    def by_group(values):
+    def by_group(values: np.ndarray):
         return np.bincount(grouping.codes, weights=values, minlength=grouping.n_groups)
 
     rows, cols = vech_indices(q)

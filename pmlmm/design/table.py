@@ -77,8 +77,7 @@ def variables(expression: str, columns: list[str], context: Mapping[str, Any]) -
         unknown = sorted(names - set(columns) - known)
         if unknown:
             raise FormulaError(
-                f"{unknown[0]!r} in {expression!r} is not a column of the data."
-                + suggest(unknown[0], columns)
+                f"{unknown[0]!r} in {expression!r} is not a column of the data." + suggest(unknown[0], columns)
             )
     return used
 

@@ -7,6 +7,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
+from pytensor.tensor import TensorVariable
 
 from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
@@ -74,9 +75,7 @@ def build_collapsed(
         theta = symbolic or _theta_containers(source)
         handles = Handles()
         sigma, Sigmas = _covariance_parameters(source, theta, handles, options)
-        u = pt.concatenate(
-            [sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in theta.log_lambda)]
-        )
+        u = pt.concatenate([sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in theta.log_lambda)])
         arrays = source.statistics.crossproducts(source.priors.penalty)
         handles.data = [pytensor.shared(np.asarray(x), borrow=True) for x in arrays]
         op = CollapsedLogLikelihood(source.design.sizes, profile)
@@ -147,7 +146,7 @@ def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handle
     return sigma, [pt.specify_shape(S, (q, q)) for S, q in zip(Sigmas, q_of, strict=True)]
 
 
-def _fixed_effects(source: Source, theta: SymbolicTheta, sigma):
+def _fixed_effects(source: Source, theta: SymbolicTheta, sigma: TensorVariable):
     """beta on the scale on which the ridge acts: (p,)."""
     penalty = source.priors.penalty
     used = pt.zeros(len(penalty))

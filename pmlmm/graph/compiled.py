@@ -18,6 +18,7 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import jacobian
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.tensor import TensorVariable
 
 from pmlmm.graph.build import Source, SymbolicTheta, build_collapsed
 from pmlmm.graph.ops import embed, merge_orders
@@ -78,22 +79,16 @@ def compile_log_posterior(source: Source, *, profile: bool) -> LogPosterior:
     )
     if key not in _compiled:
         _compiled[key] = _compile(source, profile)
-    sigma = (
-        ()
-        if isinstance(priors.sigma, Flat)
-        else (np.float64(priors.sigma.nu), np.float64(priors.sigma.scale))
-    )
+    sigma = () if isinstance(priors.sigma, Flat) else (np.float64(priors.sigma.nu), np.float64(priors.sigma.scale))
     arrays = source.statistics.crossproducts(priors.penalty)
-    return LogPosterior(
-        _compiled[key], source.design.sizes, (*sigma, *(np.asarray(x, order="C") for x in arrays))
-    )
+    return LogPosterior(_compiled[key], source.design.sizes, (*sigma, *(np.asarray(x, order="C") for x in arrays)))
 
 
 def _compile(source: Source, profile: bool) -> Callable:
     z, sizes = pt.dvector("z"), source.design.sizes
     position = 0
 
-    def take(count):
+    def take(count: int):
         nonlocal position
         position += count
         return z[position - count : position]
@@ -119,7 +114,7 @@ def _compile(source: Source, profile: bool) -> Callable:
     return function
 
 
-def _unvech(vector, q: int):
+def _unvech(vector: TensorVariable, q: int):
     """Symmetric matrix from its lower triangle, row by row."""
     rows, cols = np.tril_indices(q)
     index = np.empty((q, q), dtype=int)

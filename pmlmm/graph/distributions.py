@@ -1,13 +1,16 @@
 """Covariance distributions for PyMC: inverse-Wishart and flat, with their value transform."""
 
+from typing import Any
+
 import numpy as np
 import pytensor.tensor as pt
 from pymc.distributions.dist_math import check_parameters
 from pymc.distributions.distribution import Continuous
 from pymc.distributions.shape_utils import rv_size_is_none
 from pymc.distributions.transforms import Transform, _default_transform
+from pytensor.graph.op import Op
+from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.random.op import RandomVariable
-
 
 from pmlmm.graph.ops import InverseWishartLogDensity
 
@@ -27,31 +30,33 @@ class PrecisionLogCholesky(Transform):
         self.rows, self.cols = np.tril_indices(q)
         self.diagonal = np.flatnonzero(self.rows == self.cols)
 
-    def backward(self, value, *inputs):
+    def backward(self, value: TensorLike, *inputs):
         value = pt.as_tensor_variable(value)
         values = value[..., self.diagonal].set(pt.exp(value[..., self.diagonal]))
         C = pt.zeros((*value.shape[:-1], self.q, self.q))[..., self.rows, self.cols].set(values)
         inverse = pt.linalg.solve_triangular(C, pt.eye(self.q), lower=True)
         return inverse.mT @ inverse
 
-    def forward(self, value, *inputs):
+    def forward(self, value: TensorLike, *inputs):
         C = pt.linalg.cholesky(pt.linalg.inv(pt.as_tensor_variable(value)))
         values = C[..., self.rows, self.cols]
         return values[..., self.diagonal].set(pt.log(values[..., self.diagonal]))
 
-    def log_jac_det(self, value, *inputs):
+    def log_jac_det(self, value: TensorLike, *inputs):
         slope = -(self.q + 1.0) - np.arange(self.q)
         return self.q * np.log(2.0) + pt.sum(slope * value[..., self.diagonal], axis=-1)
 
 
 class InverseWishartRV(RandomVariable):
+    """Random generation by SciPy."""
+
     name = "inverse_wishart"
     signature = "(),(n,n)->(n,n)"
     dtype = "floatX"
     _print_name = ("InverseWishart", "\\operatorname{InverseWishart}")
 
     @classmethod
-    def rng_fn(cls, rng, eta, Phi, size):
+    def rng_fn(cls, rng: np.random.Generator, eta: TensorLike, Phi: TensorLike, size: Any):
         from scipy.stats import invwishart  # slow to import, and only needed to sample
 
         batch = tuple(size) if size is not None else np.broadcast_shapes(eta.shape, Phi.shape[:-2])
@@ -82,28 +87,28 @@ class InverseWishart(Continuous):
     rv_op = inverse_wishart
 
     @classmethod
-    def dist(cls, eta, Phi, **kwargs):
+    def dist(cls, eta: TensorLike, Phi: TensorLike, **kwargs):
         return super().dist([pt.as_tensor_variable(eta), pt.as_tensor_variable(Phi)], **kwargs)
 
-    def support_point(rv, size, eta, Phi):
+    def support_point(rv, size: Any, eta: TensorLike, Phi: TensorLike):
         mode = Phi / (eta[..., None, None] + Phi.shape[-1] + 1)
         if rv_size_is_none(size):
             return mode
         return pt.broadcast_to(mode, pt.concatenate([size, Phi.shape[-2:]]))
 
-    def logp(value, eta, Phi):
+    def logp(value, eta: TensorLike, Phi: TensorLike):
         core = _core_log_density
         if value.type.ndim > 2 or eta.type.ndim > 0 or Phi.type.ndim > 2:
             core = pt.vectorize(core, signature="(n,n),(),(n,n)->()")
         return check_parameters(core(value, eta, Phi), eta > Phi.shape[-1] - 1, msg="eta > q - 1")
 
 
-def _core_log_density(value, eta, Phi):
+def _core_log_density(value: TensorLike, eta: TensorLike, Phi: TensorLike):
     w = pt.concatenate([vech_graph(value), eta[None], vech_graph(Phi)])
     return InverseWishartLogDensity()(w)
 
 
-def vech_graph(matrix):
+def vech_graph(matrix: TensorVariable):
     """Lower triangle of a symbolic square matrix, row by row."""
     size = matrix.type.shape[-1]
     rows, cols = np.tril_indices(size) if size is not None else pt.tril_indices(matrix.shape[-1])
@@ -111,13 +116,15 @@ def vech_graph(matrix):
 
 
 class FlatCovarianceRV(RandomVariable):
+    """Refuses to generate: the distribution is improper."""
+
     name = "flat_covariance"
     signature = "(n,n)->(n,n)"
     dtype = "floatX"
     _print_name = ("FlatCovariance", "\\operatorname{FlatCovariance}")
 
     @classmethod
-    def rng_fn(cls, rng, start, size):
+    def rng_fn(cls, rng: np.random.Generator, start: TensorLike, size: Any):
         raise NotImplementedError("A flat prior is improper: it cannot be sampled.")
 
 
@@ -130,27 +137,27 @@ class FlatCovariance(Continuous):
     rv_op = flat_covariance
 
     @classmethod
-    def dist(cls, start, **kwargs):
+    def dist(cls, start: TensorLike, **kwargs):
         return super().dist([pt.as_tensor_variable(start)], **kwargs)
 
-    def support_point(rv, size, start):
+    def support_point(rv, size: Any, start: TensorLike):
         return start
 
-    def logp(value, start):
+    def logp(value, start: TensorLike):
         return pt.zeros(value.shape[:-2])
 
 
 @_default_transform.register(InverseWishartRV)
-def _inverse_wishart_transform(op, rv):
+def _inverse_wishart_transform(op: Op, rv: TensorVariable):
     return PrecisionLogCholesky(_static_size(rv))
 
 
 @_default_transform.register(FlatCovarianceRV)
-def _flat_covariance_transform(op, rv):
+def _flat_covariance_transform(op: Op, rv: TensorVariable):
     return PrecisionLogCholesky(_static_size(rv))
 
 
-def _static_size(rv) -> int:
+def _static_size(rv: TensorVariable) -> int:
     size = rv.type.shape[-1] or rv.owner.inputs[-1].type.shape[-1]
     if size is None:
         raise ValueError("The size of the covariance must be known when the model is built.")

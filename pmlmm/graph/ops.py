@@ -16,6 +16,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.replace import _vectorize_node, clone_replace, graph_replace
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
 from pmlmm.kernels import half_student_t, inverse_wishart, likelihood
@@ -37,24 +38,23 @@ class SmoothOp(Op):
         props = self._props_dict() | {"order": order}
         return type(self)(**props)
 
-    def make_node(self, u, *data):
+    def make_node(self, u: TensorLike, *data):
         u = pt.as_tensor_variable(u, dtype="float64", ndim=1)
         data = [
-            kind.filter_variable(pt.as_tensor_variable(x))
-            for kind, x in zip(self.data_types, data, strict=True)
+            kind.filter_variable(pt.as_tensor_variable(x)) for kind, x in zip(self.data_types, data, strict=True)
         ]
         outputs = [pt.dscalar(), pt.dvector(), pt.dmatrix()][: self.order + 1]
         return Apply(self, [u, *data], outputs)
 
-    def perform(self, node, inputs, output_storage):
+    def perform(self, node: Apply, inputs: Sequence, output_storage: list):
         for storage, value in zip(output_storage, self.derivatives(*inputs), strict=False):
             storage[0] = np.asarray(value)
 
-    def connection_pattern(self, node):
+    def connection_pattern(self, node: Apply):
         outputs = len(node.outputs)
         return [[True] * outputs] + [[False] * outputs for _ in node.inputs[1:]]
 
-    def pullback(self, inputs: Sequence[Variable], outputs, cotangents):
+    def pullback(self, inputs: Sequence[Variable], outputs: Sequence[Variable], cotangents: Sequence[Variable]):
         disconnected = [DisconnectedType()() for _ in inputs[1:]]
         connected = [not isinstance(c.type, DisconnectedType) for c in cotangents]
         if len(connected) == 3 and connected[2]:
@@ -68,7 +68,7 @@ class SmoothOp(Op):
 
 
 @_vectorize_node.register(SmoothOp)
-def _vectorize_smooth(op, node, *inputs):
+def _vectorize_smooth(op: SmoothOp, node: Apply, *inputs):
     """Leave the Op as it is where nothing is batched, so that a vectorised Jacobian can merge it."""
     if all(new.type.ndim == old.type.ndim for new, old in zip(inputs, node.inputs, strict=True)):
         return op.make_node(*inputs)
@@ -96,7 +96,7 @@ class CollapsedLogLikelihood(SmoothOp):
         self.sizes, self.profile, self.order = sizes, profile, order
         self._last: tuple | None = None
 
-    def derivatives(self, u, *data):
+    def derivatives(self, u: TensorLike, *data):
         # A change of b or A alone leaves u as it was: the last pass over the groups then serves again.
         if self._last is not None:
             last_u, last_data, result = self._last
@@ -116,7 +116,7 @@ class InverseWishartLogDensity(SmoothOp):
     def __init__(self, order: int = 0):
         self.order = order
 
-    def derivatives(self, u, *data):
+    def derivatives(self, u: TensorLike, *data):
         q = int((np.sqrt(4 * len(u) - 3) - 1) / 2 + 0.5)
         return inverse_wishart.log_density(u, q)
 
@@ -130,7 +130,7 @@ class HalfStudentTLogDensity(SmoothOp):
     def __init__(self, order: int = 0):
         self.order = order
 
-    def derivatives(self, u, *data):
+    def derivatives(self, u: TensorLike, *data):
         return half_student_t.log_density(float(u[0]), *map(float, data))
 
 
@@ -147,7 +147,7 @@ class Embedded(SmoothOp):
         self.data_types = op.data_types
         self._index = np.array(take, dtype=int)
 
-    def derivatives(self, u, *data):
+    def derivatives(self, u: TensorLike, *data):
         inner = self.op.derivatives(u[self._index], *data)
         gradient, hessian = np.zeros(len(u)), np.zeros((len(u),) * 2)
         if self.order > 0:

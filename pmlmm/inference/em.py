@@ -52,7 +52,14 @@ def em(
     return u, steps
 
 
-def _step(u, theta, sigma_prior, data, sizes, profile):
+def _step(
+    u: np.ndarray,
+    theta: Theta,
+    sigma_prior: HalfStudentT | Flat,
+    data: Crossproducts,
+    sizes: tuple[int, ...],
+    profile: bool,
+):
     point = np.concatenate([u, theta.log_lambda])
     score = likelihood.evaluate(point, data, sizes, profile=profile, order=1).gradient
     new, m = np.empty_like(u), float(np.sum(data.weights))
@@ -78,7 +85,7 @@ def _sigma(rss: float, total: float, prior: HalfStudentT | Flat) -> float:
     return float(np.sqrt(2.0 * c / (b + np.sqrt(b * b + 4.0 * a * c))))
 
 
-def _scale(u, sizes):
+def _scale(u: np.ndarray, sizes: tuple[int, ...]):
     """sigma for sigma, products of standard deviations for covariance entries."""
     parts = [u[:1]]
     for q, part in zip(sizes, vech_slices(sizes), strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
@@ -166,7 +166,7 @@ def maximize_evidence(
     best = [-np.inf, start, np.full(len(start), np.nan)]
     scale, last_error = None, None
 
-    def negative(phi):
+    def negative(phi: np.ndarray):
         nonlocal scale, last_error
         try:
             value, gradient = function(phi)
@@ -186,7 +186,7 @@ def maximize_evidence(
 
     last = -np.inf
 
-    def close_enough(intermediate_result):
+    def close_enough(intermediate_result: OptimizeResult):
         nonlocal last
         free = np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0)
         if free < tolerance or best[0] - last < _SMALLEST_GAIN:
@@ -214,7 +214,7 @@ def maximize_evidence(
     return best[1], record
 
 
-def _free_gradient(phi, gradient, bounds) -> np.ndarray:
+def _free_gradient(phi: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
     """Gradient with the directions that lead out of the bounds set to zero."""
     lower, upper = np.array(bounds).T
     blocked = ((phi <= lower + AT_BOUND) & (gradient < 0)) | ((phi >= upper - AT_BOUND) & (gradient > 0))

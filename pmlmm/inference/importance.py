@@ -99,9 +99,7 @@ class ImportanceSample:
             self.log_dets.append(-2.0 * np.sum(np.log(np.diagonal(C, axis1=1, axis2=2)), axis=1))
         log_proposal = base.log_density + float(np.sum(np.log(np.diag(factor))))
         self._constant = (
-            _log_sigma_prior(self.theta[:, 0], sigma_prior)
-            + coordinates.log_jacobian(x, sizes)
-            - log_proposal
+            _log_sigma_prior(self.theta[:, 0], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
         )
         self._last: tuple[np.ndarray, draws.DrawLikelihood] | None = None
 

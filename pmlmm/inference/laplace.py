@@ -116,7 +116,7 @@ class LaplaceProblem:
         """
         d = self.size
 
-        def objective(x):
+        def objective(x: np.ndarray):
             at = self.evaluate(x, hyper)[0]
             return Derivatives(at.value, at.gradient[:d], at.hessian[:d, :d])
 
@@ -133,7 +133,13 @@ class LaplaceProblem:
         volume, precision = self.log_volume(x, hyper, at, natural)
         return Mode(x, theta, at.value, at.value + volume, precision, at, steps)
 
-    def log_volume(self, x, hyper, at: Derivatives | None = None, natural: Derivatives | None = None):
+    def log_volume(
+        self,
+        x: np.ndarray,
+        hyper: np.ndarray,
+        at: Derivatives | None = None,
+        natural: Derivatives | None = None,
+    ):
         """``d/2 log 2 pi - 1/2 log|-H|`` (with beta's share for "joint"), and ``-H``.
 
         Raises
@@ -159,7 +165,7 @@ class LaplaceProblem:
             volume += self._beta_volume(x, hyper)
         return volume, precision
 
-    def _beta_volume(self, x, hyper) -> float:
+    def _beta_volume(self, x: np.ndarray, hyper: np.ndarray) -> float:
         """``r/2 log 2 pi - 1/2 log|P / sigma^2|``: the Gaussian integral over beta."""
         theta = coordinates.to_natural(x, self.sizes)
         groups = int(self.data.penalty.max(initial=-1)) + 1

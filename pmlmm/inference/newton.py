@@ -14,6 +14,9 @@ _LARGEST_STEP = 3.0
 _ITERATIONS = 200
 
 
+Objective = Callable[[np.ndarray], Derivatives]
+
+
 class Maximum(NamedTuple):
     """Where the search ended, with the derivatives there, its steps, and the last expected gain."""
 
@@ -23,7 +26,7 @@ class Maximum(NamedTuple):
     gain: float
 
 
-def maximize(function: Callable[[np.ndarray], Derivatives], start: np.ndarray) -> Maximum:
+def maximize(function: Objective, start: np.ndarray) -> Maximum:
     """Maximise ``function``; each step ascends, whatever the signs of the curvature.
 
     Directions of wrong or little curvature are followed uphill with a bounded step, so the path is
@@ -68,7 +71,7 @@ def _ascent_directions(at: Derivatives) -> tuple[np.ndarray, np.ndarray | None]:
     return scale * (vectors @ steps), scale * vectors[:, 0]
 
 
-def _leave_saddle(function, x, at, escape):
+def _leave_saddle(function: Objective, x: np.ndarray, at: Derivatives, escape: np.ndarray):
     """The better side along a direction of wrong curvature; None where neither gains."""
     sides = [x + sign * escape for sign in (0.5, -0.5, 0.05, -0.05)]
     trials = [(side, function(side)) for side in sides]
@@ -76,7 +79,7 @@ def _leave_saddle(function, x, at, escape):
     return (side, trial) if trial.value > at.value + _LAST_STEP else None
 
 
-def _line_search(function, x, at, direction):
+def _line_search(function: Objective, x: np.ndarray, at: Derivatives, direction: np.ndarray):
     """Halve the step until it gains a fraction of what its slope promises."""
     length = 1.0
     slope = float(at.gradient @ direction)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pmlmm.design.design import Design
+from pmlmm.design.design import Design, Term
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
 from pmlmm.kernels.coordinates import unvech, vech, vech_size, vech_slices
@@ -82,9 +82,7 @@ class Space:
             else:
                 As[k][coordinate.entry, coordinate.entry] = np.exp(value)
         pairs = zip(etas, As, strict=True)
-        return Theta(
-            log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs)
-        )
+        return Theta(log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs))
 
     def pack_jacobian(self, phi: np.ndarray) -> np.ndarray:
         """Derivative of ``pack(theta(phi))`` = (log lambda, eta_1, vech Phi_1, ...) in phi: (h, k)."""
@@ -124,18 +122,14 @@ class Space:
             if coordinate.kind == "A":
                 continue
             mean, sd = (
-                (0.0, prior.lambda_sd)
-                if coordinate.kind == "lambda"
-                else (np.log(prior.eta_median), prior.eta_sd)
+                (0.0, prior.lambda_sd) if coordinate.kind == "lambda" else (np.log(prior.eta_median), prior.eta_sd)
             )
             residual = (phi[column] - mean) / sd
             total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi)
             gradient[column] = -residual / sd
         for k in range(len(self.z_square)):
             columns = [
-                j
-                for j, c in enumerate(self.coordinates)
-                if c.kind == "A" and c.index == k and c.entry is not None
+                j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k and c.entry is not None
             ]
             if len(columns) > 1:
                 level = phi[columns] + np.log(self.z_square[k])
@@ -176,9 +170,7 @@ def plug_in(space: Space, theta: np.ndarray, beta: np.ndarray, penalty: np.ndarr
     return function
 
 
-def build_space(
-    design: Design, priors: PriorSet, statistics: Statistics, hyperprior: Hyperprior | None
-) -> Space:
+def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperprior: Hyperprior | None) -> Space:
     """What is to be learned of a model's priors, where to start and where to stop."""
     coordinates: list[Coordinate] = []
     log_lambda = []
@@ -211,7 +203,9 @@ def _residual_variance(design: Design) -> float:
     return float(max(np.var(design.y - fitted), 1e-3 * np.var(design.y)))
 
 
-def _start(prior: InverseWishart, variance, squares, m, q_total) -> CovarianceHyperparameters:
+def _start(
+    prior: InverseWishart, variance: float, squares: np.ndarray, m: int, q_total: int
+) -> CovarianceHyperparameters:
     """eta and A where given, else half of the residual variance shared among the effects."""
     q = len(squares)
     eta = prior.eta if prior.eta is not None else q - 1.0 + 10.7
@@ -225,7 +219,15 @@ def _start(prior: InverseWishart, variance, squares, m, q_total) -> CovarianceHy
     return CovarianceHyperparameters(eta, np.diag(level))
 
 
-def _term_coordinates(index, term, prior, value, variance, squares, m) -> list[Coordinate]:
+def _term_coordinates(
+    index: int,
+    term: Term,
+    prior: InverseWishart,
+    value: CovarianceHyperparameters,
+    variance: float,
+    squares: np.ndarray,
+    m: int,
+) -> list[Coordinate]:
     found = []
     if prior.b is None and prior.eta is None:
         largest = eta_from_b(LARGEST_B, m, term.q) - term.q + 1.0

@@ -27,6 +27,7 @@ from pmlmm.inference.importance import (
 from pmlmm.inference.laplace import Approximation, Coordinates, LaplaceProblem, Mode
 from pmlmm.inference.space import Space, plug_in
 from pmlmm.kernels import coordinates, likelihood
+from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.theta import Theta
 
 # Importance sampling is skipped above so many floating-point operations (about a second), or where
@@ -83,9 +84,7 @@ class Tuned:
     evidence: LaplaceEvidence
 
 
-def tune(
-    source: Source, space: Space, options: Options, progress: Callable[[str], None] | None = None
-) -> Tuned:
+def tune(source: Source, space: Space, options: Options, progress: Callable[[str], None] | None = None) -> Tuned:
     """Learn the hyperparameters of one model and find its mode."""
     profile = options.approximation == "joint"
     data = source.statistics.crossproducts(source.priors.penalty)
@@ -132,18 +131,18 @@ def tune(
 class _Sampler:
     """Importance samples around the default approximation's mode, from common random numbers."""
 
-    def __init__(self, source: Source, space: Space, proposals: LaplaceEvidence, options: Options, data):
+    def __init__(
+        self, source: Source, space: Space, proposals: LaplaceEvidence, options: Options, data: Crossproducts
+    ):
         self.source, self.space, self.proposals, self.data = source, space, proposals, data
         rng = np.random.default_rng(options.random_seed)
         self.base = base_draws(options.draws, proposals.problem.size, rng)
 
     def at(self, mode: Mode) -> ImportanceSample:
-        return ImportanceSample(
-            mode, self.base, self.data, self.source.design.sizes, self.source.priors.sigma
-        )
+        return ImportanceSample(mode, self.base, self.data, self.source.design.sizes, self.source.priors.sigma)
 
 
-def _refine(sampler: _Sampler, phi: np.ndarray, progress):
+def _refine(sampler: _Sampler, phi: np.ndarray, progress: Callable[[str], None] | None):
     """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
 
     Each round stays within a box around its centre, where the draws still speak for phi; it has settled
@@ -159,10 +158,7 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
         if not weights.reliable:
             words = f"Laplace evidence kept: Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
             return first, False, words, records
-        near = [
-            (max(low, x - _BOX), min(high, x + _BOX))
-            for (low, high), x in zip(space.bounds, phi, strict=True)
-        ]
+        near = [(max(low, x - _BOX), min(high, x + _BOX)) for (low, high), x in zip(space.bounds, phi, strict=True)]
         new, record = maximize_evidence(
             ImportanceEvidence(sample, space),
             space,
@@ -173,9 +169,7 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
         )
         records.append(record)
         if _pinned(space, phi) and _pinned(space, new):
-            words = (
-                "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
-            )
+            words = "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
             return first, False, words, records
         gain, phi = record.gain, new
         if gain < max(_SETTLED, 2.0 * weights.error):
@@ -192,8 +186,7 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress):
 def _pinned(space: Space, phi: np.ndarray) -> bool:
     """Whether some b is at its upper bound: draws of Sigma then hardly spread, so re-weighting cannot move A."""
     return any(
-        c.kind == "eta" and value >= c.upper - AT_BOUND
-        for c, value in zip(space.coordinates, phi, strict=True)
+        c.kind == "eta" and value >= c.upper - AT_BOUND for c, value in zip(space.coordinates, phi, strict=True)
     )
 
 

@@ -7,6 +7,7 @@ latter an inverse-Wishart is Bartlett's product of log-chi-squares and normals, 
 Gaussian.
 """
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -44,7 +45,7 @@ def unvech(vector: np.ndarray, q: int) -> np.ndarray:
 def vech_slices(sizes: tuple[int, ...], offset: int = 1) -> list[slice]:
     """Where each term's covariance entries stand in theta or x (after sigma)."""
     edges = offset + np.cumsum([0, *(vech_size(q) for q in sizes)])
-    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
 
 def block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:

@@ -8,7 +8,9 @@ covariance ``L L'``::
 and for every cross-product ``c = Z'[X, y]`` that has this design, ``D = R c``.
 """
 
+import itertools
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -20,7 +22,7 @@ _CHUNK = 4_000
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _factor_design(S, L, V, R, J, B):
+def _factor_design(S: np.ndarray, L: np.ndarray, V: np.ndarray, R: np.ndarray, J: np.ndarray, B: np.ndarray):
     """Fill V, R, J, B for one design (all q x q) and return log|M|; needs L lower triangular."""
     q = S.shape[0]
     for a in range(q):
@@ -76,7 +78,7 @@ def _factor_design(S, L, V, R, J, B):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _apply(factor, cross, out):
+def _apply(factor: np.ndarray, cross: np.ndarray, out: np.ndarray):
     """out = factor @ cross for a q x q factor and a q x w matrix."""
     q, width = cross.shape
     for a in range(q):
@@ -89,7 +91,18 @@ def _apply(factor, cross, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _reduce_chunk(S, weight, start, cross, L, first, last, B, T, D):
+def _reduce_chunk(
+    S: np.ndarray,
+    weight: np.ndarray,
+    start: np.ndarray,
+    cross: np.ndarray,
+    L: np.ndarray,
+    first: int,
+    last: int,
+    B: np.ndarray,
+    T: np.ndarray,
+    D: np.ndarray,
+):
     """Fill B, T = V c, D = R c for the designs first..last-1; return the weighted log|M|."""
     q = L.shape[0]
     V, R, J = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
@@ -103,7 +116,17 @@ def _reduce_chunk(S, weight, start, cross, L, first, last, B, T, D):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _reduce_draws_chunk(S, weight, start, cross, L, first, last, log_det, Q):
+def _reduce_draws_chunk(
+    S: np.ndarray,
+    weight: np.ndarray,
+    start: np.ndarray,
+    cross: np.ndarray,
+    L: np.ndarray,
+    first: int,
+    last: int,
+    log_det: np.ndarray,
+    Q: np.ndarray,
+):
     """For the draws first..last-1 of L: log|M| summed over groups, and Q -= sum c'J c."""
     q, width = L.shape[1], cross.shape[2]
     V, R, J, B = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
@@ -123,7 +146,18 @@ def _reduce_draws_chunk(S, weight, start, cross, L, first, last, log_det, Q):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _couple_chunk(B, weight, start, H, rows, cols, first, last, BB, BN):
+def _couple_chunk(
+    B: np.ndarray,
+    weight: np.ndarray,
+    start: np.ndarray,
+    H: np.ndarray,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    first: int,
+    last: int,
+    BB: np.ndarray,
+    BN: np.ndarray,
+):
     """Add the symmetrised sums of B x B and of B x N, N = sum_k H_k H_k', over vech pairs."""
     q, width = H.shape[1], H.shape[2]
     N = np.empty((q, q))
@@ -154,16 +188,23 @@ def _chunks(work: int, items: int) -> list[tuple[int, int]]:
     """Cut ``items`` into ranges; the cut depends on the problem only, so sums are reproducible."""
     number = int(min(items, 16, work // _CHUNK)) or 1
     edges = np.linspace(0, items, number + 1).astype(int)
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
-def _each_chunk(function, chunks):
+def _each_chunk(function: Callable, chunks: list[tuple[int, int]]):
     if len(chunks) == 1:
         return [function(*chunks[0])]
     return list(_pool().map(lambda chunk: function(*chunk), chunks))
 
 
-def reduce(designs, weights, starts, cross, gram, L):
+def reduce(
+    designs: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    cross: np.ndarray,
+    gram: np.ndarray,
+    L: np.ndarray,
+):
     """Eliminate the random effects at one relative covariance ``L L'``.
 
     Parameters
@@ -200,7 +241,14 @@ def reduce(designs, weights, starts, cross, gram, L):
     return float(sum(parts)), gram - rows.T @ rows, B, D
 
 
-def reduce_draws(designs, weights, starts, cross, gram, L):
+def reduce_draws(
+    designs: np.ndarray,
+    weights: np.ndarray,
+    starts: np.ndarray,
+    cross: np.ndarray,
+    gram: np.ndarray,
+    L: np.ndarray,
+):
     """``log_det`` (draws,) and ``Q`` (draws, w, w) of :func:`reduce` for L of shape (draws, q, q)."""
     log_det = np.zeros(len(L))
     Q = np.repeat(gram[None], len(L), axis=0)
@@ -211,7 +259,9 @@ def reduce_draws(designs, weights, starts, cross, gram, L):
     return log_det, Q
 
 
-def couple(B, weights, starts, H, rows, cols):
+def couple(
+    B: np.ndarray, weights: np.ndarray, starts: np.ndarray, H: np.ndarray, rows: np.ndarray, cols: np.ndarray
+):
     """Sums over groups that the Hessian needs, as matrices over pairs of vech entries.
 
     With ``E_s`` the symmetric unit matrix of vech entry ``s = (rows[s], cols[s])``, returns
@@ -220,7 +270,7 @@ def couple(B, weights, starts, H, rows, cols):
     """
     size = len(rows)
 
-    def chunk(first, last):
+    def chunk(first: int, last: int):
         BB, BN = np.zeros((size, size)), np.zeros((size, size))
         _couple_chunk(B, weights, starts, H, rows, cols, first, last, BB, BN)
         return BB, BN
@@ -231,5 +281,5 @@ def couple(B, weights, starts, H, rows, cols):
     return tuple(scale * _mirror(sum(part[i] for part in parts)) for i in (0, 1))
 
 
-def _mirror(lower):
+def _mirror(lower: np.ndarray):
     return lower + np.tril(lower, -1).T

@@ -41,9 +41,7 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     except np.linalg.LinAlgError:
         return outside
     log_det_Sigma, log_det_Phi = (2 * np.sum(np.log(np.diag(x))) for x in (chol_Sigma, chol_Phi))
-    value = log_normaliser(eta, log_det_Phi, q) - 0.5 * (
-        (eta + q + 1) * log_det_Sigma + np.sum(precision * Phi)
-    )
+    value = log_normaliser(eta, log_det_Phi, q) - 0.5 * ((eta + q + 1) * log_det_Sigma + np.sum(precision * Phi))
     gradient, hessian = np.empty(len(w)), np.zeros((len(w),) * 2)
     sandwich = precision @ Phi @ precision
     half = (eta - np.arange(q)) / 2
@@ -61,9 +59,7 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     return Derivatives(float(value), gradient, hessian)
 
 
-def hyperparameter_gradient(
-    eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: float
-) -> np.ndarray:
+def hyperparameter_gradient(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: float) -> np.ndarray:
     """Gradient of the log-density in (eta, vech Phi); linear in the precision and in log|Sigma|."""
     q = len(Phi)
     half = (eta - np.arange(q)) / 2

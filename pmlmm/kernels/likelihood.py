@@ -87,9 +87,7 @@ def _locate(u: np.ndarray, data: Crossproducts, sizes: tuple[int, ...]) -> _Poin
     r = len(data.penalty)
     try:
         L = np.linalg.cholesky(relative)
-        log_det_M, Q, B, D = crossproducts.reduce(
-            data.designs, data.weights, data.starts, data.cross, data.gram, L
-        )
+        log_det_M, Q, B, D = crossproducts.reduce(data.designs, data.weights, data.starts, data.cross, data.gram, L)
         P = Q[:r, :r] + np.diag(penalties(u[stop:], data.penalty))
         chol_P = np.linalg.cholesky(P)
     except np.linalg.LinAlgError:
@@ -110,7 +108,7 @@ def _value(point: _Point, data: Crossproducts, profile: bool) -> float:
     )
 
 
-def evaluate(u, data: Crossproducts, sizes: tuple[int, ...], *, profile: bool, order: int):
+def evaluate(u: np.ndarray, data: Crossproducts, sizes: tuple[int, ...], *, profile: bool, order: int):
     """Value, gradient and Hessian at u.
 
     Parameters
@@ -251,7 +249,7 @@ def _block_entries(sizes: tuple[int, ...], groups: int) -> np.ndarray:
     return np.concatenate([[0], 1 + inside, 1 + len(rows) + np.arange(groups)])
 
 
-def _to_absolute(gradient, hessian, u, sizes):
+def _to_absolute(gradient: np.ndarray, hessian: np.ndarray, u: np.ndarray, sizes: tuple[int, ...]):
     """From (log sigma, vech Sigma/sigma^2, log lambda) to (sigma, vech Sigma, log lambda).
 
     ``jacobian`` is that of the inverse map; only log sigma enters non-linearly:

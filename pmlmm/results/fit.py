@@ -261,7 +261,9 @@ class Fit:
             return self._parameters(theta).beta(rng)
         return self._parameters(np.repeat(self._tuned.proposal.theta[None], len(theta), axis=0)).beta(rng)
 
-    def _weighted_draws(self, number: int | None = None, rng=None) -> tuple[np.ndarray, np.ndarray]:
+    def _weighted_draws(
+        self, number: int | None = None, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draws of (sigma, vech Sigma) with weights: importance draws, or Laplace's own."""
         if self._reliable:
             return self._tuned.sample.theta, self._tuned.weights.normalized
@@ -292,9 +294,7 @@ class Fit:
             "k_hat": self.k_hat,
             "weights": "importance-resampled" if self._reliable else "Laplace draws, unweighted",
             "intervals": "given the learned hyperparameters",
-            "beta": "given each draw"
-            if self._tuned.sample is not None
-            else "given the mode of sigma and Sigma",
+            "beta": "given each draw" if self._tuned.sample is not None else "given the mode of sigma and Sigma",
             "log_evidence": self.log_evidence,
             "log_evidence_psis": self.log_evidence_psis,
         }

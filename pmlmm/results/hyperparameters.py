@@ -53,9 +53,7 @@ def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
     """
     k = len(phi)
     sd, share = np.full(k, np.nan), np.full(k, np.nan)
-    free = np.flatnonzero(
-        [_at_bound(c, value) == "" for c, value in zip(space.coordinates, phi, strict=True)]
-    )
+    free = np.flatnonzero([_at_bound(c, value) == "" for c, value in zip(space.coordinates, phi, strict=True)])
     if len(free) == 0:
         return Curvature(sd, share)
     hessian, prior = np.empty((len(free),) * 2), np.empty((len(free),) * 2)

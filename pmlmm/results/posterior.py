@@ -75,10 +75,7 @@ class Parameters:
 
     def Sigmas(self) -> list[np.ndarray]:
         """Covariance of each term, (draws, q, q)."""
-        return [
-            unvech(self.theta[:, part], q)
-            for q, part in zip(self.sizes, vech_slices(self.sizes), strict=True)
-        ]
+        return [unvech(self.theta[:, part], q) for q, part in zip(self.sizes, vech_slices(self.sizes), strict=True)]
 
 
 def split_gamma(gamma: np.ndarray, design: Design) -> dict[str, np.ndarray]:
@@ -99,9 +96,7 @@ def dimensions(design: Design) -> dict[str, list[str]]:
     return dims
 
 
-def label(
-    values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs
-) -> xr.Dataset:
+def label(values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs) -> xr.Dataset:
     """Dataset with the model's names along every dimension; ``leading`` ones are numbered from 0."""
     from pmlmm.graph.build import coords
 

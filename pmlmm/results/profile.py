@@ -7,6 +7,7 @@ import pandas as pd
 
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.importance import ImportanceSample, base_draws
+from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Coordinate, Space
 from pmlmm.inference.tune import Options, Tuned
 from pmlmm.priors import b_from_eta
@@ -52,7 +53,7 @@ def _point(tuned: Tuned, space: Space, options: Options, column: int, value: flo
     return best, row
 
 
-def _psis(tuned: Tuned, space: Space, options: Options, mode, phi: np.ndarray) -> dict[str, float]:
+def _psis(tuned: Tuned, space: Space, options: Options, mode: Mode, phi: np.ndarray) -> dict[str, float]:
     """Importance-sampled evidence at one point; nan where it was skipped or is another approximation's."""
     names = ("log_evidence_psis", "error", "k_hat")
     problem = tuned.evidence.problem

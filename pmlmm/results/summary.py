@@ -33,9 +33,7 @@ def describe_model(model: "Model") -> str:
     for term, prior in zip(design.terms, priors.covariances, strict=True):
         lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
     sigma = priors.sigma
-    words = (
-        "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
-    )
+    words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
     lines.append(f"  sigma ~ {words}")
     if any(priors.standardized):
         lines.append("  (penalised columns centred and scaled to unit sd; results on your scale)")
@@ -63,9 +61,7 @@ def _data_line(design: Design) -> str:
     table = design.table
     if table.rows_dropped:
         missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
-        parts.append(
-            f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})"
-        )
+        parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
     return "Data: " + ", ".join(parts)
 
 
@@ -171,8 +167,6 @@ def _columns(rows: list[tuple[str, ...]], text: tuple[int, ...]) -> str:
     widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [
-            x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))]
         lines.append(("  " + "  ".join(cells)).rstrip())
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from pmlmm.graph.build import build_collapsed
 from pmlmm.graph.compiled import _compiled, compile_log_posterior, pack
 from pmlmm.inference.space import build_space
 from pmlmm.kernels import coordinates
-from pmlmm.kernels.coordinates import unvech, vech_slices
+from pmlmm.kernels.coordinates import vech_slices
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 FAST = "FAST_COMPILE"

@@ -135,9 +135,7 @@ def test_newton_on_a_gaussian_takes_one_step():
     centre = np.array([1.0, -3.0])
 
     def function(x):
-        return Derivatives(
-            -0.5 * (x - centre) @ precision @ (x - centre), -precision @ (x - centre), -precision
-        )
+        return Derivatives(-0.5 * (x - centre) @ precision @ (x - centre), -precision @ (x - centre), -precision)
 
     found = newton.maximize(function, np.array([50.0, 70.0]))
     np.testing.assert_allclose(found.x, centre, atol=1e-10)
@@ -149,9 +147,7 @@ def test_newton_leaves_a_saddle():
 
     def function(v):
         x, y = v
-        return Derivatives(
-            x**2 - x**4 - y**2, np.array([2 * x - 4 * x**3, -2 * y]), np.diag([2 - 12 * x**2, -2.0])
-        )
+        return Derivatives(x**2 - x**4 - y**2, np.array([2 * x - 4 * x**3, -2 * y]), np.diag([2 - 12 * x**2, -2.0]))
 
     found = newton.maximize(function, np.array([1e-4, 2.0]))
     np.testing.assert_allclose(np.abs(found.x), [np.sqrt(0.5), 0.0], atol=1e-6)

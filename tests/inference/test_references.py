@@ -73,9 +73,7 @@ def test_a_tiny_lambda_is_not_flat_in_sigma(sleepstudy, reference):
     expected = next(f for f in reference["lme4"] if f["dataset"] == "sleepstudy" and not f["REML"])
     tiny = pmlmm.Ridge(1e-9)
     priors = {"Subject": FLAT, "sigma": FLAT, "Intercept": tiny, "common": tiny}
-    fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, priors, standardize=False).fit(
-        "joint"
-    )
+    fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, priors, standardize=False).fit("joint")
     # sigma^2 then has n + p instead of n degrees of freedom, of which 2 m are spent on gamma
     n, p, spent = 180, 2, 36
     ratio = float(fit.mode["sigma"]) ** 2 / expected["sigma"] ** 2

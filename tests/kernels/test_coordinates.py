@@ -13,9 +13,7 @@ def size(sizes):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_round_trip(sizes):
     x = 0.5 * np.random.default_rng(0).normal(size=size(sizes))
-    np.testing.assert_allclose(
-        coordinates.from_natural(coordinates.to_natural(x, sizes), sizes), x, atol=1e-12
-    )
+    np.testing.assert_allclose(coordinates.from_natural(coordinates.to_natural(x, sizes), sizes), x, atol=1e-12)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -34,9 +32,7 @@ def test_chain_rule_of_a_quadratic(differences, sizes):
     numeric = differences(lambda x: coordinates.to_natural(x, sizes), x)
     np.testing.assert_allclose(jacobian, numeric, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(first, jacobian.T @ (slope + curve @ theta), rtol=1e-12)
-    np.testing.assert_allclose(
-        second, differences(gradient, x), rtol=1e-6, atol=1e-6 * np.max(np.abs(second))
-    )
+    np.testing.assert_allclose(second, differences(gradient, x), rtol=1e-6, atol=1e-6 * np.max(np.abs(second)))
 
 
 @pytest.mark.parametrize("sizes", SIZES)

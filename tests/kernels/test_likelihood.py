@@ -34,9 +34,7 @@ def dense_value(u, X, y, Zs, sizes, penalty, profile):
     """The same density by n x n matrices and the textbook formulas."""
     n, sigma = len(y), u[0]
     d = 1 + sum(coordinates.vech_size(q) for q in sizes)
-    blocks = [
-        coordinates.unvech(u[part], q) for q, part in zip(sizes, coordinates.vech_slices(sizes), strict=True)
-    ]
+    blocks = [coordinates.unvech(u[part], q) for q, part in zip(sizes, coordinates.vech_slices(sizes), strict=True)]
     V = sigma**2 * np.eye(n)
     if sizes:
         Sigma = coordinates.block_diagonal(blocks)

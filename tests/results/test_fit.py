@@ -74,9 +74,7 @@ def test_posterior_is_arviz_data(sleep_fit):
 def test_posterior_goes_to_disk_and_back(sleep_fit, tmp_path):
     sleep_fit.posterior.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
     with xr.open_datatree(tmp_path / "fit.nc", engine="h5netcdf") as back:
-        xr.testing.assert_allclose(
-            back["posterior"].to_dataset(), sleep_fit.posterior["posterior"].to_dataset()
-        )
+        xr.testing.assert_allclose(back["posterior"].to_dataset(), sleep_fit.posterior["posterior"].to_dataset())
 
 
 def test_gamma_is_drawn_from_its_conditional_law(sleep_fit):
@@ -110,9 +108,7 @@ def test_profile_peaks_at_the_fit(sleep_fit):
     total = profile["log_evidence_psis"] + profile["log_hyperprior"]
     best = profile.loc[total.idxmax()]
     assert best["value"] == pytest.approx(sleep_fit.hyperparameters.loc["b[Subject]", "value"], abs=0.1)
-    assert (
-        np.abs(profile["log_evidence"] - profile["log_evidence_psis"]) < 5 * profile["error"] + 0.05
-    ).all()
+    assert (np.abs(profile["log_evidence"] - profile["log_evidence_psis"]) < 5 * profile["error"] + 0.05).all()
     with pytest.raises(ValueError, match=r"not a learned hyperparameter.*'b\[Subject\]'"):
         sleep_fit.profile("b")
 
