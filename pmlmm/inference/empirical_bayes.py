@@ -21,7 +21,7 @@ _FIRST_STEP = 0.5
 # From so many groups on, the mode hardly moves with Theta and the volume's slope is worth keeping.
 _MANY_GROUPS = 1_000
 # Error (nats per unit of phi) that the kept slope may bring; gain of an iteration (nats) that ends a search.
-_SLOPE_ERROR = 1e-3
+_SLOPE_ERROR = 5e-3
 _SMALLEST_GAIN = 1e-6
 
 

@@ -8,7 +8,6 @@ through an r x r problem, so the evidence at every other Theta is a re-weighting
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import gammaln, logsumexp
 
 from pmlmm.inference.laplace import Mode
@@ -89,7 +88,7 @@ class ImportanceSample:
         self.data, self.sizes, self.sigma_prior = data, sizes, sigma_prior
         d = len(mode.x)
         factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
-        x = mode.x + solve_triangular(factor, base.values.T, lower=True, trans="T").T
+        x = mode.x + np.linalg.solve(factor.T, base.values.T).T
         self.theta = coordinates.to_natural(x, sizes)
         self.reduced = draws.reduce(self.theta, data, sizes)
         self.precisions, self.log_dets = [], []

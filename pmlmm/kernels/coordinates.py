@@ -11,7 +11,6 @@ import itertools
 from functools import cache
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 LOG_2 = float(np.log(2.0))
 
@@ -121,7 +120,7 @@ def _inverse_gram_derivatives(x: np.ndarray, q: int, G: np.ndarray):
     rows, cols = vech_indices(q)
     size, diagonal = len(rows), rows == cols
     C = precision_cholesky(x, q)
-    K = solve_triangular(C, np.eye(q), lower=True)
+    K = np.linalg.inv(C)
     step = np.where(diagonal, C[rows, cols], 1.0)
     A = np.zeros((size, q, q))
     A[np.arange(size), :, cols] = K[:, rows].T * step[:, None]

@@ -13,7 +13,6 @@ profile
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve, solve_triangular
 
 from pmlmm.kernels import crossproducts
 from pmlmm.kernels.coordinates import block_diagonal, traces, unvech, vech_indices, vech_slices
@@ -56,6 +55,7 @@ class _Point(NamedTuple):
     B: np.ndarray
     D: np.ndarray
     chol_P: np.ndarray
+    root: np.ndarray  # of P^{-1}: root' root
     a: np.ndarray
     q_tilde: float
 
@@ -92,9 +92,10 @@ def _locate(u: np.ndarray, data: Crossproducts, sizes: tuple[int, ...]) -> _Poin
         chol_P = np.linalg.cholesky(P)
     except np.linalg.LinAlgError:
         return None
-    a = cho_solve((chol_P, True), Q[:r, r]) if r else np.zeros(0)
+    root = np.linalg.inv(chol_P)
+    a = root.T @ (root @ Q[:r, r])
     q_tilde = float(Q[r, r] - Q[r, :r] @ a)
-    return _Point(sigma, relative, u[stop:], log_det_M, Q, B, D, chol_P, a, q_tilde)
+    return _Point(sigma, relative, u[stop:], log_det_M, Q, B, D, chol_P, root, a, q_tilde)
 
 
 def _value(point: _Point, data: Crossproducts, profile: bool) -> float:
@@ -167,7 +168,7 @@ class _Slopes(NamedTuple):
 
 def _slopes(point: _Point, data: Crossproducts) -> _Slopes:
     r, groups, a = len(data.penalty), len(point.log_lambda), point.a
-    P_inverse = cho_solve((point.chol_P, True), np.eye(r)) if r else np.zeros((0, 0))
+    P_inverse = point.root.T @ point.root
     products = _design_products(point.D, *vech_indices(len(point.relative)))
     weighted = products @ np.append(-a, 1.0)
     T = np.where(data.penalty == np.arange(groups)[:, None], penalties(point.log_lambda, data.penalty), 0.0)
@@ -227,8 +228,7 @@ def _weights_of_e_and_beta(point: _Point, profile: bool) -> np.ndarray:
     e_weights = np.append(-point.a, 1.0)[:, None] / point.sigma
     if profile or r == 0:
         return e_weights
-    root = solve_triangular(point.chol_P, np.eye(r), lower=True).T
-    return np.hstack([np.vstack([root, np.zeros((1, r))]), e_weights])
+    return np.hstack([np.vstack([point.root.T, np.zeros((1, r))]), e_weights])
 
 
 def _design_products(D: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:

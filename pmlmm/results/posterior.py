@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy.linalg import solve_triangular
 
 from pmlmm.design.design import Design
 from pmlmm.design.statistics import Statistics
@@ -118,4 +117,4 @@ def laplace_draws(x: np.ndarray, hessian: np.ndarray, number: int, rng: np.rando
     """Normal draws around a mode in unconstrained coordinates: (number, d)."""
     factor = np.linalg.cholesky(-hessian)
     normal = rng.standard_normal((len(x), number))
-    return x + solve_triangular(factor, normal, lower=True, trans="T").T
+    return x + np.linalg.solve(factor.T, normal).T

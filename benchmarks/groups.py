@@ -1,0 +1,55 @@
+"""Many groups: cubic random effects, 10 rows a group, against mixedlm and lme4 maximum likelihood."""
+
+import argparse
+import resource
+import time
+
+from peers import best_of, ratio, time_lme4, time_mixedlm
+
+import pmlmm
+
+FORMULA = "y ~ t + t2 + t3 + (1 + t + t2 + t3 | ind)"
+SIGMA = [[1, 0.3, 0.2, 0], [0.3, 0.8, 0.1, 0.1], [0.2, 0.1, 0.6, 0.2], [0, 0.1, 0.2, 0.5]]
+
+
+def problem(groups: int, seed: int = 0):
+    """The data of one size."""
+    return pmlmm.simulate.polynomial_curves(
+        [10] * groups, Sigma=SIGMA, beta=[1, 0.5, -0.5, 0.2], sigma=0.8, seed=seed
+    )[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--groups", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--lme4-up-to", type=int, default=10_000, help="lme4 is slow beyond (minutes)")
+    options = parser.parse_args()
+    pmlmm.Model(FORMULA, problem(50)).fit()  # load the kernels
+    print(" groups    model      fit  summary   peak GB   mixedlm  ratio      lme4  ratio")
+    for groups in options.groups:
+        data = problem(groups)
+        start = time.perf_counter()
+        model = pmlmm.Model(FORMULA, data)
+        model.statistics.pooled  # noqa: B018
+        built = time.perf_counter()
+        fit = model.fit()
+        fitted = time.perf_counter()
+        fit.summary()
+        done = time.perf_counter()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        ours = fitted - start
+        if groups <= 10_000:
+            ours = best_of(lambda data=data: pmlmm.Model(FORMULA, data).fit(), 3)
+        mixedlm = time_mixedlm(FORMULA, data)
+        lme4 = time_lme4(FORMULA, data) if groups <= options.lme4_up_to else None
+        seconds = " ".join("        -" if x is None else f"{x:9.3f}" for x in (mixedlm,))
+        lme4_text = "        -" if lme4 is None else f"{lme4:9.3f}"
+        print(
+            f"{groups:7d} {built - start:8.3f} {fitted - built:8.3f} {done - fitted:8.3f} {peak:9.2f} "
+            f"{seconds} {ratio(ours, mixedlm)} {lme4_text} {ratio(ours, lme4)}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
