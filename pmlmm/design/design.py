@@ -77,6 +77,15 @@ class Design:
     def n_rows(self) -> int:
         return len(self.y)
 
+    def coords(self) -> dict[str, np.ndarray | list[str]]:
+        """Names along every dimension of the parameters."""
+        names: dict[str, np.ndarray | list[str]] = {"coefficient": list(self.coefficients)}
+        if self.grouping is not None:
+            names[self.grouping.factor] = self.grouping.labels
+        for term in self.terms:
+            names[f"{term.name}_effect"] = names[f"{term.name}_effect2"] = list(term.coefficients)
+        return names
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """q of each term."""

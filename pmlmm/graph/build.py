@@ -46,16 +46,6 @@ class Source:
     theta: Theta
 
 
-def coords(design: Design) -> dict[str, np.ndarray | list[str]]:
-    """Names along every dimension of the parameters."""
-    names: dict[str, np.ndarray | list[str]] = {"coefficient": list(design.coefficients)}
-    if design.grouping is not None:
-        names[design.grouping.factor] = design.grouping.labels
-    for term in design.terms:
-        names[f"{term.name}_effect"] = names[f"{term.name}_effect2"] = list(term.coefficients)
-    return names
-
-
 def build_collapsed(
     source: Source, *, symbolic: SymbolicTheta | None = None, profile: bool = False
 ) -> tuple[pm.Model, Handles]:
@@ -71,7 +61,7 @@ def build_collapsed(
         beta at its maximum instead of integrated out.
     """
     options = {} if symbolic is None else {"default_transform": None}
-    with pm.Model(coords=coords(source.design)) as model:
+    with pm.Model(coords=source.design.coords()) as model:
         theta = symbolic or _theta_containers(source)
         handles = Handles()
         sigma, Sigmas = _covariance_parameters(source, theta, handles, options)
@@ -90,7 +80,7 @@ def build_full(source: Source) -> pm.Model:
     ``gamma_*_unit`` are standard: their covariance enters through its Cholesky factor (non-centred).
     """
     design, standard = source.design, source.statistics.standardization
-    with pm.Model(coords=coords(design) | {"row": source.design.table.rows}) as model:
+    with pm.Model(coords=design.coords() | {"row": source.design.table.rows}) as model:
         theta = _theta_containers(source)
         sigma, Sigmas = _covariance_parameters(source, theta, Handles(), {})
         used = _fixed_effects(source, theta, sigma)

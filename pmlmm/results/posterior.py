@@ -97,9 +97,7 @@ def dimensions(design: Design) -> dict[str, list[str]]:
 
 def label(values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs) -> xr.Dataset:
     """Dataset with the model's names along every dimension; ``leading`` ones are numbered from 0."""
-    from pmlmm.graph.build import coords
-
-    dims, names = dimensions(design), coords(design)
+    dims, names = dimensions(design), design.coords()
     variables = {name: ((*leading, *dims[name]), value) for name, value in values.items()}
     used = {dim for name in values for dim in dims[name]}
     numbers = {dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)}
