@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+from scipy.optimize import minimize
 
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
@@ -20,9 +20,11 @@ AT_BOUND = 1e-6
 _FIRST_STEP = 0.5
 # From so many groups on, the mode hardly moves with Theta and the volume's slope is worth keeping.
 _MANY_GROUPS = 1_000
-# Error (nats per unit of phi) that the kept slope may bring; gain of an iteration (nats) that ends a search.
+# Error (nats per unit of phi) that the kept slope may bring; gain of an evaluation (nats) that counts as one.
 _SLOPE_ERROR = 5e-3
 _SMALLEST_GAIN = 1e-6
+# So many evaluations in a row without such a gain end it too.
+_MOST_IDLE = 4
 
 
 @dataclass
@@ -164,10 +166,10 @@ def maximize_evidence(
     if len(start) == 0:
         return start, record
     best = [-np.inf, start, np.full(len(start), np.nan)]
-    scale, last_error = None, None
+    scale, last_error, idle = None, None, 0
 
-    def negative(phi: np.ndarray):
-        nonlocal scale, last_error
+    def negative(phi: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal scale, last_error, idle
         try:
             value, gradient = function(phi)
         except ConvergenceError as error:
@@ -176,42 +178,34 @@ def maximize_evidence(
             worst = best[0] - _PENALTY if np.isfinite(best[0]) else -_PENALTY
             return -worst / (scale or 1.0), np.zeros(len(phi))
         record.path.append((phi.copy(), value))
+        idle = 0 if value > best[0] + _SMALLEST_GAIN else idle + 1
         if value > best[0]:
             best[:] = [value, phi.copy(), gradient]
         if progress is not None:
             progress(f"{objective}: {len(record.path)} evaluations, {value:.4f}")
+        if np.max(np.abs(_free_gradient(best[1], best[2], bounds))) < tolerance:
+            raise _Settled("gradient below its tolerance")
+        if idle >= _MOST_IDLE:
+            raise _Settled("no further gain")
         # Inside bounds L-BFGS-B starts with a full gradient step: scaled, it is a short one.
         scale = scale or max(1.0, float(np.max(np.abs(gradient))) / _FIRST_STEP)
         return -value / scale, -gradient / scale
 
-    last = -np.inf
-
-    def close_enough(intermediate_result: OptimizeResult):
-        nonlocal last
-        free = np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0)
-        if free < tolerance or best[0] - last < _SMALLEST_GAIN:
-            raise StopIteration
-        last = best[0]
-
     options = {"gtol": 0.0, "ftol": 1e-12, "maxiter": 200, "maxls": 30}
-    result = minimize(
-        negative,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        callback=close_enough,
-        options=options,
-    )
+    try:
+        result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        record.reason = str(result.message)
+    except _Settled as settled:
+        record.reason = str(settled)
     if not np.isfinite(best[0]):
         raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
     record.end = best[1]
-    record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], bounds)), initial=0.0))
-    record.reason = str(result.message)
-    if result.status == 99:  # stopped by close_enough
-        small = record.gradient_norm < tolerance
-        record.reason = "gradient below its tolerance" if small else "no further gain"
+    record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], bounds))))
     return best[1], record
+
+
+class _Settled(Exception):
+    """Ends a search from within: SciPy's callback only runs between iterations, not in a line search."""
 
 
 def _free_gradient(phi: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
