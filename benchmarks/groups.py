@@ -14,9 +14,9 @@ SIGMA = [[1, 0.3, 0.2, 0], [0.3, 0.8, 0.1, 0.1], [0.2, 0.1, 0.6, 0.2], [0, 0.1, 
 
 def problem(groups: int, seed: int = 0):
     """The data of one size."""
-    return pmlmm.simulate.polynomial_curves(
-        [10] * groups, Sigma=SIGMA, beta=[1, 0.5, -0.5, 0.2], sigma=0.8, seed=seed
-    )[0]
+    return pmlmm.simulate.polynomial_curves([10] * groups, Sigma=SIGMA, beta=[1, 0.5, -0.5, 0.2], sigma=0.8, seed=seed)[
+        0
+    ]
 
 
 def main() -> None:

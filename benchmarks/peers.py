@@ -41,9 +41,7 @@ def time_lme4(formula: str, data, repeats: int = 1, timeout: float = 900.0) -> f
         cat(min(times))
         """
         try:
-            done = subprocess.run(
-                ["Rscript", "-e", code], capture_output=True, text=True, timeout=timeout, check=False
-            )
+            done = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
             return None
     return float(done.stdout) if done.returncode == 0 and done.stdout else None

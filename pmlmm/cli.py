@@ -23,9 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("formula", help="lme4 formula, in quotes")
     fit.add_argument("--out", type=Path, metavar="FILE.nc", help="write the posterior DataTree as netCDF")
     fit.add_argument("--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal")
-    fit.add_argument(
-        "--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior"
-    )
+    fit.add_argument("--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior")
     fit.add_argument("--no-standardize", action="store_true", help="leave the penalised columns as they are")
     fit.add_argument("--seed", type=int, default=0, help="of the importance draws; default: 0")
     return parser
@@ -50,6 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> str:
+    if options.out is not None and options.out.is_dir():
+        from pmlmm.errors import DataError
+
+        raise DataError(f"--out {options.out} is a folder; give the name of a file in it.")
     if options.out is not None and not options.out.absolute().parent.is_dir():
         from pmlmm.errors import DataError
 

@@ -20,6 +20,10 @@ class PriorError(PmlmmError, ValueError):
     """A prior is improper where it must not be, has the wrong size, or names nothing in the model."""
 
 
+class OptionError(PmlmmError, ValueError):
+    """An option has a value that it cannot have."""
+
+
 class ConvergenceError(PmlmmError, RuntimeError):
     """A mode was not found, or is not a proper maximum."""
 

@@ -1,6 +1,7 @@
 """The front door: a formula, a table and priors make a model; fitting it learns the rest."""
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from pmlmm.design.design import build_design
 from pmlmm.design.prior_set import INTERCEPT, resolve
 from pmlmm.design.statistics import build_statistics, standardization
+from pmlmm.errors import OptionError
 from pmlmm.priors import Hyperprior
 from pmlmm.theta import Theta
 
@@ -117,6 +119,8 @@ class Model:
         from pmlmm.inference.tune import tune
         from pmlmm.results.fit import Fit
 
+        if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
+            raise OptionError(f"fit(hyperprior={hyperprior!r}): give a pmlmm.Hyperprior, or None for no hyperprior.")
         coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
         options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
         space = build_space(self.design, self.priors, self.statistics, hyperprior)
@@ -167,10 +171,12 @@ def _checked_options(
         "optimizer": (optimizer, ("newton", "em")),
     }
     for name, (value, valid) in choices.items():
-        if value not in valid:
-            raise ValueError(f"fit({name}={value!r}): choose one of {', '.join(map(repr, valid))}.")
+        if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in valid):
+            raise OptionError(f"fit({name}={value!r}): choose one of {', '.join(map(repr, valid))}.")
     if optimizer == "em" and coordinates != "natural":
-        raise ValueError("fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'.")
-    if not (isinstance(draws, int) and draws >= 100):
-        raise ValueError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
-    return Options(approximation, coordinates, refine, draws, random_seed, optimizer)
+        raise OptionError("fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'.")
+    if not (isinstance(draws, Integral) and draws >= 100):
+        raise OptionError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
+    if not (isinstance(random_seed, Integral) and random_seed >= 0):
+        raise OptionError(f"fit(random_seed={random_seed!r}): the seed must be an integer of at least 0.")
+    return Options(approximation, coordinates, refine, int(draws), random_seed, optimizer)

@@ -1,6 +1,7 @@
 """Priors that a user can state; whatever is left ``None`` is learned from the data."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,8 @@ from pmlmm.errors import PriorError
 
 #: Structures of A that can be learned.
 STRUCTURES = ("diagonal", "identity")
+#: Beyond this b, Sigma is pinned to A for all that can be computed.
+LARGEST_B = 0.999
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,18 @@ class Ridge:
     mean: float | Literal["response"] = 0.0
 
     def __post_init__(self) -> None:
-        if self.lambda_ is not None and not (np.isfinite(self.lambda_) and self.lambda_ >= 0):
+        if self.lambda_ is not None and not (_is_finite(self.lambda_) and self.lambda_ >= 0):
             raise PriorError(
                 f"Ridge(lambda_={self.lambda_!r}): lambda must be finite and at least 0 (0: unpenalised), "
                 "or None to be learned."
             )
-        if self.mean != "response" and not np.isfinite(self.mean):
+        if self.mean != "response" and not _is_finite(self.mean):
             raise PriorError(f"Ridge(mean={self.mean!r}): the mean must be a finite number or 'response'.")
+        if self.lambda_ == 0 and self.mean != 0:
+            raise PriorError("Ridge(lambda_=0) is flat: it has no mean.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InverseWishart:
     r"""Inverse-Wishart prior on the covariance of a random-effect term, Sigma ~ IW(b, A).
 
@@ -72,13 +77,26 @@ class InverseWishart:
     def __post_init__(self) -> None:
         if self.b is not None and self.eta is not None:
             raise PriorError("InverseWishart takes b or eta, not both.")
-        if self.b is not None and not 0 < self.b < 1:
+        if self.b is not None and not (_is_finite(self.b) and 0 < self.b < 1):
             raise PriorError(f"InverseWishart(b={self.b!r}): b is a weight, above 0 and below 1.")
+        if self.b is not None and self.b > LARGEST_B:
+            raise PriorError(
+                f"InverseWishart(b={self.b!r}) pins Sigma to A beyond what can be computed: use at most {LARGEST_B}."
+            )
+        if self.eta is not None and not _is_finite(self.eta):
+            raise PriorError(f"InverseWishart(eta={self.eta!r}): must be a finite number.")
         if isinstance(self.A, str):
             if self.A not in STRUCTURES:
                 raise PriorError(f"InverseWishart(A={self.A!r}): A is a matrix or one of {', '.join(STRUCTURES)}.")
         else:
             object.__setattr__(self, "A", _covariance("A", self.A))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, InverseWishart):
+            return NotImplemented
+        return (self.b, self.eta) == (other.b, other.eta) and np.array_equal(self.A, other.A)
+
+    __hash__ = None
 
     @classmethod
     def from_eta_phi(cls, eta: float, Phi: np.ndarray | list) -> "InverseWishart":
@@ -88,7 +106,7 @@ class InverseWishart:
         """
         Phi = _covariance("Phi", Phi)
         q = len(Phi)
-        if not (np.isfinite(eta) and eta > q - 1):
+        if not (_is_finite(eta) and eta > q - 1):
             raise PriorError(f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only.")
         return cls(A=Phi / (eta + q + 1), eta=float(eta))
 
@@ -102,7 +120,7 @@ class HalfStudentT:
 
     def __post_init__(self) -> None:
         for name, value in (("nu", self.nu), ("scale", self.scale)):
-            if value is not None and not (np.isfinite(value) and value > 0):
+            if not (value is None and name == "scale") and not (_is_finite(value) and value > 0):
                 raise PriorError(f"HalfStudentT({name}={value!r}): must be positive and finite.")
 
 
@@ -130,7 +148,7 @@ class Hyperprior:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not (np.isfinite(value) and value > 0):
+            if not (_is_finite(value) and value > 0):
                 raise PriorError(f"Hyperprior({name}={value!r}): must be positive and finite.")
 
     def __str__(self) -> str:
@@ -138,6 +156,11 @@ class Hyperprior:
             f"eta - q + 1 ~ LogNormal(log {self.eta_median:g}, {self.eta_sd:g}); "
             f"log lambda ~ Normal(0, {self.lambda_sd:g}); diagonal A pooled, sd {self.pool_sd:g} on the log scale"
         )
+
+
+def _is_finite(value: object) -> bool:
+    """Whether value is one real, finite number."""
+    return isinstance(value, Real) and bool(np.isfinite(value))
 
 
 def _covariance(name: str, matrix: np.ndarray | list) -> np.ndarray:

@@ -47,10 +47,7 @@ def differences():
     def gradient(function, x, step=1e-5):
         steps = step * np.maximum(1.0, np.abs(x))
         return np.stack(
-            [
-                (function(x + h * e) - function(x - h * e)) / (2 * h)
-                for h, e in zip(steps, np.eye(len(x)), strict=True)
-            ],
+            [(function(x + h * e) - function(x - h * e)) / (2 * h) for h, e in zip(steps, np.eye(len(x)), strict=True)],
             axis=-1,
         )
 

@@ -10,9 +10,7 @@ from pmlmm.errors import DataError, suggest
 
 def names() -> list[str]:
     """Names of the bundled data sets."""
-    return sorted(
-        entry.name.removesuffix(".csv") for entry in files(__name__).iterdir() if entry.name.endswith(".csv")
-    )
+    return sorted(entry.name.removesuffix(".csv") for entry in files(__name__).iterdir() if entry.name.endswith(".csv"))
 
 
 def load(name: str) -> pd.DataFrame:
@@ -48,10 +46,11 @@ def read(source: str) -> pd.DataFrame:
     if not path.suffix and not path.exists():
         return load(source)
     readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet}
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         raise DataError(f"{source!r}: pmlmm reads {', '.join(readers)} files and the data sets {names()}.")
     try:
-        return readers[path.suffix](path)
+        return readers[suffix](path)
     except FileNotFoundError as error:
         raise DataError(f"There is no file {source!r}. Bundled data sets: {', '.join(names())}.") from error
     except (OSError, ValueError) as error:

@@ -13,6 +13,8 @@ from pmlmm.errors import DataError, FormulaError, suggest
 
 # Smallest eigenvalue of the correlations of the columns of Z that counts as full rank.
 _COLLINEAR = 1e-10
+# Names that the results and the PyMC graph use themselves.
+_RESERVED = ("beta", "chain", "coefficient", "draw", "proposal_draw", "row", "sigma", "weight", "y")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def build_design(formula: str, data: Any, context: Mapping[str, Any] | None = No
     factor = _one_factor(parsed.random, columns)
     needed = set().union(*(variables(text, columns, context) for text in expressions))
     table = complete_rows(data, [name for name in columns if name in needed | {factor}])
+    if "Intercept" in needed:
+        raise FormulaError("A column called 'Intercept' cannot be told from the intercept: rename it.")
     y = _response(parsed.response, table, context)
     fixed = evaluate(parsed.fixed, table.frame, context)
     grouping = None if factor is None else _grouping(factor, table)
@@ -146,6 +150,14 @@ def _one_factor(random: tuple[RandomTerm, ...], columns: list[str]) -> str | Non
             raise FormulaError(
                 f"The grouping factor {factor!r} is not a column of the data." + suggest(factor, columns)
             )
+        if factor in _RESERVED or "/" in factor:
+            raise FormulaError(
+                f"The grouping factor cannot be called {factor!r}: the results use that name, or cannot hold it. "
+                "Rename the column."
+            )
+    if len(set(random)) < len(random):
+        twice = next(term for term in random if random.count(term) > 1)
+        raise FormulaError(f"The random term ({twice.expression} | {twice.factor}) is given twice.")
     if len(factors) > 1:
         raise FormulaError(
             f"The random terms use {len(factors)} grouping factors ({', '.join(factors)}); crossed and "
@@ -161,12 +173,10 @@ def evaluate(expression: str, frame: pd.DataFrame, context: Mapping[str, Any]) -
 
     try:
         with np.errstate(all="ignore"):  # what is not finite is reported below, by column
-            matrix = model_matrix(
-                expression, frame, context={"np": np, **context}, na_action="ignore", output="pandas"
-            )
+            matrix = model_matrix(expression, frame, context={"np": np, **context}, na_action="ignore", output="pandas")
     except FormulaicError as error:
         raise FormulaError(f"Cannot evaluate {expression!r}: {error}") from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise DataError(f"Cannot evaluate {expression!r} on these data: {error}") from error
     check_finite(matrix)
     return matrix
@@ -174,22 +184,27 @@ def evaluate(expression: str, frame: pd.DataFrame, context: Mapping[str, Any]) -
 
 def check_finite(matrix: pd.DataFrame) -> None:
     """Raise for the first column with an infinite or undefined entry."""
-    bad = ~np.isfinite(matrix.to_numpy(dtype=float))
+    try:
+        bad = ~np.isfinite(matrix.to_numpy(dtype=float))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"A column of {', '.join(map(repr, matrix.columns))} is not numeric: {error}") from error
     if bad.any():
         column = int(np.flatnonzero(bad.any(axis=0))[0])
         row = int(np.flatnonzero(bad[:, column])[0])
         raise DataError(
             f"Column {matrix.columns[column]!r} is infinite or undefined in {int(bad[:, column].sum())} of "
-            f"{len(matrix)} rows (first: row {row}): mend the values or the transformation."
+            f"{len(matrix)} rows (first: row {matrix.index[row]}): mend the values or the transformation."
         )
 
 
 def _response(expression: str, table: Table, context: Mapping[str, Any]) -> np.ndarray:
-    if expression in table.frame and not pd.api.types.is_numeric_dtype(table.frame[expression]):
+    if expression in table.frame and not pd.api.types.is_numeric_dtype(table.frame[expression].dtype):
         raise DataError(
             f"The response {expression!r} is not numeric (dtype {table.frame[expression].dtype}): convert it, "
             "for example with pandas.to_numeric."
         )
+    if expression in table.frame and pd.api.types.is_complex_dtype(table.frame[expression].dtype):
+        raise DataError(f"The response {expression!r} is complex: model its real or its imaginary part.")
     if expression in table.frame:
         matrix = table.frame[[expression]].astype(float)
         check_finite(matrix)
@@ -213,10 +228,13 @@ def _grouping(factor: str, table: Table) -> Grouping:
     try:
         codes, labels = pd.factorize(values, sort=True)
     except TypeError:  # labels of several types have no order: keep that of appearance
-        codes, labels = pd.factorize(values)
+        try:
+            codes, labels = pd.factorize(values)
+        except TypeError as error:
+            raise DataError(f"The labels of the grouping factor {factor!r} cannot be compared: {error}") from error
     if len(labels) < 2:
         raise DataError(
-            f"The grouping factor {factor!r} has a single group ({labels[0]!r}): its covariance cannot be "
+            f"The grouping factor {factor!r} has a single group ({labels[0]}): its covariance cannot be "
             "learned from one group. Leave the random term out, or use another factor."
         )
     return Grouping(factor, codes.astype(np.int64), labels, _label_array(labels))
@@ -253,9 +271,7 @@ def _check_random_columns(terms: tuple[Term, ...]) -> None:
     Z = np.hstack([term.Z for term in terms])
     scale = np.sqrt(np.mean(Z**2, axis=0))
     if not scale.all():
-        raise DataError(
-            f"The random-effect column {names[int(np.argmin(scale))]!r} is zero in every row: take it out."
-        )
+        raise DataError(f"The random-effect column {names[int(np.argmin(scale))]!r} is zero in every row: take it out.")
     unit = Z / scale
     values, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
     if values[0] < _COLLINEAR:

@@ -64,12 +64,17 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
     DataError
         A constant column other than the intercept.
     """
+    if priors is not None and not isinstance(priors, Mapping):
+        raise PriorError(
+            f"priors is {priors!r}; it must be a dict from names to priors, e.g. {{'common': pmlmm.Ridge(1)}}."
+        )
     given = dict(priors or {})
     keys = _valid_keys(design)
     for key in given:
         if key not in keys:
             raise PriorError(f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys))
     groups, flat = _penalty_groups(design, given)
+    _refuse_collinear(design, flat)
     covariances = tuple(_covariance_prior(term, given, design) for term in design.terms)
     sigma = _residual_prior(given.get("sigma", HalfStudentT()), design)
     penalised = np.zeros(len(design.coefficients), dtype=bool)
@@ -136,6 +141,8 @@ def _covariance_prior(term: Term, given: dict[str, Any], design: Design) -> Inve
             f"{where}: A is {len(prior.A)} x {len(prior.A)}, but the term has {q} effects "
             f"({', '.join(term.coefficients)}): it must be {q} x {q}."
         )
+    if prior.eta is not None and prior.eta <= q - 1:
+        raise PriorError(f"{where}: eta = {prior.eta:g} is improper; it must be above q - 1 = {q - 1}.")
     if prior.b is not None and prior.b <= smallest_b(m, q):
         raise PriorError(
             f"{where}: b = {prior.b:g} is improper. With m = {m} groups and q = {q} effects b must be above "
@@ -150,6 +157,21 @@ def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
     if not isinstance(prior, HalfStudentT):
         raise PriorError(f"priors['sigma'] is {prior!r}; sigma takes pmlmm.HalfStudentT or pmlmm.Flat.")
     return prior if prior.scale is not None else HalfStudentT(prior.nu, float(np.std(design.y)))
+
+
+def _refuse_collinear(design: Design, flat: tuple[int, ...]) -> None:
+    """Collinear columns without a penalty have no unique coefficients."""
+    if not flat:
+        return
+    X = design.X[:, list(flat)]
+    unit = X / np.maximum(np.sqrt(np.mean(X**2, axis=0)), np.finfo(float).tiny)
+    values, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
+    if values[0] < 1e-12:
+        involved = [design.coefficients[j] for j, x in zip(flat, vectors[:, 0], strict=True) if abs(x) > 1e-3]
+        raise DataError(
+            f"The unpenalised fixed effects {', '.join(map(repr, involved))} are collinear: take one out, or give "
+            "them a Ridge prior."
+        )
 
 
 def _refuse_constant(design: Design, penalised: np.ndarray) -> None:

@@ -65,9 +65,13 @@ class Statistics:
         """What the likelihood needs; ``penalty`` (p,) is the penalty group of each column."""
         return Crossproducts(*self.pooled, self.gram, penalty, float(self.n_rows))
 
+    def mean_products_z(self) -> np.ndarray:
+        """``Z'Z / n``, (q, q)."""
+        return self.S.sum(axis=0) / self.n_rows
+
     def mean_square_z(self) -> np.ndarray:
         """Mean of z_a^2 over all rows, (q,)."""
-        return np.diagonal(self.S.sum(axis=0)) / self.n_rows
+        return np.diagonal(self.mean_products_z())
 
 
 def standardization(X: np.ndarray, scaled: np.ndarray, intercept: int | None, offset: float) -> Standardization:

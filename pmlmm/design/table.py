@@ -35,7 +35,10 @@ def column_names(data: Any) -> list[str]:
 
 def _as_narwhals(data: Any):
     if isinstance(data, Mapping):
-        data = pd.DataFrame(data)
+        try:
+            data = pd.DataFrame(data)
+        except ValueError as error:
+            raise DataError(f"The dict of columns does not make a table: {error}") from error
     if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
         twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
         raise DataError(
@@ -43,6 +46,8 @@ def _as_narwhals(data: Any):
         )
     try:
         frame = nw.from_native(data, eager_only=True)
+    except nw.exceptions.DuplicateError as error:
+        raise DataError(f"The data have several columns of one name; rename or drop all but one: {error}") from error
     except TypeError as error:
         raise DataError(
             f"data is a {type(data).__name__}; pass a pandas, polars or Arrow table, or a dict of columns."
@@ -90,27 +95,31 @@ def _names(expression: str) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-def complete_rows(data: Any, needed: list[str]) -> Table:
+def complete_rows(data: Any, needed: list[str], *, may_be_empty: bool = False) -> Table:
     """Needed columns as pandas, without the rows where any of them is missing.
+
+    The index of the frame is the number of each row in the data.
 
     Raises
     ------
     DataError
         No rows, a column without any value, or no complete row.
     """
-    frame = _as_narwhals(data).select(needed).to_pandas().reset_index(drop=True)
-    if len(frame) == 0:
+    given = _as_narwhals(data)
+    if len(given) == 0:
         raise DataError("The data have no rows.")
+    frame = given.select(needed).to_pandas().reset_index(drop=True) if needed else pd.DataFrame(index=range(len(given)))
     absent = frame.isna()
     counts = {str(name): int(count) for name, count in absent.sum().items() if count}
     empty = [name for name, count in counts.items() if count == len(frame)]
-    if empty:
+    if empty and not may_be_empty:
         raise DataError(
-            f"Column {empty[0]!r} has no value in any of the {len(frame)} rows: fill it or take it out of "
-            "the formula."
+            f"Column {empty[0]!r} has no value in any of the {len(frame)} rows: fill it or take it out of the formula."
         )
     keep = ~absent.any(axis=1).to_numpy()
-    if not keep.any():
+    if not keep.any() and not may_be_empty:
         raise DataError(f"None of the {len(frame)} rows is complete; missing values by column: {counts}.")
-    complete = frame if keep.all() else frame.loc[keep].reset_index(drop=True)
+    complete = frame.loc[keep].copy()
+    for name in complete.columns[[isinstance(kind, pd.CategoricalDtype) for kind in complete.dtypes]]:
+        complete[name] = complete[name].cat.remove_unused_categories()
     return Table(complete, np.flatnonzero(keep), counts, len(frame))

@@ -40,9 +40,7 @@ class SmoothOp(Op):
 
     def make_node(self, u: TensorLike, *data):
         u = pt.as_tensor_variable(u, dtype="float64", ndim=1)
-        data = [
-            kind.filter_variable(pt.as_tensor_variable(x)) for kind, x in zip(self.data_types, data, strict=True)
-        ]
+        data = [kind.filter_variable(pt.as_tensor_variable(x)) for kind, x in zip(self.data_types, data, strict=True)]
         outputs = [pt.dscalar(), pt.dvector(), pt.dmatrix()][: self.order + 1]
         return Apply(self, [u, *data], outputs)
 

@@ -19,7 +19,7 @@ _PENALTY = 1e3
 AT_BOUND = 1e-6
 _FIRST_STEP = 0.5
 # From so many groups on, the mode hardly moves with Theta and the volume's slope is worth keeping.
-_MANY_GROUPS = 1_000
+MANY_GROUPS = 1_000
 # Error (nats per unit of phi) that the kept slope may bring; gain of an evaluation (nats) that counts as one.
 _SLOPE_ERROR = 5e-3
 _SMALLEST_GAIN = 1e-6
@@ -81,15 +81,19 @@ class LaplaceEvidence:
         start: np.ndarray,
         find_mode: Callable[[np.ndarray, Theta], Mode] | None = None,
     ):
-        self.problem, self.space, self._find_mode = problem, space, find_mode
+        self.problem, self.space, self.find = problem, space, find_mode
         self._x, self._phi, self._slopes = start, None, None
         self._reference: tuple[np.ndarray, np.ndarray] | None = None
+
+    def restart(self, x: np.ndarray) -> None:
+        """Search the next mode from x."""
+        self._x, self._phi, self._slopes, self._reference = x, None, None, None
 
     def mode(self, phi: np.ndarray) -> Mode:
         """The mode at phi, searched from where the last one should have moved, then from safer starts."""
         theta = self.space.theta(phi)
-        if self._find_mode is not None:
-            return self._find_mode(self._x, theta)
+        if self.find is not None:
+            return self.find(self._x, theta)
         hyper, error = pack(theta), None
         for start in self._starts(phi, theta):
             try:
@@ -117,7 +121,7 @@ class LaplaceEvidence:
             phi,
             lambda point: pack(self.space.theta(point)),
             self.space.pack_jacobian(phi),
-            self._volume_slope(mode, phi) if self.space.m >= _MANY_GROUPS else None,
+            self._volume_slope(mode, phi) if self.space.m >= MANY_GROUPS else None,
         )
         self._x, self._phi, self._slopes = mode.x, phi.copy(), slopes
         log_prior, slope = self.space.log_hyperprior(phi)

@@ -61,6 +61,11 @@ def maximize(function: Objective, start: np.ndarray) -> Maximum:
 
 def _ascent_directions(at: Derivatives) -> tuple[np.ndarray, np.ndarray | None]:
     """Newton's direction with the curvature's absolute value, and the way out of a saddle if it is one."""
+    if not (np.isfinite(at.gradient).all() and np.isfinite(at.hessian).all()):
+        raise ConvergenceError(
+            "The derivatives of the log-posterior are not finite: a variance is running to zero or infinity. Perhaps "
+            "the response is fitted exactly; simplify the model, or fix the prior of that term."
+        )
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(at.hessian)), 1e-12))
     values, vectors = np.linalg.eigh(-at.hessian * np.outer(scale, scale))
     slopes = vectors.T @ (scale * at.gradient)

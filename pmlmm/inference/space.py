@@ -7,13 +7,14 @@ import numpy as np
 from pmlmm.design.design import Design, Term
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
+from pmlmm.errors import DataError
 from pmlmm.kernels.coordinates import unvech, vech, vech_size, vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
-from pmlmm.priors import Flat, Hyperprior, InverseWishart, eta_from_b
+from pmlmm.priors import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b
 from pmlmm.theta import CovarianceHyperparameters, Theta
 
 # Bounds: beyond them the evidence is flat to far less than 0.01 nats.
-LARGEST_B = 0.999
+_EXACT = 1e-12
 _SMALLEST_ETA_EXCESS = 0.02
 _LOG_LAMBDA = (np.log(1e-6), np.log(1e8))
 _LOG_A = (np.log(1e-6), np.log(1e4))
@@ -199,8 +200,15 @@ def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperp
 
 def _residual_variance(design: Design) -> float:
     """Variance of y that least squares on X leaves, at least a thousandth of it (p may exceed n)."""
-    fitted = design.X @ np.linalg.lstsq(design.X, design.y, rcond=None)[0] if design.X.shape[1] else 0.0
-    return float(max(np.var(design.y - fitted), 1e-3 * np.var(design.y)))
+    n, p = design.X.shape
+    fitted = design.X @ np.linalg.lstsq(design.X, design.y, rcond=None)[0] if p else 0.0
+    left = float(np.var(design.y - fitted))
+    if p < n and left < _EXACT * np.var(design.y):
+        raise DataError(
+            f"The fixed effects fit {design.parsed.response!r} exactly: there is no residual variation to model. "
+            "Check that the response is not among the predictors."
+        )
+    return max(left, 1e-3 * float(np.var(design.y)))
 
 
 def _start(

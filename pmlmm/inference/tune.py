@@ -11,7 +11,7 @@ from pmlmm.graph.build import Source
 from pmlmm.graph.compiled import compile_log_posterior, pack
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import (
-    AT_BOUND,
+    MANY_GROUPS,
     LaplaceEvidence,
     SearchRecord,
     maximize_evidence,
@@ -36,10 +36,17 @@ _MOST_WORK = 1e9
 _MOST_NUMBERS = 2e8
 _EM_START_STEPS = 6
 _ROUNDS = 10
+_NEAR_BOUND = np.log(10.0)
 _BOX = 1.0
 _SETTLED = 0.01
 # The Laplace search only has to come close where the refinement follows.
 _COARSE = 0.03
+_WEAK_LAMBDA = 1e-4
+# A fresh start must find a mode with so much more evidence (nats) to be followed.
+_BETTER_MODE = 0.05
+
+
+Progress = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Tuned:
     evidence: LaplaceEvidence
 
 
-def tune(source: Source, space: Space, options: Options, progress: Callable[[str], None] | None = None) -> Tuned:
+def tune(source: Source, space: Space, options: Options, progress: Progress = None) -> Tuned:
     """Learn the hyperparameters of one model and find its mode."""
     profile = options.approximation == "joint"
     data = source.statistics.crossproducts(source.priors.penalty)
@@ -95,29 +102,22 @@ def tune(source: Source, space: Space, options: Options, progress: Callable[[str
         options.approximation,
         options.coordinates,
     )
-    start = _crude_start(source, space, profile)
+    start = _crude_start(source, space.fixed, profile)
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
     evidence = LaplaceEvidence(problem, space, start, finder)
-    phi = _first_phi(source, space, evidence)
+    phi = _first_phi(source, space, evidence, profile)
     reason = _reason_to_skip(options, problem)
     may_refine = _may_refine(options) and not reason
-    phi, record = maximize_evidence(
-        evidence,
-        space,
-        phi,
-        "Laplace evidence",
-        tolerance=_COARSE if may_refine else 1e-3,
-        progress=progress,
-    )
-    records, refinement, refined = [record], reason, False
+    phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else 1e-3, progress)
+    refinement, refined = reason, False
     proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
     sampler = None if reason else _Sampler(source, space, proposals, options, data)
     if may_refine and len(phi):
         phi, refined, refinement, more = _refine(sampler, phi, progress)
         records += more
         if not refined:
-            phi, record = maximize_evidence(evidence, space, phi, "Laplace evidence", progress=progress)
-            records.append(record)
+            phi, more = _search(source, space, evidence, phi, 1e-3, progress)
+            records += more
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
     proposal = proposals.mode(phi)
@@ -131,9 +131,7 @@ def tune(source: Source, space: Space, options: Options, progress: Callable[[str
 class _Sampler:
     """Importance samples around the default approximation's mode, from common random numbers."""
 
-    def __init__(
-        self, source: Source, space: Space, proposals: LaplaceEvidence, options: Options, data: Crossproducts
-    ):
+    def __init__(self, source: Source, space: Space, proposals: LaplaceEvidence, options: Options, data: Crossproducts):
         self.source, self.space, self.proposals, self.data = source, space, proposals, data
         rng = np.random.default_rng(options.random_seed)
         self.base = base_draws(options.draws, proposals.problem.size, rng)
@@ -142,7 +140,7 @@ class _Sampler:
         return ImportanceSample(mode, self.base, self.data, self.source.design.sizes, self.source.priors.sigma)
 
 
-def _refine(sampler: _Sampler, phi: np.ndarray, progress: Callable[[str], None] | None):
+def _refine(sampler: _Sampler, phi: np.ndarray, progress: Progress):
     """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
 
     Each round stays within a box around its centre, where the draws still speak for phi; it has settled
@@ -169,7 +167,7 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress: Callable[[str], None] 
         )
         records.append(record)
         if _pinned(space, phi) and _pinned(space, new):
-            words = "Laplace evidence kept: importance sampling leaves b at its bound, where Sigma is pinned to A"
+            words = "Laplace evidence kept: importance sampling leaves b near its upper bound: Sigma is pinned to A"
             return first, False, words, records
         gain, phi = record.gain, new
         if gain < max(_SETTLED, 2.0 * weights.error):
@@ -179,22 +177,23 @@ def _refine(sampler: _Sampler, phi: np.ndarray, progress: Callable[[str], None] 
                 f"refined on the importance-sampled evidence, settled in round {rounds}",
                 records,
             )
-    words = f"refined on the importance-sampled evidence; the last of {_ROUNDS} rounds still gained {gain:.2g} nats"
-    return phi, True, words, records
+    words = (
+        f"Laplace evidence kept: after {_ROUNDS} rounds importance sampling still moved along a flat direction "
+        f"(last gain {gain:.2g} nats)"
+    )
+    return first, False, words, records
 
 
 def _pinned(space: Space, phi: np.ndarray) -> bool:
-    """Whether some b is at its upper bound: draws of Sigma then hardly spread, so re-weighting cannot move A."""
+    """Whether some b is near its upper bound: draws of Sigma then hardly spread, so re-weighting cannot move A."""
     return any(
-        c.kind == "eta" and value >= c.upper - AT_BOUND for c, value in zip(space.coordinates, phi, strict=True)
+        c.kind == "eta" and value >= c.upper - _NEAR_BOUND for c, value in zip(space.coordinates, phi, strict=True)
     )
 
 
 def _is_default(options: Options) -> bool:
     return (
-        options.approximation == "marginal"
-        and options.coordinates == "unconstrained"
-        and options.optimizer == "newton"
+        options.approximation == "marginal" and options.coordinates == "unconstrained" and options.optimizer == "newton"
     )
 
 
@@ -219,29 +218,87 @@ def _reason_to_skip(options: Options, problem: LaplaceProblem) -> str:
     return ""
 
 
-def _crude_start(source: Source, space: Space, profile: bool) -> np.ndarray:
-    """Unconstrained: a few EM steps from half of the variance of y."""
-    sizes, theta = source.design.sizes, space.fixed
-    variance = float(np.var(source.design.y))
-    covariances = [
-        np.diag(0.2 * variance / squares) if hyper is None else hyper.A
-        for hyper, squares in zip(theta.covariances, space.z_square, strict=True)
-    ]
-    crude = np.concatenate([[np.sqrt(0.5 * variance)], *(coordinates.vech(A) for A in covariances)])
+def _crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
+    """Unconstrained: a few EM steps at Theta, from half of the variance of y shared by the random effects.
+
+    Each term starts at a multiple of ``(Z'Z / n)^{-1}``, so that the start does not depend on where a
+    covariate has its zero: raw years start with the correlation that they need.
+    """
+    sizes, first = source.design.sizes, 0
+    variance, moments = float(np.var(source.design.y)), source.statistics.mean_products_z()
+    crude = [np.array([np.sqrt(0.5 * variance)])]
+    for q in sizes:
+        block = moments[first : first + q, first : first + q]
+        crude.append(coordinates.vech(0.5 * variance / sum(sizes) * np.linalg.inv(block)))
+        first += q
     data = source.statistics.crossproducts(source.priors.penalty)
-    better, _ = em(crude, theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_START_STEPS)
-    return coordinates.from_natural(better, sizes)
+    with np.errstate(all="ignore"):  # a start that overflows is refused by Newton, in words
+        better, _ = em(
+            np.concatenate(crude), theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_START_STEPS
+        )
+    try:
+        return coordinates.from_natural(better, sizes)
+    except np.linalg.LinAlgError:
+        raise ConvergenceError(
+            "The random effects have no usable start: a covariance collapses at once. Centre and rescale the columns "
+            "of the random effects (poly() does), and check that the response is not fitted exactly."
+        ) from None
 
 
-def _first_phi(source: Source, space: Space, evidence: LaplaceEvidence) -> np.ndarray:
-    """The phi that fits the parameters at the start's mode best: a start near the end."""
+def _first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: bool) -> np.ndarray:
+    """A start of the search near its end: the phi that fits the parameters at some mode best.
+
+    The evidence can have two maxima in lambda: coefficients shrunk to nothing, their effect left to the
+    groups, or hardly shrunk. So a mode is found under a strong and under a weak penalty, and the better
+    of the two starts wins.
+    """
     if not len(space.start):
         return space.start
-    mode, problem = evidence.mode(space.start), evidence.problem
-    point = np.concatenate([mode.theta, space.fixed.log_lambda])
-    beta = likelihood.condition(point, problem.data, problem.sizes).a
-    known = plug_in(space, mode.theta, beta, source.priors.penalty)
-    return maximize_evidence(known, space, space.start, "start", tolerance=0.1)[0]
+    problem, candidates = evidence.problem, []
+    levels = (0.0, np.log(_WEAK_LAMBDA)) if any(c.kind == "lambda" for c in space.coordinates) else (0.0,)
+    for level in levels:
+        phi = np.array([level if c.kind == "lambda" else c.start for c in space.coordinates])
+        theta = space.theta(phi)
+        try:
+            x = _crude_start(source, theta, profile)
+            found = LaplaceEvidence(problem, space, x, evidence.find).mode(phi)
+            beta = likelihood.condition(np.concatenate([found.theta, theta.log_lambda]), problem.data, problem.sizes).a
+            known = plug_in(space, found.theta, beta, source.priors.penalty)
+            phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
+            mode = LaplaceEvidence(problem, space, found.x, evidence.find).mode(phi)
+        except ConvergenceError as error:
+            candidates.append((-np.inf, space.start, None, error))
+        else:
+            candidates.append((mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x, None))
+    _, phi, x, error = max(candidates, key=lambda candidate: candidate[0])
+    if x is None:
+        raise error
+    evidence.restart(x)
+    return phi
+
+
+def _search(
+    source: Source, space: Space, evidence: LaplaceEvidence, phi: np.ndarray, tolerance: float, progress: Progress
+):
+    """Maximise the Laplace evidence, and again from a better mode if a fresh start finds one at the end."""
+    records = []
+    for _ in range(3):
+        phi, record = maximize_evidence(
+            evidence, space, phi, "Laplace evidence", tolerance=tolerance, progress=progress
+        )
+        records.append(record)
+        if space.m >= MANY_GROUPS or not len(phi):
+            break
+        mode = evidence.mode(phi)
+        try:
+            start = _crude_start(source, space.theta(phi), evidence.problem.approximation == "joint")
+            fresh = LaplaceEvidence(evidence.problem, space, start, evidence.find).mode(phi)
+        except ConvergenceError:
+            break
+        if fresh.log_evidence < mode.log_evidence + _BETTER_MODE:
+            break
+        evidence.restart(fresh.x)
+    return phi, records
 
 
 def _em_finder(source: Source, problem: LaplaceProblem):

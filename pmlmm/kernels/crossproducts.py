@@ -259,9 +259,7 @@ def reduce_draws(
     return log_det, Q
 
 
-def couple(
-    B: np.ndarray, weights: np.ndarray, starts: np.ndarray, H: np.ndarray, rows: np.ndarray, cols: np.ndarray
-):
+def couple(B: np.ndarray, weights: np.ndarray, starts: np.ndarray, H: np.ndarray, rows: np.ndarray, cols: np.ndarray):
     """Sums over groups that the Hessian needs, as matrices over pairs of vech entries.
 
     With ``E_s`` the symmetric unit matrix of vech entry ``s = (rows[s], cols[s])``, returns

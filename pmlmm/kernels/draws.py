@@ -67,11 +67,7 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> D
     power = data.n - np.count_nonzero(data.penalty < 0)
     log_det_P = 2.0 * np.sum(np.log(np.diagonal(chol_P, axis1=1, axis2=2)), axis=1)
     value = -0.5 * (
-        power * (LOG_2PI + np.log(variance))
-        + reduced.log_det
-        + log_det_P
-        - counts @ log_lambda
-        + q_tilde / variance
+        power * (LOG_2PI + np.log(variance)) + reduced.log_det + log_det_P - counts @ log_lambda + q_tilde / variance
     )
     spread = np.diagonal(inverse, axis1=1, axis2=2) + a**2 / variance[:, None]
     gradient = -0.5 * ((spread * lam) @ member.T - counts)

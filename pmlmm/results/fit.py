@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pmlmm.errors import suggest
+from pmlmm.errors import OptionError, suggest
 from pmlmm.inference.empirical_bayes import SearchRecord
 from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
@@ -162,6 +162,8 @@ class Fit:
         """
         seed = self.options.random_seed if random_seed is None else random_seed
         rng = np.random.default_rng([seed, 1])
+        if draws is not None and draws < 1:
+            raise OptionError(f"draw_posterior(draws={draws!r}): at least one draw a chain.")
         per_chain = draws or self.options.draws // _CHAINS
         number = per_chain * _CHAINS
         theta, weights = self._weighted_draws(number, rng)
@@ -177,7 +179,7 @@ class Fit:
         tree = {
             "posterior": posterior.label(shaped, design, ("chain", "draw"), **attrs),
             "observed_data": xr.Dataset(
-                {design.parsed.response: ("row", design.y)}, coords={"row": design.table.rows}
+                {_variable_name(design.parsed.response): ("row", design.y)}, coords={"row": design.table.rows}
             ),
         }
         if self._reliable:
@@ -199,7 +201,8 @@ class Fit:
         Returns
         -------
         DataFrame
-            ``value``, ``log_evidence``, ``log_evidence_psis`` with ``error`` and ``k_hat``,
+            ``value``, ``log_evidence``, ``log_evidence_psis`` with ``error`` and ``k_hat`` (nan where importance
+            sampling was skipped, and for other approximations than the default),
             ``log_hyperprior``, and the value of every other learned hyperparameter.
 
         Raises
@@ -209,9 +212,12 @@ class Fit:
         """
         from pmlmm.results.profile import evidence_profile
 
+        if points < 2 or not width > 0:
+            raise OptionError(f"profile(points={points!r}, width={width!r}): at least 2 points and a positive width.")
+
         names = [c.name for c in self._space.coordinates]
         if name not in names:
-            raise ValueError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
+            raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
         return evidence_profile(self._tuned, self._space, self.options, names.index(name), points, width)
 
     def predict(self, data: Any = None, *, new_groups: str = "error") -> np.ndarray:
@@ -298,3 +304,8 @@ class Fit:
             "log_evidence": self.log_evidence,
             "log_evidence_psis": self.log_evidence_psis,
         }
+
+
+def _variable_name(response: str) -> str:
+    """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
+    return "y" if "/" in response or response == "row" else response

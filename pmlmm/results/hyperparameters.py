@@ -19,6 +19,7 @@ _Z95 = 1.959964
 _STEP = 1e-3
 # Share of the curvature that comes from the hyperprior above which the state says so.
 _MOSTLY_PRIOR = 0.8
+_NEAR_BOUND = np.log(20.0)
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,12 @@ def _state(c: Coordinate, value: float, sd: float, share: float, space: Space, d
         return f"at its {bound} bound: {_BOUND_WORDS[c.kind, bound].format(term=_term_name(c, design))}"
     if np.isnan(share):
         return "interior; no interval: the evidence cannot be evaluated around it"
+    if np.isnan(sd) and c.kind == "eta" and c.upper - value < _NEAR_BOUND:
+        return f"flat towards its upper bound: Sigma of {_term_name(c, design)} hardly leaves its prior target A"
     if np.isnan(sd):
         return "flat: the data hardly inform it"
+    if isinstance(space.hyperprior, Hyperprior) and share >= 1.0:
+        return "interior by the hyperprior alone"
     if isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:
         return f"interior, {share:.0%} of its curvature from the hyperprior"
     return "interior"
@@ -148,7 +153,7 @@ _BOUND_WORDS = {
     ("lambda", "lower"): "the data ask for no shrinkage of these coefficients",
     ("lambda", "upper"): "these coefficients are indistinguishable from zero",
     ("eta", "lower"): "the data ask for no shrinkage of Sigma of {term}",
-    ("eta", "upper"): "Sigma of {term} sits on its prior target A; the data ask for nothing beside it",
+    ("eta", "upper"): "Sigma of {term} sits on its prior target A, where the evidence is highest",
     ("A", "lower"): "the groups of {term} hardly differ in this effect",
     ("A", "upper"): "the groups of {term} differ more than the scale of y allows; check units",
 }

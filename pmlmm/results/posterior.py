@@ -81,8 +81,7 @@ def split_gamma(gamma: np.ndarray, design: Design) -> dict[str, np.ndarray]:
     """(..., m, sum q) into one array a term."""
     edges = np.cumsum([0, *design.sizes])
     return {
-        f"gamma_{term.name}": gamma[..., a:b]
-        for term, a, b in zip(design.terms, edges[:-1], edges[1:], strict=True)
+        f"gamma_{term.name}": gamma[..., a:b] for term, a, b in zip(design.terms, edges[:-1], edges[1:], strict=True)
     }
 
 

@@ -1,5 +1,6 @@
 """Predictions for the rows of the fit or for new data."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 
 from pmlmm.design.design import check_finite
 from pmlmm.design.table import column_names, complete_rows, variables
-from pmlmm.errors import DataError, suggest
+from pmlmm.errors import DataError, OptionError, suggest
 
 if TYPE_CHECKING:
     from pmlmm.results.fit import Fit
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
 def predict(fit: "Fit", data: Any, new_groups: str) -> np.ndarray:
     """Posterior mean of the linear predictor; see :meth:`pmlmm.Fit.predict`."""
     if new_groups not in ("error", "population"):
-        raise ValueError(f"predict(new_groups={new_groups!r}): choose 'error' or 'population'.")
+        raise OptionError(f"predict(new_groups={new_groups!r}): choose 'error' or 'population'.")
     design = fit.model.design
     if data is None:
         codes = None if design.grouping is None else design.grouping.codes
         return _linear(fit, design.X, [term.Z for term in design.terms], codes)
-    table = complete_rows(data, _needed(fit, data))
-    X = _matrix(design.spec, table.frame)
-    Zs = [_matrix(term.spec, table.frame) for term in design.terms]
+    table = complete_rows(data, _needed(fit, data), may_be_empty=True)
+    if not len(table.frame):
+        return np.full(table.rows_given, np.nan)
+    X = _matrix(fit, design.parsed.fixed, design.spec, table.frame)
+    Zs = [_matrix(fit, term.expression, term.spec, table.frame) for term in design.terms]
     codes = None if design.grouping is None else _codes(fit, table.frame, new_groups)
     result = np.full(table.rows_given, np.nan)
     result[table.rows] = _linear(fit, X, Zs, codes)
@@ -42,10 +45,18 @@ def _needed(fit: "Fit", data: Any) -> list[str]:
     return [name for name in columns if name in used]
 
 
-def _matrix(spec: Any, frame: pd.DataFrame) -> np.ndarray:
+def _matrix(fit: "Fit", expression: str, spec: Any, frame: pd.DataFrame) -> np.ndarray:
+    from formulaic.errors import DataMismatchWarning, FormulaicError
+
     if not spec.column_names:
         return np.empty((len(frame), 0))
-    matrix = spec.get_model_matrix(frame)
+    try:
+        with warnings.catch_warnings():
+            # a level that the fit has not seen would silently be coded as the reference level
+            warnings.simplefilter("error", DataMismatchWarning)
+            matrix = spec.get_model_matrix(frame, context={"np": np, **fit.model._context})
+    except (FormulaicError, DataMismatchWarning, ValueError, TypeError) as error:
+        raise DataError(f"Cannot evaluate {expression!r} on the new data: {error}") from error
     check_finite(matrix)
     return matrix.to_numpy(dtype=float)
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 
 _MOST_ROWS = 20
+# Penalised columns that correlate more than this are named; more columns than this are not compared.
+_NEARLY_COLLINEAR = 0.999
+_MOST_COMPARED = 500
 
 
 def describe_model(model: "Model") -> str:
@@ -56,7 +59,7 @@ def _data_line(design: Design) -> str:
         sizes = np.bincount(design.grouping.codes)
         parts.append(
             f"{design.grouping.n_groups} groups of {design.grouping.factor} "
-            f"({sizes.min()} to {sizes.max()} rows each)"
+            + (f"({sizes.min()} to {sizes.max()} rows each)" if np.ptp(sizes) else f"({sizes[0]} rows each)")
         )
     table = design.table
     if table.rows_dropped:
@@ -157,9 +160,26 @@ def _footnotes(fit: "Fit") -> str:
             "Some priors are flat: the evidence is defined up to their constants; compare it only between models "
             "with the same flat priors."
         )
+    if pair := _nearly_collinear(fit):
+        notes.append(
+            f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
+            "tells them apart. Centre the covariate before taking powers, or use poly()."
+        )
     if not fit._reliable:
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
     return "\n".join(notes)
+
+
+def _nearly_collinear(fit: "Fit") -> tuple[str, str, float] | None:
+    """The most correlated pair of penalised columns, if it is close to collinear."""
+    design, scaled = fit.model.design, np.flatnonzero(fit.model.priors.standardized)
+    if not 2 <= len(scaled) <= _MOST_COMPARED:
+        return None
+    correlations = np.corrcoef(design.X[:, scaled], rowvar=False) - np.eye(len(scaled))
+    a, b = np.unravel_index(np.argmax(np.abs(correlations)), correlations.shape)
+    if abs(correlations[a, b]) < _NEARLY_COLLINEAR:
+        return None
+    return design.coefficients[scaled[a]], design.coefficients[scaled[b]], float(correlations[a, b])
 
 
 def _columns(rows: list[tuple[str, ...]], text: tuple[int, ...]) -> str:

@@ -95,6 +95,11 @@ BAD_INPUT = [
     ("y ~ x + (t + I(2 * t) | g)", {}, DataError, "collinear"),
     ("y ~ x + (0 + t | g)", {"t": 0.0}, DataError, "'t' is zero in every row"),
     ("y ~ x + (1 | g) + (1 + t | g)", {}, DataError, "collinear"),
+    ("y ~ x + (1 | g) + (1 | g)", {}, FormulaError, "given twice"),
+    ("y ~ x + (1 | chain)", {"chain": 1}, FormulaError, "cannot be called 'chain'"),
+    ("y ~ Intercept + (1 | g)", {"Intercept": 1}, FormulaError, "rename it"),
+    ("y ~ x + (1 | g)", {"y": 1j}, DataError, "complex"),
+    ("y ~ str(x) + (1 | g)", {}, DataError, "str"),
 ]
 
 
@@ -121,6 +126,21 @@ def test_duplicate_columns(table):
 def test_not_a_table():
     with pytest.raises(DataError, match="pandas, polars or Arrow"):
         build_design("y ~ x + (1 | g)", 3)
+
+
+def test_unused_levels_and_original_row_numbers(table):
+    table["w"] = pd.Categorical(table["w"], categories=["u", "v", "never"])
+    table.loc[0, "x"] = np.nan
+    assert build_design("y ~ w + x + (1 | g)", table).coefficients == ("Intercept", "w[T.v]", "x")
+    table.loc[7, "x"] = np.inf
+    with pytest.raises(DataError, match="first: row 7"):
+        build_design("y ~ w + x + (1 | g)", table)
+
+
+def test_duplicate_columns_of_an_arrow_table(table):
+    arrow = pa.Table.from_pandas(table)
+    with pytest.raises(DataError, match="several columns of one name"):
+        build_design("y ~ x + (1 | g)", arrow.append_column("x", arrow["x"]))
 
 
 def test_no_rows(table):

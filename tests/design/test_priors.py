@@ -73,11 +73,33 @@ def test_priors_that_do_not_fit(design, priors, words):
         (lambda: pmlmm.InverseWishart.from_eta_phi(0.5, np.eye(2)), "eta > q - 1"),
         (lambda: pmlmm.HalfStudentT(scale=0), "positive"),
         (lambda: pmlmm.Hyperprior(eta_sd=0), "positive"),
+        (lambda: pmlmm.Hyperprior(eta_sd=None), "positive"),
+        (lambda: pmlmm.Ridge("a"), "finite"),
+        (lambda: pmlmm.Ridge(0, mean=5.0), "flat: it has no mean"),
+        (lambda: pmlmm.HalfStudentT(None), "positive"),
+        (lambda: pmlmm.InverseWishart(b=0.9999), "pins Sigma to A"),
     ],
 )
 def test_impossible_priors(make, words):
     with pytest.raises(PriorError, match=words):
         make()
+
+
+def test_priors_compare_by_value():
+    assert pmlmm.InverseWishart(A=np.eye(2)) == pmlmm.InverseWishart(A=[[1, 0], [0, 1]])
+    assert pmlmm.InverseWishart(A=np.eye(2)) != pmlmm.InverseWishart()
+
+
+def test_collinear_unpenalised_columns(sleepstudy):
+    design = build_design("Reaction ~ Days + I(2 * Days) + (1 | Subject)", sleepstudy)
+    with pytest.raises(DataError, match=r"'Days', 'I\(2 \* Days\)' are collinear"):
+        resolve(design, {"common": pmlmm.Flat()}, standardize=True)
+    resolve(design, {"common": pmlmm.Ridge()}, standardize=True)
+
+
+def test_priors_must_be_a_mapping(design):
+    with pytest.raises(PriorError, match="must be a dict"):
+        resolve(design, "common", standardize=True)
 
 
 def test_common_without_members(sleepstudy):

@@ -67,7 +67,7 @@ def test_both_distributions_start_at_their_point_and_are_transformed():
     point = model.initial_point()
     assert point["S_precision_log_cholesky__"].shape == (6,)
     assert point["F_precision_log_cholesky__"].shape == (3,)
-    start = model.compile_fn(
-        model.rvs_to_transforms[model["S"]].backward(model.value_vars[0]), mode="FAST_COMPILE"
-    )({"S_precision_log_cholesky__": point["S_precision_log_cholesky__"]})
+    start = model.compile_fn(model.rvs_to_transforms[model["S"]].backward(model.value_vars[0]), mode="FAST_COMPILE")(
+        {"S_precision_log_cholesky__": point["S_precision_log_cholesky__"]}
+    )
     np.testing.assert_allclose(start, Phi / 12, rtol=1e-10)

@@ -39,6 +39,6 @@ def bench():
         function = compile_log_posterior(source, profile=profile)
         data = model.statistics.crossproducts(model.priors.penalty)
         problem = LaplaceProblem(function, data, model.design.sizes, approximation, coordinates)
-        return Bench(model, source, space, problem, _crude_start(source, space, profile))
+        return Bench(model, source, space, problem, _crude_start(source, space.fixed, profile))
 
     return make

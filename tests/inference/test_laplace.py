@@ -103,9 +103,7 @@ def quadrature(b, hyper):
     sd = 1 / np.sqrt(np.diag(mode.precision))
     grid = np.linspace(-10, 10, 45)
     values = [
-        b.problem.evaluate(mode.x + np.array([first, second]) * sd, hyper)[0].value
-        for first in grid
-        for second in grid
+        b.problem.evaluate(mode.x + np.array([first, second]) * sd, hyper)[0].value for first in grid for second in grid
     ]
     total = np.sum(np.exp(np.array(values) - mode.log_posterior)) * (grid[1] - grid[0]) ** 2
     return mode, mode.log_posterior + np.log(total * sd[0] * sd[1])
@@ -168,3 +166,34 @@ def test_not_positive_definite_is_an_error(bench, sleepstudy):
     far = b.start + np.array([1.5, 0.0, 0.0, 0.0])
     with pytest.raises(ConvergenceError, match="not positive definite in natural coordinates"):
         b.problem.log_volume(far, pack(b.space.fixed))
+
+
+def grouped(noise, shift=0.0):
+    """12 groups of 6 rows with intercepts and slopes of their own around 2 + 3 t."""
+    rng = np.random.default_rng(0)
+    b, g, t = rng.normal(size=(12, 2)), np.repeat(np.arange(12), 6), np.tile(np.arange(6.0), 12)
+    y = 2 + 3 * t + b[g, 0] + b[g, 1] * t + noise * rng.normal(size=72)
+    return {"y": y, "t": t + shift, "g": g}
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.1, 0.01])
+def test_the_better_of_two_maxima_in_lambda_is_found(noise):
+    """With little noise lambda near 1 leaves the common slope to the groups: 11 nats below the weak penalty."""
+    fit = pmlmm.Model("y ~ t + (t | g)", grouped(noise)).fit()
+    assert float(fit.mean["beta"].sel(coefficient="t")) == pytest.approx(3.07, abs=0.05)
+    assert fit.hyperparameters.loc["lambda[common]", "value"] < 0.02
+
+
+def test_raw_times_find_the_mode_with_the_needed_correlation(sleepstudy):
+    """Days counted from 2000 years before: intercepts and slopes are correlated at -1, and the slopes remain."""
+    fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy.assign(Days=sleepstudy["Days"] + 2000)).fit()
+    assert np.sqrt(float(fit.mean["Sigma_Subject"][1, 1])) == pytest.approx(5.98, abs=0.3)
+    assert float(fit.mean["sigma"]) == pytest.approx(25.8, abs=0.5)
+
+
+def test_exact_fits_are_refused_in_words():
+    data = grouped(0.1)
+    with pytest.raises(pmlmm.errors.DataError, match="fit 'y' exactly"):
+        pmlmm.Model("y ~ t + (1 | g)", data | {"y": 2 + 3 * data["t"]}).fit()
+    with pytest.raises(ConvergenceError):
+        pmlmm.Model("y ~ t + (1 | g)", data | {"y": data["g"].astype(float)}).fit()

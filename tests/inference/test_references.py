@@ -40,9 +40,7 @@ LME4 = [
 @pytest.mark.parametrize(("name", "formula", "reml"), LME4)
 def test_flat_priors_give_lme4(load, reference, name, formula, reml):
     """With density 1 on everything, "joint" is maximum likelihood and "marginal" is REML."""
-    expected = next(
-        f for f in reference["lme4"] if (f["dataset"], f["formula"], f["REML"]) == (name, formula, reml)
-    )
+    expected = next(f for f in reference["lme4"] if (f["dataset"], f["formula"], f["REML"]) == (name, formula, reml))
     table = load(name)
     factor = "school" if name == "Exam" else "Subject"
     priors = {factor: FLAT, "sigma": FLAT, "Intercept": FLAT, "common": FLAT}

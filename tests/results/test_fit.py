@@ -198,8 +198,15 @@ def test_joint_by_em_is_joint_by_newton(sleepstudy):
 
 def test_options_are_checked(sleepstudy):
     model = pmlmm.Model(FORMULA, sleepstudy)
-    for options in ({"approximation": "both"}, {"coordinates": "polar"}, {"refine": 2}, {"draws": 10}):
-        with pytest.raises(ValueError, match="fit\\("):
+    for options in (
+        {"approximation": "both"},
+        {"coordinates": "polar"},
+        {"refine": 1},
+        {"draws": 10},
+        {"random_seed": -1},
+        {"hyperprior": False},
+    ):
+        with pytest.raises(pmlmm.errors.OptionError, match="fit\\("):
             model.fit(**options)
     with pytest.raises(ValueError, match="coordinates='natural'"):
         model.fit(optimizer="em")
@@ -224,3 +231,18 @@ def test_large_problems_skip_importance_sampling_and_say_so(sleepstudy, monkeypa
     assert "proposal" not in fit.posterior
     insisting = pmlmm.Model(FORMULA, sleepstudy).fit(refine=True)
     assert np.isfinite(insisting.k_hat)
+
+
+def test_new_levels_and_context_in_predictions(sleepstudy):
+    table = sleepstudy.assign(c=np.where(sleepstudy["Days"] > 4, "late", "early"))
+    fit = pmlmm.Model("Reaction ~ c + f(Days) + (1 | Subject)", table, context={"f": np.sqrt}).fit(draws=200)
+    np.testing.assert_allclose(fit.predict(table), fit.predict())
+    with pytest.raises(pmlmm.errors.DataError, match="on the new data"):
+        fit.predict(table.assign(c="never"))
+    assert np.isnan(fit.predict(table.head(1).assign(Days=np.nan))).all()
+
+
+def test_nearly_collinear_penalised_columns_are_named(sleepstudy):
+    table = sleepstudy.assign(year=sleepstudy["Days"] + 1990.0)
+    fit = pmlmm.Model("Reaction ~ year + I(year**2) + (1 | Subject)", table).fit(draws=200)
+    assert "'year' and 'I(year ** 2)' correlate at" in repr(fit)
