@@ -21,7 +21,7 @@ _FIRST_STEP = 0.5
 # From so many groups on, the mode hardly moves with Theta and the volume's slope is worth keeping.
 MANY_GROUPS = 1_000
 # Error (nats per unit of phi) that the kept slope may bring; gain of an evaluation (nats) that counts as one.
-_SLOPE_ERROR = 5e-3
+SLOPE_ERROR = 5e-3
 _SMALLEST_GAIN = 1e-6
 # So many evaluations in a row without such a gain end it too.
 _MOST_IDLE = 4
@@ -138,7 +138,7 @@ class LaplaceEvidence:
         if self._reference is not None:
             moved = np.max(np.abs(mode.x - self._reference[0]) / sd)
             reach = 1.0 if self._slopes is None else np.max(np.abs(self._slopes) / sd[:, None], initial=0.0)
-            if 4.0 * moved * reach / self.space.m < _SLOPE_ERROR:
+            if 4.0 * moved * reach / self.space.m < SLOPE_ERROR:
                 return self._reference[1]
         slope = volume_slope(self.problem, mode, pack(self.space.theta(phi)))
         self._reference = (mode.x, slope)

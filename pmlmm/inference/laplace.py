@@ -215,7 +215,9 @@ def evidence_gradient(
     if slope is not None:
         gradient += slope @ slopes
     volume = mode.log_evidence - mode.log_posterior
-    for j, unit in enumerate(np.eye(len(phi)) * _DIFFERENCE):
+    units = np.eye(len(phi)) * _DIFFERENCE
+    for j in reversed(range(len(phi))):  # lambda last: until then the groups need no new pass where x stays
+        unit = units[j]
         x = mode.x + _DIFFERENCE * slopes[:, j] if slope is None else mode.x
         moved, _ = problem.log_volume(x, pack(phi + unit))
         gradient[j] += (moved - volume) / _DIFFERENCE

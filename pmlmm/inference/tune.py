@@ -12,6 +12,7 @@ from pmlmm.graph.compiled import compile_log_posterior, pack
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import (
     MANY_GROUPS,
+    SLOPE_ERROR,
     LaplaceEvidence,
     SearchRecord,
     maximize_evidence,
@@ -34,7 +35,7 @@ from pmlmm.theta import Theta
 # the draws' r x r problems would take more than this many numbers.
 _MOST_WORK = 1e9
 _MOST_NUMBERS = 2e8
-_EM_START_STEPS = 6
+_EM_START_STEPS = 3
 _ROUNDS = 10
 _NEAR_BOUND = np.log(10.0)
 _BOX = 1.0
@@ -102,13 +103,13 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
         options.approximation,
         options.coordinates,
     )
-    start = _crude_start(source, space.fixed, profile)
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
-    evidence = LaplaceEvidence(problem, space, start, finder)
+    evidence = LaplaceEvidence(problem, space, np.empty(0), finder)
     phi = _first_phi(source, space, evidence, profile)
     reason = _reason_to_skip(options, problem)
     may_refine = _may_refine(options) and not reason
-    phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else 1e-3, progress)
+    fine = SLOPE_ERROR if space.m >= MANY_GROUPS else 1e-3
+    phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else fine, progress)
     refinement, refined = reason, False
     proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
     sampler = None if reason else _Sampler(source, space, proposals, options, data)
@@ -116,7 +117,7 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
         phi, refined, refinement, more = _refine(sampler, phi, progress)
         records += more
         if not refined:
-            phi, more = _search(source, space, evidence, phi, 1e-3, progress)
+            phi, more = _search(source, space, evidence, phi, fine, progress)
             records += more
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
@@ -253,28 +254,37 @@ def _first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile:
     of the two starts wins.
     """
     if not len(space.start):
+        evidence.restart(_crude_start(source, space.fixed, profile))
         return space.start
-    problem, candidates = evidence.problem, []
-    levels = (0.0, np.log(_WEAK_LAMBDA)) if any(c.kind == "lambda" for c in space.coordinates) else (0.0,)
+    learns_lambda = any(c.kind == "lambda" for c in space.coordinates)
+    # many groups leave no doubt about the coefficients
+    levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.m < MANY_GROUPS else (0.0,)
+    candidates, error = [], None
     for level in levels:
-        phi = np.array([level if c.kind == "lambda" else c.start for c in space.coordinates])
-        theta = space.theta(phi)
         try:
-            x = _crude_start(source, theta, profile)
-            found = LaplaceEvidence(problem, space, x, evidence.find).mode(phi)
-            beta = likelihood.condition(np.concatenate([found.theta, theta.log_lambda]), problem.data, problem.sizes).a
-            known = plug_in(space, found.theta, beta, source.priors.penalty)
-            phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
-            mode = LaplaceEvidence(problem, space, found.x, evidence.find).mode(phi)
-        except ConvergenceError as error:
-            candidates.append((-np.inf, space.start, None, error))
-        else:
-            candidates.append((mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x, None))
-    _, phi, x, error = max(candidates, key=lambda candidate: candidate[0])
-    if x is None:
+            candidates.append(_candidate(source, space, evidence, profile, level, compare=len(levels) > 1))
+        except ConvergenceError as failure:
+            error = failure
+    if not candidates:
         raise error
+    _, phi, x = max(candidates, key=lambda candidate: candidate[0])
     evidence.restart(x)
     return phi
+
+
+def _candidate(source: Source, space: Space, evidence: LaplaceEvidence, profile: bool, level: float, compare: bool):
+    """Value (if it is to be compared), phi and mode of the start with ``log lambda = level``."""
+    problem = evidence.problem
+    phi = np.array([level if c.kind == "lambda" else c.start for c in space.coordinates])
+    theta = space.theta(phi)
+    found = LaplaceEvidence(problem, space, _crude_start(source, theta, profile), evidence.find).mode(phi)
+    beta = likelihood.condition(np.concatenate([found.theta, theta.log_lambda]), problem.data, problem.sizes).a
+    known = plug_in(space, found.theta, beta, source.priors.penalty)
+    phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
+    if not compare:
+        return 0.0, phi, found.x
+    mode = LaplaceEvidence(problem, space, found.x, evidence.find).mode(phi)
+    return mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x
 
 
 def _search(
