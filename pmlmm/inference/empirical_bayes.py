@@ -27,6 +27,9 @@ _SMALLEST_GAIN = 1e-6
 _MOST_IDLE = 4
 
 
+Progress = Callable[[str], None] | None
+
+
 @dataclass
 class SearchRecord:
     """What an optimiser did.
@@ -153,7 +156,7 @@ def maximize_evidence(
     *,
     tolerance: float = 1e-3,
     bounds: list[tuple[float, float]] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = None,
 ) -> tuple[np.ndarray, SearchRecord]:
     """Bounded quasi-Newton (L-BFGS-B) ascent; the best point and the record.
 

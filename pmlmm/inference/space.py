@@ -1,6 +1,6 @@
 """The space that empirical Bayes searches: one coordinate for each learned hyperparameter."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,8 +8,7 @@ from pmlmm.design.design import Design, Term
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
 from pmlmm.errors import DataError
-from pmlmm.kernels.coordinates import unvech, vech, vech_size, vech_slices
-from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
+from pmlmm.kernels.coordinates import vech, vech_size
 from pmlmm.priors import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b
 from pmlmm.theta import CovarianceHyperparameters, Theta
 
@@ -139,36 +138,6 @@ class Space:
                 total -= (len(columns) - 1) * (np.log(prior.pool_sd) + 0.5 * np.log(2 * np.pi))
                 gradient[columns] = -residual / prior.pool_sd
         return float(total), gradient
-
-
-def plug_in(space: Space, theta: np.ndarray, beta: np.ndarray, penalty: np.ndarray):
-    """Log-density of given parameters as a function of phi, hyperprior included, with its gradient.
-
-    Maximising it gives a start for the search: the hyperparameters that would be best if sigma, Sigma
-    (natural coordinates ``theta``) and beta were known. It never touches the data.
-    """
-    sizes = tuple(len(squares) for squares in space.z_square)
-    Sigmas = [unvech(theta[part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
-    precisions, log_dets = [np.linalg.inv(S) for S in Sigmas], [np.linalg.slogdet(S)[1] for S in Sigmas]
-    groups = len(space.fixed.log_lambda)
-    member = penalty == np.arange(groups)[:, None]
-    squares, counts = member @ beta**2 / theta[0] ** 2, member.sum(axis=1)
-    regularized = space if space.hyperprior is not None else replace(space, hyperprior=Hyperprior())
-
-    def function(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        value = space.theta(phi)
-        lam = np.exp(value.log_lambda)
-        total = 0.5 * float(counts @ value.log_lambda - lam @ squares)
-        parts = [0.5 * (counts - lam * squares)]
-        for hyper, precision, log_det in zip(value.covariances, precisions, log_dets, strict=True):
-            if hyper is not None:
-                total += log_normaliser(hyper.eta, np.linalg.slogdet(hyper.Phi)[1], hyper.q)
-                total -= 0.5 * ((hyper.eta + hyper.q + 1.0) * log_det + np.sum(precision * hyper.Phi))
-                parts.append(hyperparameter_gradient(hyper.eta, hyper.Phi, precision, log_det))
-        log_prior, slope = regularized.log_hyperprior(phi)
-        return total + log_prior, np.concatenate(parts) @ space.pack_jacobian(phi) + slope
-
-    return function
 
 
 def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperprior: Hyperprior | None) -> Space:

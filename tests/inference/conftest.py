@@ -11,7 +11,7 @@ from pmlmm.graph.compiled import compile_log_posterior, pack
 from pmlmm.inference.empirical_bayes import LaplaceEvidence
 from pmlmm.inference.laplace import LaplaceProblem
 from pmlmm.inference.space import Space, build_space
-from pmlmm.inference.tune import _crude_start
+from pmlmm.inference.start import crude_start
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,6 @@ def bench():
         function = compile_log_posterior(source, profile=profile)
         data = model.statistics.crossproducts(model.priors.penalty)
         problem = LaplaceProblem(function, data, model.design.sizes, approximation, coordinates)
-        return Bench(model, source, space, problem, _crude_start(source, space.fixed, profile))
+        return Bench(model, source, space, problem, crude_start(source, space.fixed, profile))
 
     return make

@@ -1,0 +1,89 @@
+"""Refine the Laplace search on the importance-sampled evidence."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pmlmm.errors import ConvergenceError
+from pmlmm.graph.build import Source
+from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, SearchRecord, maximize_evidence
+from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, base_draws
+from pmlmm.inference.laplace import Mode
+from pmlmm.inference.space import Space
+from pmlmm.kernels.likelihood import Crossproducts
+
+_ROUNDS = 10
+# How far a round may go from its centre, on the log scales of phi.
+_BOX = 1.0
+_SETTLED = 0.01
+_NEAR_BOUND = np.log(10.0)
+
+
+class Refinement(NamedTuple):
+    """Where it ended (the start, if the Laplace result is kept), what was done, and its searches."""
+
+    phi: np.ndarray
+    refined: bool
+    words: str
+    records: list[SearchRecord]
+
+
+class Sampler:
+    """Importance samples around the default approximation's mode, from common random numbers."""
+
+    def __init__(
+        self, source: Source, space: Space, proposals: LaplaceEvidence, draws: int, seed: int, data: Crossproducts
+    ):
+        self.source, self.space, self.proposals, self.data = source, space, proposals, data
+        rng = np.random.default_rng(seed)
+        self.base = base_draws(draws, proposals.problem.size, rng)
+
+    def at(self, mode: Mode) -> ImportanceSample:
+        return ImportanceSample(mode, self.base, self.data, self.source.design.sizes, self.source.priors.sigma)
+
+
+def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
+    """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
+
+    Each round stays within a box around its centre, where the draws still speak for phi; it has settled
+    when a round gains less than twice the Monte Carlo error, or than a hundredth of a nat.
+    """
+    records, first, space = [], phi, sampler.space
+    for rounds in range(1, _ROUNDS + 1):
+        try:
+            sample = sampler.at(sampler.proposals.mode(phi))
+        except ConvergenceError as error:
+            return Refinement(first, False, f"Laplace evidence kept: no proposal in round {rounds} ({error})", records)
+        weights = sample.weights(space.theta(phi))
+        if not weights.reliable:
+            words = f"Laplace evidence kept: Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
+            return Refinement(first, False, words, records)
+        near = [(max(low, x - _BOX), min(high, x + _BOX)) for (low, high), x in zip(space.bounds, phi, strict=True)]
+        new, record = maximize_evidence(
+            ImportanceEvidence(sample, space),
+            space,
+            phi,
+            "importance-sampled evidence",
+            bounds=near,
+            progress=progress,
+        )
+        records.append(record)
+        if _pinned(space, phi) and _pinned(space, new):
+            words = "Laplace evidence kept: importance sampling leaves b near its upper bound: Sigma is pinned to A"
+            return Refinement(first, False, words, records)
+        gain, phi = record.gain, new
+        if gain < max(_SETTLED, 2.0 * weights.error):
+            words = f"refined on the importance-sampled evidence, settled in round {rounds}"
+            return Refinement(phi, True, words, records)
+    words = (
+        f"Laplace evidence kept: after {_ROUNDS} rounds importance sampling still moved along a flat direction "
+        f"(last gain {gain:.2g} nats)"
+    )
+    return Refinement(first, False, words, records)
+
+
+def _pinned(space: Space, phi: np.ndarray) -> bool:
+    """Whether some b is near its upper bound: draws of Sigma then hardly spread, so re-weighting cannot move A."""
+    return any(
+        c.kind == "eta" and value >= c.upper - _NEAR_BOUND for c, value in zip(space.coordinates, phi, strict=True)
+    )
