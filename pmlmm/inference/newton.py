@@ -10,6 +10,8 @@ from pmlmm.kernels.likelihood import Derivatives
 
 # Expected gain (nats) below which one more full step ends the search: convergence is quadratic.
 _LAST_STEP = 1e-7
+# Expected gain (nats) below which not even that step is worth an evaluation: x is within 1e-6 sd of the mode.
+_NO_STEP = 1e-13
 _LARGEST_STEP = 3.0
 _ITERATIONS = 200
 
@@ -50,6 +52,8 @@ def maximize(function: Objective, start: np.ndarray) -> Maximum:
         if left is not None:
             x, at = left
             continue
+        if gain < _NO_STEP:
+            return Maximum(x, at, step, gain)
         final = function(x + direction)
         better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))
         return Maximum(x + direction, final, step + 1, gain) if better else Maximum(x, at, step, gain)
