@@ -20,6 +20,8 @@ _STEP = 1e-3
 # Share of the curvature that comes from the hyperprior above which the state says so.
 _MOSTLY_PRIOR = 0.8
 _NEAR_BOUND = np.log(20.0)
+# A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
+_NEAR_ZERO = np.log(1e4)
 
 
 @dataclass(frozen=True)
@@ -134,15 +136,26 @@ def _state(c: Coordinate, value: float, sd: float, share: float, space: Space, d
         return f"at its {bound} bound: {_BOUND_WORDS[c.kind, bound].format(term=_term_name(c, design))}"
     if np.isnan(share):
         return "interior; no interval: the evidence cannot be evaluated around it"
-    if np.isnan(sd) and c.kind == "eta" and c.upper - value < _NEAR_BOUND:
-        return f"flat towards its upper bound: Sigma of {_term_name(c, design)} hardly leaves its prior target A"
     if np.isnan(sd):
-        return "flat: the data hardly inform it"
+        return _flat_words(c, value, design)
     if isinstance(space.hyperprior, Hyperprior) and share >= 1.0:
         return "interior by the hyperprior alone"
     if isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:
         return f"interior, {share:.0%} of its curvature from the hyperprior"
     return "interior"
+
+
+def _flat_words(c: Coordinate, value: float, design: Design) -> str:
+    """What a flat evidence means where the search came to rest."""
+    if c.kind == "eta" and c.upper - value < _NEAR_BOUND:
+        return f"flat towards its upper bound: Sigma of {_term_name(c, design)} hardly leaves its prior target A"
+    if c.kind == "lambda" and value > np.log(10.0 * design.n_rows):
+        return "flat towards large values: these coefficients are indistinguishable from zero"
+    if c.kind == "lambda" and value < np.log(1e-3 * design.n_rows):
+        return "flat towards small values: the data ask for no shrinkage of these coefficients"
+    if c.kind == "A" and value - c.lower < _NEAR_ZERO:
+        return f"flat towards zero: the groups of {_term_name(c, design)} hardly differ in this effect"
+    return "flat: the data hardly inform it"
 
 
 def _term_name(c: Coordinate, design: Design) -> str:

@@ -246,3 +246,33 @@ def test_nearly_collinear_penalised_columns_are_named(sleepstudy):
     table = sleepstudy.assign(year=sleepstudy["Days"] + 1990.0)
     fit = pmlmm.Model("Reaction ~ year + I(year**2) + (1 | Subject)", table).fit(draws=200)
     assert "'year' and 'I(year ** 2)' correlate at" in repr(fit)
+
+
+def noise_model():
+    """Eight covariates that have nothing to do with y, and groups whose means of y are equal."""
+    rng = np.random.default_rng(3)
+    table = {f"x{k}": rng.normal(size=80) for k in range(8)}
+    noise = rng.normal(size=(16, 5))
+    table |= {"g": np.repeat(np.arange(16), 5), "y": (noise - noise.mean(axis=1, keepdims=True)).ravel()}
+    return pmlmm.Model("y ~ " + " + ".join(f"x{k}" for k in range(8)) + " + (1 | g)", table)
+
+
+def test_flat_ends_are_named():
+    model = noise_model()
+    plain = model.fit(hyperprior=None).hyperparameters["state"]
+    assert "these coefficients are indistinguishable from zero" in plain["lambda[common]"]
+    assert "the groups of g hardly differ in this effect" in plain["A[g][Intercept]"]
+    table = model.fit().hyperparameters  # the hyperprior holds lambda off its flat end
+    assert table.loc["lambda[common]", "state"].startswith("interior")
+    assert table.loc["lambda[common]", "value"] > 10
+
+
+def test_partly_fixed_hyperparameters(sleepstudy):
+    """b fixed and A learned, and the other way round."""
+    half = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(b=0.4)}).fit().hyperparameters
+    assert half.loc["b[Subject]", "state"] == "fixed"
+    assert half.loc["A[Subject][Days]", "state"] == "interior"
+    A = [[600, 30], [30, 40]]
+    other = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(A=A)}).fit()
+    assert other.hyperparameters.loc["b[Subject]", "state"].startswith("interior")
+    np.testing.assert_array_equal(other._tuned.theta.covariances[0].A, A)
