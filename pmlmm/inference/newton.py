@@ -10,8 +10,8 @@ from pmlmm.kernels.likelihood import Derivatives
 
 # Expected gain (nats) below which one more full step ends the search: convergence is quadratic.
 _LAST_STEP = 1e-7
-# Expected gain (nats) below which not even that step is worth an evaluation: x is within 1e-6 sd of the mode.
-_NO_STEP = 1e-13
+# Expected gain (nats) below which not even that step is worth an evaluation: x is within 2e-9 sd of the mode.
+_NO_STEP = 1e-18
 _LARGEST_STEP = 3.0
 _ITERATIONS = 200
 
