@@ -25,6 +25,10 @@ PROPOSAL_NU = 5.0
 LARGEST_K_HAT = 0.7
 
 
+# A draw so many nats below the best one has no weight; -inf would spoil the smoothing.
+_NO_WEIGHT = 1e4
+
+
 @dataclass(frozen=True)
 class BaseDraws:
     """Standard multivariate Student-t draws (draws, d) and their log-density (draws,)."""
@@ -135,6 +139,7 @@ class ImportanceSample:
         from arviz_stats.base import array_stats
 
         raw = self.log_weights(theta)
+        raw = np.maximum(raw, np.max(raw) - _NO_WEIGHT)
         smoothed, k_hat = array_stats.psislw(-raw)
         # psislw normalises; the smallest weight is not smoothed and tells by how much
         lowest = int(np.argmin(raw))

@@ -52,10 +52,14 @@ def reduce(theta: np.ndarray, data: Crossproducts, sizes: tuple[int, ...]) -> Re
 
 
 def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
-    """log p(y | sigma, Sigma, lambda) of every draw; O(draws r^3)."""
+    """log p(y | sigma, Sigma, lambda) of every draw; O(draws r^3).
+
+    Far out in the tails of a proposal rounding can make P indefinite: such a draw gets the value ``-inf``.
+    """
     r, groups = len(data.penalty), len(log_lambda)
     lam = penalties(log_lambda, data.penalty)
     P = reduced.Q[:, :r, :r] + np.diag(lam)
+    P, lost = _positive_definite(P)
     chol_P = np.linalg.cholesky(P)
     Q_Wy = reduced.Q[:, :r, r]
     inverse = np.linalg.inv(P)
@@ -69,6 +73,18 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> D
     value = -0.5 * (
         power * (LOG_2PI + np.log(variance)) + reduced.log_det + log_det_P - counts @ log_lambda + q_tilde / variance
     )
+    value[lost] = -np.inf
     spread = np.diagonal(inverse, axis1=1, axis2=2) + a**2 / variance[:, None]
     gradient = -0.5 * ((spread * lam) @ member.T - counts)
     return DrawLikelihood(value, gradient, a, chol_P)
+
+
+def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices, those that are not positive definite replaced by I, and which ones they are."""
+    lost = np.zeros(len(P), dtype=bool)
+    try:
+        np.linalg.cholesky(P)
+    except np.linalg.LinAlgError:
+        lost = np.linalg.eigvalsh(P)[:, 0] <= 1e-14 * np.trace(P, axis1=1, axis2=2)
+        P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
+    return P, lost

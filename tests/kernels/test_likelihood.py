@@ -134,3 +134,14 @@ def test_draws_agree_with_single_evaluations(differences, sizes):
         assert many.value[s] == pytest.approx(one.value, rel=1e-12)
         np.testing.assert_allclose(many.gradient[s], one.gradient[d:], rtol=1e-9)
         np.testing.assert_allclose(many.a[s], likelihood.condition(u, data, sizes).a, rtol=1e-9)
+
+
+def test_a_draw_without_a_computable_likelihood_is_worth_nothing():
+    rng = np.random.default_rng(3)
+    data, *_ = problem(rng, (2,), (0, 0))
+    points = np.array([point(rng, (2,), (0, 0))[:-1] for _ in range(3)])
+    reduced = draws.reduce(points, data, (2,))
+    reduced.Q[1, :2, :2] = -5.0 * np.eye(2)  # what rounding does to an extreme draw
+    values = draws.evaluate(reduced, np.zeros(1), data).value
+    assert values[1] == -np.inf
+    assert np.isfinite(values[[0, 2]]).all()
