@@ -129,7 +129,7 @@ class HalfStudentTLogDensity(SmoothOp):
         self.order = order
 
     def derivatives(self, u: TensorLike, *data):
-        return half_student_t.log_density(float(u[0]), *map(float, data))
+        return half_student_t.log_density(np.float64(u[0]), *map(float, data))
 
 
 class Embedded(SmoothOp):

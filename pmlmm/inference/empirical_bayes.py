@@ -24,7 +24,7 @@ MANY_GROUPS = 1_000
 SLOPE_ERROR = 5e-3
 _SMALLEST_GAIN = 1e-6
 # So many evaluations in a row without such a gain end it too.
-_MOST_IDLE = 4
+_MOST_IDLE = 8
 
 
 Progress = Callable[[str], None] | None

@@ -27,6 +27,8 @@ LARGEST_K_HAT = 0.7
 
 # A draw so many nats below the best one has no weight; -inf would spoil the smoothing.
 _NO_WEIGHT = 1e4
+# With a smaller share of draws that have any weight, the weights say nothing.
+_FEWEST_DRAWS = 0.1
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,19 @@ class ImportanceSample:
         return value, np.concatenate(parts)
 
     def weights(self, theta: Theta) -> Weights:
-        """Pareto-smoothed weights at Theta."""
+        """Pareto-smoothed weights at Theta; k-hat is infinite where hardly a draw has a likelihood."""
         from arviz_stats.base import array_stats
 
-        raw = self.log_weights(theta)
+        raw = np.nan_to_num(self.log_weights(theta), nan=-np.inf, neginf=-np.inf)
+        number = len(raw)
+        if np.count_nonzero(raw > np.max(raw) - _NO_WEIGHT) < _FEWEST_DRAWS * number:
+            return Weights(np.nan, np.nan, np.inf, np.full(number, 1.0 / number))
         raw = np.maximum(raw, np.max(raw) - _NO_WEIGHT)
         smoothed, k_hat = array_stats.psislw(-raw)
         # psislw normalises; the smallest weight is not smoothed and tells by how much
         lowest = int(np.argmin(raw))
         scale = raw[lowest] - smoothed[lowest]
         normalized = np.exp(smoothed)
-        number = len(raw)
         error = float(np.sqrt(max(np.sum(normalized**2) - 1.0 / number, 0.0)))
         return Weights(float(scale + logsumexp(smoothed) - np.log(number)), error, float(k_hat), normalized)
 

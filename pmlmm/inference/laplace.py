@@ -19,6 +19,9 @@ from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts, Derivatives
 # Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit.
 _DIFFERENCE = 1e-6
 
+# Parameters beyond this size (their fourth powers overflow) are outside of what is searched.
+_ABSURD = 1e70
+
 Approximation = Literal["marginal", "joint"]
 Coordinates = Literal["unconstrained", "natural"]
 
@@ -88,7 +91,7 @@ class LaplaceProblem:
         with np.errstate(over="ignore"):
             theta = coordinates.to_natural(x, self.sizes)
         size = d + len(hyper)
-        if not np.isfinite(theta).all():
+        if not (np.abs(theta).max() < _ABSURD and theta[0] > 1.0 / _ABSURD):
             outside = Derivatives(-np.inf, np.full(size, np.nan), np.full((size, size), np.nan))
             return outside, outside
         natural = self.log_posterior(theta, hyper)

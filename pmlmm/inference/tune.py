@@ -35,6 +35,7 @@ _MOST_WORK = 1e9
 _MOST_NUMBERS = 2e8
 # The Laplace search only has to come close where the refinement follows.
 _COARSE = 0.03
+_LARGEST_SD = 2.0
 # A fresh start must find a mode with so much more evidence (nats) to be followed.
 _BETTER_MODE = 0.05
 
@@ -111,11 +112,25 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
     proposal = proposals.mode(phi)
+    _refuse_unidentified(proposal, source)
     mode = proposal if proposals is evidence else evidence.mode(phi)
     sample = sampler.at(proposal) if sampler is not None else None
     theta = space.theta(phi)
     weights = sample.weights(theta) if sample is not None else None
     return Tuned(theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence)
+
+
+def _refuse_unidentified(proposal: Mode, source: Source) -> None:
+    """A residual sd that is known to a factor of e^2 at best leaves nothing to compute with."""
+    sd = 1.0 / np.sqrt(-proposal.at.hessian[0, 0])
+    if sd > _LARGEST_SD:
+        design = source.design
+        effects = design.grouping.n_groups * sum(design.sizes) if design.grouping is not None else 0
+        raise ConvergenceError(
+            f"sigma is not identified (posterior sd of log sigma about {sd:.1f}): {design.n_rows} rows for "
+            f"{effects} random effects and {len(design.coefficients)} fixed effects. Take effects out, or give sigma a "
+            "narrower prior with HalfStudentT(scale=...)."
+        )
 
 
 def _is_default(options: Options) -> bool:

@@ -80,11 +80,12 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> D
 
 
 def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices, those that are not positive definite replaced by I, and which ones they are."""
-    lost = np.zeros(len(P), dtype=bool)
+    """The matrices, those that are not finite and positive definite replaced by I, and which ones they are."""
+    lost = ~np.isfinite(P).all(axis=(1, 2))
+    P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
     try:
         np.linalg.cholesky(P)
     except np.linalg.LinAlgError:
-        lost = np.linalg.eigvalsh(P)[:, 0] <= 1e-14 * np.trace(P, axis1=1, axis2=2)
+        lost |= np.linalg.eigvalsh(P)[:, 0] <= 1e-14 * np.trace(P, axis1=1, axis2=2)
         P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
     return P, lost

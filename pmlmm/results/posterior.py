@@ -8,7 +8,7 @@ import xarray as xr
 from pmlmm.design.design import Design
 from pmlmm.design.statistics import Statistics
 from pmlmm.kernels import draws
-from pmlmm.kernels.coordinates import block_diagonal, unvech, vech_slices
+from pmlmm.kernels.coordinates import unvech, vech_slices
 from pmlmm.kernels.likelihood import Crossproducts
 
 #: Draws of gamma that would take more numbers are left out of the DataTree.
@@ -44,7 +44,8 @@ class Parameters:
     def gamma(self, beta: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """gamma given each draw and beta: its mean, or a draw from its law, (draws, m, q).
 
-        ``gamma_i ~ N(J_i Z_i'(y_i - X_i beta), sigma^2 J_i)``, ``J_i = (sigma^2 Sigma^-1 + Z_i'Z_i)^-1``.
+        ``gamma_i ~ N(J_i Z_i'(y_i - X_i beta), sigma^2 J_i)`` with ``J_i = L (I + L'Z_i'Z_i L)^{-1} L'`` and
+        ``L L' = Sigma / sigma^2``: the form that stays stable when Sigma is nearly singular.
         """
         S, c = self.statistics.S, self.statistics.c
         m, q, p = len(S), S.shape[1], beta.shape[1]
@@ -54,18 +55,14 @@ class Parameters:
         step = max(1, _BLOCK // max(1, m * q * q))
         for first in range(0, len(beta), step):
             block = slice(first, first + step)
-            relative = np.linalg.inv(self._covariance(block)) * self.theta[block, :1, None] ** 2
-            factor = np.linalg.cholesky(relative[:, None] + S)
+            L = draws.relative_cholesky(self.theta[block], self.sizes)[:, None]
+            factor = np.linalg.cholesky(np.eye(q) + np.swapaxes(L, 2, 3) @ S @ L)
             residual = c[None, :, :, p] - np.einsum("iau,su->sia", c[:, :, :p], beta[block])
-            half = np.linalg.solve(factor, residual[..., None])
+            half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ residual[..., None])
             if rng is not None:
                 half += self.theta[block, 0][:, None, None, None] * rng.standard_normal(half.shape)
-            result[block] = np.linalg.solve(np.swapaxes(factor, 2, 3), half)[..., 0]
+            result[block] = (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]
         return result
-
-    def _covariance(self, block: slice) -> np.ndarray:
-        parts = zip(self.sizes, vech_slices(self.sizes), strict=True)
-        return block_diagonal([unvech(self.theta[block, part], q) for q, part in parts])
 
     def user_beta(self, beta: np.ndarray) -> np.ndarray:
         """beta on the user's scale, (draws, p)."""
