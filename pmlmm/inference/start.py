@@ -23,25 +23,36 @@ def crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
     """Unconstrained: a few EM steps at Theta, from half of the variance of y shared by the random effects.
 
     Each term starts at a multiple of ``(Z'Z / n)^{-1}``, so that the start does not depend on where a
-    covariate has its zero: raw years start with the correlation that they need.
+    covariate has its zero: raw years start with the correlation that they need. Where the columns are too
+    close to collinear for that, its diagonal counterpart serves.
+
+    Raises
+    ------
+    ConvergenceError
+        EM leaves the space of covariances from either start.
     """
-    sizes, first = source.design.sizes, 0
-    variance, moments = float(np.var(source.design.y)), source.statistics.mean_products_z()
-    crude = [np.array([np.sqrt(0.5 * variance)])]
-    for q in sizes:
-        block = moments[first : first + q, first : first + q]
-        crude.append(coordinates.vech(0.5 * variance / sum(sizes) * np.linalg.inv(block)))
-        first += q
+    sizes, variance = source.design.sizes, float(np.var(source.design.y))
+    moments = source.statistics.mean_products_z()
     data = source.statistics.crossproducts(source.priors.penalty)
-    with np.errstate(all="ignore"):  # a start that overflows is refused by Newton, in words
-        better, _ = em(np.concatenate(crude), theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_STEPS)
-    try:
-        return coordinates.from_natural(better, sizes)
-    except np.linalg.LinAlgError:
-        raise ConvergenceError(
-            "The random effects have no usable start: a covariance collapses at once. Centre and rescale the columns "
-            "of the random effects (poly() does), and check that the response is not fitted exactly."
-        ) from None
+    for shape in (np.linalg.inv, lambda block: np.diag(1.0 / np.diag(block))):
+        crude, first = [np.array([np.sqrt(0.5 * variance)])], 0
+        for q in sizes:
+            block = moments[first : first + q, first : first + q]
+            crude.append(coordinates.vech(0.5 * variance / sum(sizes) * shape(block)))
+            first += q
+        start = np.concatenate(crude)
+        try:
+            with np.errstate(all="ignore"):  # what overflows is not finite, and refused
+                better, _ = em(start, theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_STEPS)
+                x = coordinates.from_natural(better, sizes)
+        except np.linalg.LinAlgError:
+            continue
+        if np.isfinite(x).all():
+            return x
+    raise ConvergenceError(
+        "The random effects have no usable start: a covariance collapses at once. Centre and rescale the columns of "
+        "the random effects (poly() does), and check that the response is not fitted exactly."
+    )
 
 
 def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: bool) -> np.ndarray:

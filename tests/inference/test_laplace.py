@@ -197,3 +197,18 @@ def test_exact_fits_are_refused_in_words():
         pmlmm.Model("y ~ t + (1 | g)", data | {"y": 2 + 3 * data["t"]}).fit()
     with pytest.raises(ConvergenceError):
         pmlmm.Model("y ~ t + (1 | g)", data | {"y": data["g"].astype(float)}).fit()
+
+
+def test_nearly_collinear_random_effects_still_start():
+    """Times around 5 with a spread of 0.05, squared: (Z'Z)^-1 is too rough a start, its diagonal is not."""
+    rng = np.random.default_rng(1)
+    g, t = np.repeat(np.arange(12), 5), 5 + 0.05 * rng.normal(size=60)
+    fit = pmlmm.Model("y ~ t + (t + I(t**2) | g)", {"y": rng.normal(size=12)[g] + rng.normal(size=60), "t": t, "g": g})
+    assert np.isfinite(fit.fit(draws=200).log_evidence)
+
+
+def test_unidentified_sigma_is_an_error_in_words(sleepstudy, monkeypatch):
+    """The limit is put below what sleepstudy reaches; it lies at a factor of e^2."""
+    monkeypatch.setattr("pmlmm.inference.tune._LARGEST_SD", 0.01)
+    with pytest.raises(ConvergenceError, match="180 rows for 36 random effects and 2 fixed effects"):
+        pmlmm.Model(FORMULA, sleepstudy).fit()
