@@ -19,6 +19,11 @@ def problem(groups: int, seed: int = 0):
     ]
 
 
+def seconds(time: float | None) -> str:
+    """A time as text, nine characters wide."""
+    return "        -" if time is None else f"{time:9.3f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", type=int, nargs="+", default=[1_000, 10_000, 100_000])
@@ -42,11 +47,9 @@ def main() -> None:
             ours = best_of(lambda data=data: pmlmm.Model(FORMULA, data).fit(), 3)
         mixedlm = time_mixedlm(FORMULA, data)
         lme4 = time_lme4(FORMULA, data) if groups <= options.lme4_up_to else None
-        seconds = " ".join("        -" if x is None else f"{x:9.3f}" for x in (mixedlm,))
-        lme4_text = "        -" if lme4 is None else f"{lme4:9.3f}"
         print(
             f"{groups:7d} {built - start:8.3f} {fitted - built:8.3f} {done - fitted:8.3f} {peak:9.2f} "
-            f"{seconds} {ratio(ours, mixedlm)} {lme4_text} {ratio(ours, lme4)}",
+            f"{seconds(mixedlm)} {ratio(ours, mixedlm)} {seconds(lme4)} {ratio(ours, lme4)}",
             flush=True,
         )
 

@@ -57,10 +57,6 @@ class Statistics:
         """Distinct designs, their weights, and the cross-products pooled within them."""
         return pool(self.S, self.c)
 
-    @property
-    def n_designs(self) -> int:
-        return len(self.pooled[0])
-
     def crossproducts(self, penalty: np.ndarray) -> Crossproducts:
         """What the likelihood needs; ``penalty`` (p,) is the penalty group of each column."""
         return Crossproducts(*self.pooled, self.gram, penalty, float(self.n_rows))

@@ -14,7 +14,7 @@ from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Space
 from pmlmm.kernels import coordinates, draws, half_student_t
 from pmlmm.kernels.coordinates import vech_slices
-from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
+from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.priors import Flat, HalfStudentT
 from pmlmm.theta import Theta
@@ -74,11 +74,6 @@ class Weights:
     def reliable(self) -> bool:
         return self.k_hat <= LARGEST_K_HAT
 
-    @property
-    def effective(self) -> float:
-        """Effective number of draws."""
-        return float(1.0 / np.sum(self.normalized**2))
-
 
 class ImportanceSample:
     """Draws from the proposal at one mode, with all of the density that Theta does not touch."""
@@ -119,9 +114,7 @@ class ImportanceSample:
         total = self._constant + self.likelihood(theta.log_lambda).value
         for hyper, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
             if hyper is not None:
-                total = total + log_normaliser(hyper.eta, np.linalg.slogdet(hyper.Phi)[1], hyper.q)
-                quadratic = np.einsum("sij,ij->s", precision, hyper.Phi)
-                total -= 0.5 * ((hyper.eta + hyper.q + 1.0) * log_det + quadratic)
+                total = total + log_densities(hyper.eta, hyper.Phi, precision, log_det)
         return total
 
     def log_evidence(self, theta: Theta) -> tuple[float, np.ndarray]:

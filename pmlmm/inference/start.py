@@ -11,7 +11,7 @@ from pmlmm.inference.empirical_bayes import MANY_GROUPS, LaplaceEvidence, maximi
 from pmlmm.inference.space import Space
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
-from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
+from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.priors import Hyperprior
 from pmlmm.theta import Theta
 
@@ -117,8 +117,7 @@ def plug_in(space: Space, theta: np.ndarray, beta: np.ndarray, penalty: np.ndarr
         parts = [0.5 * (counts - lam * squares)]
         for hyper, precision, log_det in zip(value.covariances, precisions, log_dets, strict=True):
             if hyper is not None:
-                total += log_normaliser(hyper.eta, np.linalg.slogdet(hyper.Phi)[1], hyper.q)
-                total -= 0.5 * ((hyper.eta + hyper.q + 1.0) * log_det + np.sum(precision * hyper.Phi))
+                total += float(log_densities(hyper.eta, hyper.Phi, precision, log_det))
                 parts.append(hyperparameter_gradient(hyper.eta, hyper.Phi, precision, log_det))
         log_prior, slope = regularized.log_hyperprior(phi)
         return total + log_prior, np.concatenate(parts) @ space.pack_jacobian(phi) + slope

@@ -59,6 +59,13 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     return Derivatives(float(value), gradient, hessian)
 
 
+def log_densities(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: np.ndarray) -> np.ndarray:
+    """Log-density of many Sigma, given by their precisions (..., q, q) and log-determinants (...)."""
+    q = len(Phi)
+    quadratic = np.sum(precision * Phi, axis=(-2, -1))
+    return log_normaliser(eta, np.linalg.slogdet(Phi)[1], q) - 0.5 * ((eta + q + 1.0) * log_det_Sigma + quadratic)
+
+
 def hyperparameter_gradient(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: float) -> np.ndarray:
     """Gradient of the log-density in (eta, vech Phi); linear in the precision and in log|Sigma|."""
     q = len(Phi)

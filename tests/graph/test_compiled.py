@@ -36,7 +36,6 @@ def random_point(source, seed=0):
     x[0] += np.log(30.0)
     for q, part in zip(sizes, vech_slices(sizes), strict=True):
         x[part][coordinates.vech_indices(q)[0] == coordinates.vech_indices(q)[1]] -= np.log(20.0)
-        x[part] *= 1.0
     return x
 
 
