@@ -134,7 +134,12 @@ def _evidence(fit: "Fit") -> str:
         f"Log evidence: {fit.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
         f"{options.coordinates} coordinates)"
     ]
-    if not np.isnan(fit.k_hat):
+    if np.isinf(fit.k_hat):
+        lines.append(
+            "              importance sampling failed: hardly a draw has a likelihood. Laplace's approximation is NOT "
+            "reliable here: simplify the model, or rely on MCMC"
+        )
+    elif not np.isnan(fit.k_hat):
         verdict = "reliable" if fit.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
         lines.append(
             f"              {fit.log_evidence_psis:.4f} +- {fit.log_evidence_psis_error:.4f} (importance "

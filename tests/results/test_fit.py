@@ -276,3 +276,11 @@ def test_partly_fixed_hyperparameters(sleepstudy):
     other = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(A=A)}).fit()
     assert other.hyperparameters.loc["b[Subject]", "state"].startswith("interior")
     np.testing.assert_array_equal(other._tuned.theta.covariances[0].A, A)
+
+
+def test_failed_importance_sampling_is_said_in_words(sleepstudy, monkeypatch):
+    monkeypatch.setattr("pmlmm.inference.importance._FEWEST_DRAWS", 2.0)  # more than all draws
+    fit = pmlmm.Model(FORMULA, sleepstudy).fit()
+    assert np.isinf(fit.k_hat)
+    assert "importance sampling failed: hardly a draw has a likelihood" in repr(fit)
+    assert "nan +- nan" not in repr(fit)
