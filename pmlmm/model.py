@@ -8,7 +8,8 @@ import numpy as np
 
 from pmlmm.design.design import build_design
 from pmlmm.design.prior_set import INTERCEPT, resolve
-from pmlmm.design.statistics import build_statistics, standardization
+from pmlmm.design.standardization import standardization
+from pmlmm.design.statistics import build_statistics
 from pmlmm.errors import OptionError
 from pmlmm.priors import Hyperprior
 from pmlmm.theta import Theta
@@ -59,21 +60,22 @@ class Model:
         self,
         formula: str,
         data: Any,
-        priors: Mapping[str, Any] | None = None,
+        priors: Mapping[Any, Any] | None = None,
         *,
+        penalized: Mapping[str, Any] | None = None,
         standardize: bool = True,
         context: Mapping[str, Any] | None = None,
     ):
         self.formula = formula
         self._context = dict(context or {})
-        self.design = build_design(formula, data, self._context)
+        self.design = build_design(formula, data, self._context, penalized)
         self.priors = resolve(self.design, priors, standardize)
         names = self.design.coefficients
         intercept = names.index(INTERCEPT) if INTERCEPT in names else None
         standard = standardization(
             self.design.X, np.array(self.priors.standardized), intercept, self.priors.intercept_mean
         )
-        self.statistics = build_statistics(self.design, standard)
+        self.statistics = build_statistics(self.design, self.priors, standard)
 
     def fit(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from pmlmm.errors import PriorError
 
 #: Structures of A that can be learned.
-STRUCTURES = ("diagonal", "identity")
+STRUCTURES = ("diagonal", "identity", "ar1")
 #: Beyond this b, Sigma is pinned to A for all that can be computed.
 LARGEST_B = 0.999
 
@@ -55,9 +55,10 @@ class InverseWishart:
     ----------
     b : float, optional
         None: learned.
-    A : "diagonal", "identity" or (q, q) array
+    A : "diagonal", "identity", "ar1" or (q, q) array
         A structure to be learned, or the matrix itself, in units of y^2 over units of the
-        random-effect columns. "identity" is a common variance times I.
+        random-effect columns. "identity" is a common variance times I; "ar1" is a common variance times
+        rho^|i - j|, for effects in order and on one scale (occasions, dose levels).
 
     Notes
     -----
@@ -138,13 +139,16 @@ class Hyperprior:
 
     ``log(eta - q + 1) ~ N(log eta_median, eta_sd^2)``, ``log lambda ~ N(0, lambda_sd^2)`` and, for a
     diagonal A, ``log(A_a mean(z_a^2)) ~ N(common mean, pool_sd^2)`` with the common mean flat, so that
-    the units of a covariate do not matter.
+    the units of a covariate do not matter. An AR(1) A has ``atanh rho ~ N(0, rho_sd^2)``. For a wide block
+    of p columns ``log lambda ~ N(log(p) / 2, (lambda_sd + log(p) / 2)^2)``: lambda may be of the order of 1,
+    where every column carries as much as the noise, or of p, where all together do.
     """
 
     eta_median: float = 10.7
     eta_sd: float = 1.0
     lambda_sd: float = 2.0
     pool_sd: float = 0.7
+    rho_sd: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

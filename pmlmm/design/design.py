@@ -1,5 +1,6 @@
 """Formula and data to arrays with names: response, fixed effects, random-effect terms."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.design.formula import ParsedFormula, RandomTerm, parse
-from pmlmm.design.table import Table, column_names, complete_rows, variables
+from pmlmm.design.grouping import Grouping, build_grouping
+from pmlmm.design.table import Table, column_names, complete_rows, row_labels, variables
+from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, FormulaError, suggest
 
 # Smallest eigenvalue of the correlations of the columns of Z that counts as full rank.
@@ -17,34 +20,36 @@ _COLLINEAR = 1e-10
 _RESERVED = ("beta", "chain", "coefficient", "draw", "proposal_draw", "row", "sigma", "weight", "y")
 
 
-@dataclass(frozen=True)
-class Grouping:
-    """The grouping factor: the group of each row, the groups' values, and as coordinate labels."""
-
-    factor: str
-    codes: np.ndarray
-    values: Any
-    labels: np.ndarray
-
-    @property
-    def n_groups(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Term:
-    """One random-effect term: its columns Z (n, q), with one covariance Sigma."""
+    """One random-effect term: its columns Z (n, q), with one covariance Sigma for its factor's groups."""
 
     name: str
     expression: str
-    factor: str
+    grouping: Grouping
     coefficients: tuple[str, ...]
     Z: np.ndarray
     spec: Any
 
     @property
+    def factor(self) -> str:
+        return self.grouping.factor
+
+    @property
     def q(self) -> int:
         return len(self.coefficients)
+
+    @property
+    def n_groups(self) -> int:
+        return self.grouping.n_groups
+
+    def stacked(self, others: "list[Term]") -> "Term":
+        """This term and others on its factor as one, their columns side by side."""
+        if not others:
+            return self
+        names = tuple(name for term in (self, *others) for name in term.coefficients)
+        Z = np.hstack([self.Z, *(term.Z for term in others)])
+        return Term(self.factor, "", self.grouping, names, Z, None)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Design:
         Fixed-effect columns, named by ``coefficients``; ``coefficient_terms`` gives the formula
         term that each comes from.
     terms : tuple of Term
-        Random-effect terms, all on the one grouping factor ``grouping`` (None without terms).
+        Random-effect terms; those of one factor share their ``grouping``.
+    wide : tuple of WideBlock
+        Blocks of penalised columns given beside the formula.
     table : Table
         The complete rows, and the count of the dropped ones.
     """
@@ -72,7 +79,7 @@ class Design:
     coefficient_terms: tuple[str, ...]
     spec: Any
     terms: tuple[Term, ...]
-    grouping: Grouping | None
+    wide: tuple[WideBlock, ...]
     table: Table
 
     @property
@@ -82,9 +89,10 @@ class Design:
     def coords(self) -> dict[str, np.ndarray | list[str]]:
         """Names along every dimension of the parameters."""
         names: dict[str, np.ndarray | list[str]] = {"coefficient": list(self.coefficients)}
-        if self.grouping is not None:
-            names[self.grouping.factor] = self.grouping.labels
+        for block in self.wide:
+            names[block.name] = block.labels
         for term in self.terms:
+            names[term.factor] = term.grouping.labels
             names[f"{term.name}_effect"] = names[f"{term.name}_effect2"] = list(term.coefficients)
         return names
 
@@ -94,12 +102,23 @@ class Design:
         return tuple(term.q for term in self.terms)
 
     @property
-    def Z(self) -> np.ndarray:
-        """All random-effect columns side by side: (n, sum of q)."""
-        return np.hstack([term.Z for term in self.terms]) if self.terms else np.empty((self.n_rows, 0))
+    def groupings(self) -> tuple[Grouping, ...]:
+        """The distinct grouping factors."""
+        return tuple({term.factor: term.grouping for term in self.terms}.values())
+
+    def effects(self, factor: str) -> int:
+        """Random effects of one group, over all terms on the factor."""
+        return sum(term.q for term in self.terms if term.factor == factor)
+
+    @property
+    def smallest_factor(self) -> int:
+        """Groups of the factor that has fewest; 0 without terms."""
+        return min((term.n_groups for term in self.terms), default=0)
 
 
-def build_design(formula: str, data: Any, context: Mapping[str, Any] | None = None) -> Design:
+def build_design(
+    formula: str, data: Any, context: Mapping[str, Any] | None = None, penalized: Mapping[str, Any] | None = None
+) -> Design:
     """Evaluate a formula on a table.
 
     Parameters
@@ -109,6 +128,8 @@ def build_design(formula: str, data: Any, context: Mapping[str, Any] | None = No
     data : pandas, polars or Arrow table, or dict of columns
     context : mapping, optional
         Functions and values that the formula may use beside the columns.
+    penalized : mapping, optional
+        Names and blocks of penalised columns; see :func:`pmlmm.design.wide.build_wide`.
 
     Raises
     ------
@@ -119,16 +140,16 @@ def build_design(formula: str, data: Any, context: Mapping[str, Any] | None = No
     parsed = parse(formula)
     columns = column_names(data)
     expressions = [parsed.response, parsed.fixed, *(term.expression for term in parsed.random)]
-    factor = _one_factor(parsed.random, columns)
+    factors = _factor_columns(parsed.random, columns)
     needed = set().union(*(variables(text, columns, context) for text in expressions))
-    table = complete_rows(data, [name for name in columns if name in needed | {factor}])
+    table = complete_rows(data, [name for name in columns if name in needed | factors])
     if "Intercept" in needed:
         raise FormulaError("A column called 'Intercept' cannot be told from the intercept: rename it.")
     y = _response(parsed.response, table, context)
     fixed = evaluate(parsed.fixed, table.frame, context)
-    grouping = None if factor is None else _grouping(factor, table)
     terms = _terms(parsed.random, table, context)
     _check_random_columns(terms)
+    taken = {*_RESERVED, *fixed.columns, *(name for term in terms for name in (term.name, term.factor))}
     return Design(
         formula=formula,
         parsed=parsed,
@@ -138,32 +159,26 @@ def build_design(formula: str, data: Any, context: Mapping[str, Any] | None = No
         coefficient_terms=_column_terms(fixed),
         spec=fixed.model_spec,
         terms=terms,
-        grouping=grouping,
+        wide=build_wide(penalized, table, row_labels(data), taken),
         table=table,
     )
 
 
-def _one_factor(random: tuple[RandomTerm, ...], columns: list[str]) -> str | None:
-    factors = list(dict.fromkeys(term.factor for term in random))
-    for factor in factors:
-        if factor not in columns:
+def _factor_columns(random: tuple[RandomTerm, ...], columns: list[str]) -> set[str]:
+    """Columns that the grouping factors are made of."""
+    names = {name for term in random for name in term.columns}
+    for name in sorted(names - set(columns)):
+        raise FormulaError(f"The grouping factor {name!r} is not a column of the data." + suggest(name, columns))
+    for term in random:
+        if term.factor in _RESERVED or "/" in term.factor:
             raise FormulaError(
-                f"The grouping factor {factor!r} is not a column of the data." + suggest(factor, columns)
-            )
-        if factor in _RESERVED or "/" in factor:
-            raise FormulaError(
-                f"The grouping factor cannot be called {factor!r}: the results use that name, or cannot hold it. "
+                f"The grouping factor cannot be called {term.factor!r}: the results use that name, or cannot hold it. "
                 "Rename the column."
             )
     if len(set(random)) < len(random):
         twice = next(term for term in random if random.count(term) > 1)
         raise FormulaError(f"The random term ({twice.expression} | {twice.factor}) is given twice.")
-    if len(factors) > 1:
-        raise FormulaError(
-            f"The random terms use {len(factors)} grouping factors ({', '.join(factors)}); crossed and "
-            "nested factors are not supported yet. Keep the terms of one factor."
-        )
-    return factors[0] if factors else None
+    return names
 
 
 def evaluate(expression: str, frame: pd.DataFrame, context: Mapping[str, Any]) -> Any:
@@ -223,52 +238,45 @@ def _response(expression: str, table: Table, context: Mapping[str, Any]) -> np.n
     return y
 
 
-def _grouping(factor: str, table: Table) -> Grouping:
-    values = table.frame[factor]
-    try:
-        codes, labels = pd.factorize(values, sort=True)
-    except TypeError:  # labels of several types have no order: keep that of appearance
-        try:
-            codes, labels = pd.factorize(values)
-        except TypeError as error:
-            raise DataError(f"The labels of the grouping factor {factor!r} cannot be compared: {error}") from error
-    if len(labels) < 2:
-        raise DataError(
-            f"The grouping factor {factor!r} has a single group ({labels[0]}): its covariance cannot be "
-            "learned from one group. Leave the random term out, or use another factor."
-        )
-    return Grouping(factor, codes.astype(np.int64), labels, _label_array(labels))
-
-
-def _label_array(labels: Any) -> np.ndarray:
-    """Labels as numbers, dates or distinct strings (what a netCDF coordinate can hold)."""
-    values = np.asarray(labels)
-    if values.dtype.kind in "iufbM":
-        return values
-    text = [str(value) for value in values]
-    if len(set(text)) < len(text):  # 1 and "1" are two groups
-        text = [repr(value) for value in values]
-    return np.array(text)
-
-
 def _terms(random: tuple[RandomTerm, ...], table: Table, context: Mapping[str, Any]) -> tuple[Term, ...]:
+    groupings = {term.columns: build_grouping(term.columns, table) for term in random}
+    on_factor = Counter(term.factor for term in random)
+    seen: Counter[str] = Counter()
     terms = []
-    for number, term in enumerate(random, start=1):
+    for term in random:
         matrix = evaluate(term.expression, table.frame, context)
         if matrix.shape[1] == 0:
             raise FormulaError(f"The random term ({term.expression} | {term.factor}) has no columns.")
-        name = term.factor if len(random) == 1 else f"{term.factor}_{number}"
+        seen[term.factor] += 1
+        name = term.factor if on_factor[term.factor] == 1 else f"{term.factor}_{seen[term.factor]}"
         Z = matrix.to_numpy(dtype=float)
-        terms.append(Term(name, term.expression, term.factor, tuple(matrix.columns), Z, matrix.model_spec))
+        terms.append(Term(name, term.expression, groupings[term.columns], tuple(matrix.columns), Z, matrix.model_spec))
     return tuple(terms)
 
 
 def _check_random_columns(terms: tuple[Term, ...]) -> None:
-    """Constant or collinear columns of Z leave their covariance to the prior alone: refuse them."""
-    if not terms:
-        return
-    names = [name for term in terms for name in term.coefficients]
-    Z = np.hstack([term.Z for term in terms])
+    """Zero or collinear columns of Z on one factor leave their covariance to the prior alone: refuse them."""
+    for factor in {term.factor: None for term in terms}:
+        names = [name for term in terms if term.factor == factor for name in term.coefficients]
+        _refuse_collinear(names, np.hstack([term.Z for term in terms if term.factor == factor]))
+    for k, term in enumerate(terms):
+        for other in terms[:k]:
+            if other.grouping is not term.grouping and _same_effects(term, other):
+                raise DataError(
+                    f"The factors {other.factor!r} and {term.factor!r} make the same {term.n_groups} groups, and both "
+                    "have the same random effects: nothing in the data tells them apart. Keep one of the terms."
+                )
+
+
+def _same_effects(term: Term, other: Term) -> bool:
+    """Whether two factors are one partition of the rows, with a column of Z in common."""
+    m = term.n_groups
+    if other.n_groups != m or len(np.unique(term.grouping.codes * m + other.grouping.codes)) > m:
+        return False
+    return any(np.array_equal(a, b) for a in term.Z.T for b in other.Z.T)
+
+
+def _refuse_collinear(names: list[str], Z: np.ndarray) -> None:
     scale = np.sqrt(np.mean(Z**2, axis=0))
     if not scale.all():
         raise DataError(f"The random-effect column {names[int(np.argmin(scale))]!r} is zero in every row: take it out.")

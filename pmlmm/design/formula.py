@@ -9,10 +9,17 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 @dataclass(frozen=True)
 class RandomTerm:
-    """``(expression | factor)``: a correlated block; ``||`` has been split into several."""
+    """``(expression | factor)``: a correlated block; ``||`` and nested factors have been split into several.
+
+    ``columns`` are those whose combined labels are the groups: several for ``a:b``.
+    """
 
     expression: str
-    factor: str
+    columns: tuple[str, ...]
+
+    @property
+    def factor(self) -> str:
+        return ":".join(self.columns)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ def parse(formula: str) -> ParsedFormula:
     ------
     FormulaError
         No response, unbalanced parentheses, a bar outside parentheses, a random term that is not
-        added, or a grouping factor that is not a single column.
+        added, or a grouping factor that is no column, nor columns joined by ``/`` or ``:``.
     """
     if not isinstance(formula, str):
         raise FormulaError(f"The formula must be a string, not {type(formula).__name__}.")
@@ -114,27 +121,33 @@ def _random_terms(text: str, pieces: list[str]) -> list[RandomTerm]:
     correlated = len(pieces) == 2
     if not correlated and not (len(pieces) == 3 and not pieces[1]):
         raise FormulaError(f"{text} has several bars; write one term for each grouping factor.")
-    expression, factor = pieces[0].strip(), _factor(pieces[-1].strip(), text)
+    expression, factors = pieces[0].strip(), _factors(pieces[-1].strip(), text)
     if not expression:
-        raise FormulaError(f"{text} has nothing before its bar; (1 | {factor}) is a random intercept.")
-    return [RandomTerm(part, factor) for part in ([expression] if correlated else _uncorrelated(expression))]
+        raise FormulaError(f"{text} has nothing before its bar; (1 | {pieces[-1].strip()}) is a random intercept.")
+    expressions = [expression] if correlated else _uncorrelated(expression)
+    return [RandomTerm(part, columns) for columns in factors for part in expressions]
 
 
-def _factor(factor: str, text: str) -> str:
-    if factor.startswith("`") and factor.endswith("`"):
-        return factor[1:-1]
-    if "/" in factor or ":" in factor:
+def _factors(factor: str, text: str) -> list[tuple[str, ...]]:
+    """Columns of every grouping factor: ``a`` and ``a:b`` for ``a/b``."""
+    levels = [tuple(_column(name, text) for _, name in _split(piece, ":")) for _, piece in _split(factor, "/")]
+    nested = [sum(levels[: depth + 1], ()) for depth in range(len(levels))]
+    for columns in nested:
+        if len(set(columns)) < len(columns):
+            raise FormulaError(f"The grouping factor {factor!r} in {text} names a column twice.")
+    return nested
+
+
+def _column(name: str, text: str) -> str:
+    name = name.strip()
+    if name.startswith("`") and name.endswith("`") and len(name) > 2:
+        return name[1:-1]
+    if not name.replace(".", "_").isidentifier():
         raise FormulaError(
-            f"{text} nests or crosses grouping factors, which is not supported yet: one grouping factor "
-            f"a model. Make a column of its labels and use its name, e.g. data['group'] = "
-            f"data['a'] + ':' + data['b'] and ({text.strip('()').split('|')[0].strip()} | group)."
+            f"The grouping factor {name!r} in {text} must be the name of one column (in backticks if it has spaces "
+            "or signs), or names joined by '/' (nested) or ':' (their combinations)."
         )
-    if not factor.replace(".", "_").isidentifier():
-        raise FormulaError(
-            f"The grouping factor {factor!r} in {text} must be the name of one column "
-            "(in backticks if it has spaces or signs)."
-        )
-    return factor
+    return name
 
 
 def _uncorrelated(expression: str) -> list[str]:

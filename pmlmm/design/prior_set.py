@@ -17,11 +17,16 @@ DEFAULT_INTERCEPT = Ridge(lambda_=1e-4, mean="response")
 
 @dataclass(frozen=True)
 class PenaltyGroup:
-    """Columns of X that share one lambda; ``prior.lambda_`` is None where it is learned."""
+    """Coefficients that share one lambda; ``prior.lambda_`` is None where it is learned.
+
+    They are ``columns`` of X, or all ``size`` columns of the wide block number ``block``.
+    """
 
     name: str
     columns: tuple[int, ...]
     prior: Ridge
+    size: int
+    block: int | None = None
 
 
 @dataclass(frozen=True)
@@ -29,23 +34,18 @@ class PriorSet:
     """The complete statement of the priors of one model.
 
     ``penalty_groups`` lists the groups with a ridge prior; columns with a flat prior are in
-    ``flat_columns``. ``covariances`` has one prior a random-effect term.
+    ``flat_columns``. ``covariances`` has one prior a random-effect term; terms with the same number in
+    ``shared`` have one A.
     """
 
     penalty_groups: tuple[PenaltyGroup, ...]
     flat_columns: tuple[int, ...]
     covariances: tuple[InverseWishart | Flat, ...]
+    shared: tuple[int, ...]
     sigma: HalfStudentT | Flat
+    standardize: bool
     standardized: tuple[bool, ...]
     intercept_mean: float
-
-    @property
-    def penalty(self) -> np.ndarray:
-        """Penalty group of each column of X, -1 where flat: (p,)."""
-        indices = np.full(len(self.standardized), -1)
-        for number, group in enumerate(self.penalty_groups):
-            indices[list(group.columns)] = number
-        return indices
 
     @property
     def improper(self) -> bool:
@@ -68,14 +68,10 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
         raise PriorError(
             f"priors is {priors!r}; it must be a dict from names to priors, e.g. {{'common': pmlmm.Ridge(1)}}."
         )
-    given = dict(priors or {})
-    keys = _valid_keys(design)
-    for key in given:
-        if key not in keys:
-            raise PriorError(f"priors has the key {key!r}, which names nothing in the model." + suggest(key, keys))
+    given, shared = _spread(dict(priors or {}), design)
     groups, flat = _penalty_groups(design, given)
     _refuse_collinear(design, flat)
-    covariances = tuple(_covariance_prior(term, given, design) for term in design.terms)
+    covariances = tuple(_covariance_prior(term, given) for term in design.terms)
     sigma = _residual_prior(given.get("sigma", HalfStudentT()), design)
     penalised = np.zeros(len(design.coefficients), dtype=bool)
     for group in groups:
@@ -87,7 +83,9 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
         penalty_groups=groups,
         flat_columns=flat,
         covariances=covariances,
+        shared=shared,
         sigma=sigma,
+        standardize=standardize,
         standardized=tuple(bool(x) for x in penalised & standardize),
         intercept_mean=float(design.y.mean()) if mean == "response" else float(mean),
     )
@@ -95,18 +93,75 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
 
 def _valid_keys(design: Design) -> list[str]:
     """Every name that a prior can be given for."""
-    names = [*design.coefficients, *design.coefficient_terms, COMMON]
+    names = [*design.coefficients, *design.coefficient_terms, COMMON, *(block.name for block in design.wide)]
     names += [name for term in design.terms for name in (term.name, term.factor)]
     return [name for name in dict.fromkeys([*names, "sigma"]) if name != "1"]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A prior for several fixed effects with one lambda; ``name`` is the group's."""
+
+    name: str
+    prior: Any
+
+
+def _spread(priors: dict[Any, Any], design: Design) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """One entry a name, tuples of names taken apart; and which terms share A."""
+    keys, given = _valid_keys(design), {}
+    shared = list(range(len(design.terms)))
+    for key, prior in priors.items():
+        names = key if isinstance(key, tuple) else (key,)
+        if not names:
+            raise PriorError("priors has an empty tuple as a key: a penalty group needs at least one fixed effect.")
+        for name in names:
+            if name not in keys:
+                raise PriorError(
+                    f"priors has the key {name!r}, which names nothing in the model." + suggest(name, keys)
+                )
+            if name in given:
+                raise PriorError(f"priors has {name!r} in two keys: give it one prior.")
+            given[name] = prior if not isinstance(key, tuple) else _Group(", ".join(map(str, key)), prior)
+        if isinstance(key, tuple):
+            _share(key, design, shared, given)
+    return given, tuple(shared)
+
+
+def _share(key: tuple[str, ...], design: Design, shared: list[int], given: dict[str, Any]) -> None:
+    """A tuple of random-effect terms has one A; a tuple of fixed effects stays one penalty group."""
+    of_terms = {name for term in design.terms for name in (term.name, term.factor)}
+    if not set(key) & of_terms:
+        alone = {INTERCEPT, COMMON, "sigma", *(block.name for block in design.wide)} & set(key)
+        if alone:
+            raise PriorError(
+                f"priors has the key {key!r}: {sorted(alone)[0]!r} cannot share a lambda. Tuples are for columns of "
+                "the formula, or for random-effect terms that share A."
+            )
+        return
+    if not set(key) <= of_terms:
+        raise PriorError(f"priors has the key {key!r}, which mixes random-effect terms with other parts of the model.")
+    members = [k for k, term in enumerate(design.terms) if term.name in key or term.factor in key]
+    if len({design.terms[k].q for k in members}) > 1:
+        sizes = ", ".join(f"{design.terms[k].name}: {design.terms[k].q}" for k in members)
+        raise PriorError(f"priors[{key!r}]: terms that share A need the same number of effects ({sizes}).")
+    for k in members:
+        shared[k] = members[0]
+    for name in key:
+        given[name] = given[name].prior
 
 
 def _penalty_groups(design: Design, given: dict[str, Any]):
     """A column belongs to the group of its own name, of its formula term, or to the common one."""
     members: dict[str, list[int]] = {}
+    priors: dict[str, Any] = {}
     for column, (name, term) in enumerate(zip(design.coefficients, design.coefficient_terms, strict=True)):
         own = name if name in given else term if term in given else None
         group = INTERCEPT if name == INTERCEPT else own or COMMON
+        prior = given.get(group, DEFAULT_INTERCEPT if group == INTERCEPT else Ridge())
+        if isinstance(prior, _Group):
+            group, prior = prior.name, prior.prior
         members.setdefault(group, []).append(column)
+        priors[group] = prior
     if COMMON in given and COMMON not in members:
         raise PriorError(
             "priors has the key 'common', but no fixed effect is left in that group: the model has "
@@ -114,28 +169,40 @@ def _penalty_groups(design: Design, given: dict[str, Any]):
         )
     groups, flat = [], []
     for name, columns in members.items():
-        prior = given.get(name, DEFAULT_INTERCEPT if name == INTERCEPT else Ridge())
-        if isinstance(prior, Flat) or (isinstance(prior, Ridge) and prior.lambda_ == 0):
+        prior = _ridge(name, priors[name])
+        if prior is None:
             flat.extend(columns)
-            continue
-        if not isinstance(prior, Ridge):
+        else:
+            groups.append(PenaltyGroup(name, tuple(columns), prior, len(columns)))
+    for number, block in enumerate(design.wide):
+        prior = _ridge(block.name, given.get(block.name, Ridge()))
+        if prior is None:
             raise PriorError(
-                f"priors[{name!r}] is {prior!r}; the fixed effects {name!r} take pmlmm.Ridge or pmlmm.Flat."
+                f"priors[{block.name!r}]: a wide block needs a penalty; put columns without one into the formula."
             )
-        if name != INTERCEPT and prior.mean != 0:
-            raise PriorError(f"priors[{name!r}]: only the intercept can have a prior mean other than 0.")
-        groups.append(PenaltyGroup(name, tuple(columns), prior))
+        groups.append(PenaltyGroup(block.name, (), prior, block.p, number))
     return tuple(groups), tuple(sorted(flat))
 
 
-def _covariance_prior(term: Term, given: dict[str, Any], design: Design) -> InverseWishart | Flat:
+def _ridge(name: str, prior: Any) -> Ridge | None:
+    """A checked ridge; None for no penalty."""
+    if isinstance(prior, Flat) or (isinstance(prior, Ridge) and prior.lambda_ == 0):
+        return None
+    if not isinstance(prior, Ridge):
+        raise PriorError(f"priors[{name!r}] is {prior!r}; the fixed effects {name!r} take pmlmm.Ridge or pmlmm.Flat.")
+    if name != INTERCEPT and prior.mean != 0:
+        raise PriorError(f"priors[{name!r}]: only the intercept can have a prior mean other than 0.")
+    return prior
+
+
+def _covariance_prior(term: Term, given: dict[str, Any]) -> InverseWishart | Flat:
     prior = given.get(term.name, given.get(term.factor, InverseWishart()))
     where = f"priors[{term.name!r}]"
     if isinstance(prior, Flat):
         return prior
     if not isinstance(prior, InverseWishart):
         raise PriorError(f"{where} is {prior!r}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat.")
-    m, q = design.grouping.n_groups, term.q
+    m, q = term.n_groups, term.q
     if not isinstance(prior.A, str) and len(prior.A) != q:
         raise PriorError(
             f"{where}: A is {len(prior.A)} x {len(prior.A)}, but the term has {q} effects "

@@ -1,162 +1,252 @@
 """Cross-products: the data are touched once, and every evaluation works on these sums."""
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from pmlmm.design.design import Design
-from pmlmm.kernels.coordinates import unvech, vech_indices
+from pmlmm.design.design import Design, Term
+from pmlmm.design.elimination import Elimination, plan
+from pmlmm.design.prior_set import PriorSet
+from pmlmm.design.standardization import Standardization
+from pmlmm.design.sums import between, by_level, pool, products_by_group, touched
+from pmlmm.design.wide import StandardizedBlock, standardize
+from pmlmm.kernels.dense import Block
+from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
 from pmlmm.kernels.likelihood import Crossproducts
 
-# Designs whose entries agree to this fraction of their size are one design.
-_SAME_DESIGN = 1e-12
+# Eigenvalues of C'C below this share of the largest are rounding.
+_NO_DIRECTION = 1e-12
 
 
-@dataclass(frozen=True)
-class Standardization:
-    """How the columns of X and the response were shifted and scaled before the cross-products.
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Dense columns that belong together.
 
-    ``X_used = (X - center) / scale`` and ``y_used = y - offset``. ``transform`` and ``shift`` lead
-    back: ``beta = transform @ beta_used + shift``.
+    ``kind`` is "gamma" (``index``: the random-effect term), "beta" (``index``: columns of X) or "alpha"
+    (``index``: the wide block, in its own basis).
     """
 
-    center: np.ndarray
-    scale: np.ndarray
-    offset: float
-    transform: np.ndarray
-    shift: np.ndarray
+    kind: str
+    index: int | np.ndarray
+    columns: slice
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Cross-products of one design.
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """One way of eliminating: what the kernels need, and what its dense columns are.
 
     Attributes
     ----------
+    crossproducts : Crossproducts
+    segments : tuple of Segment
     S : (m, q, q) array
-        ``Z_i'Z_i`` of each group.
-    c : (m, q, p + 1) array
-        ``Z_i'[X, y]`` of each group.
-    gram : (p + 1, p + 1) array
-        ``[X, y]'[X, y]``.
+        ``Z_i'Z_i`` of each group of the factor that is eliminated group by group.
+    c : (m, q, w) array or None
+        ``Z_i'[W, y]`` of each group; None where they are kept sparse.
+    wide_sums : WideSums or None
+        Where wide blocks are eliminated first.
     """
 
+    crossproducts: Crossproducts
+    segments: tuple[Segment, ...]
     S: np.ndarray
-    c: np.ndarray
+    c: np.ndarray | None
+    wide_sums: "WideSums | None"
+
+
+@dataclass(frozen=True, eq=False)
+class WideSums:
+    """``C'C`` and ``C'[W, y]`` with C the columns of all wide blocks side by side."""
+
     gram: np.ndarray
+    cross: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """All sums over the rows of one design.
+
+    Attributes
+    ----------
+    n_rows : int
+    standardization : Standardization
+        Of the columns of X and of y.
+    wide : tuple of StandardizedBlock
+    z_moments : tuple of (q, q) arrays
+        ``Z'Z / n`` of each term.
+    elimination : Elimination
+        How the marginal likelihood eliminates the effects.
+    """
+
     n_rows: int
     standardization: Standardization
-
-    @property
-    def n_groups(self) -> int:
-        return len(self.S)
+    wide: tuple[StandardizedBlock, ...]
+    z_moments: tuple[np.ndarray, ...]
+    elimination: Elimination
+    _plan: Callable[..., Elimination]
+    _reduce: Callable[[Elimination], Reduced]
 
     @cached_property
-    def pooled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Distinct designs, their weights, and the cross-products pooled within them."""
-        return pool(self.S, self.c)
+    def marginal(self) -> Reduced:
+        """For the marginal likelihood: beta and gamma integrated out."""
+        return self._reduce(self.elimination)
 
-    def crossproducts(self, penalty: np.ndarray) -> Crossproducts:
-        """What the likelihood needs; ``penalty`` (p,) is the penalty group of each column."""
-        return Crossproducts(*self.pooled, self.gram, penalty, float(self.n_rows))
+    @cached_property
+    def profile(self) -> Reduced:
+        """For the profile likelihood: every coefficient among the dense columns."""
+        return self._reduce(self._plan(profile=True)) if self.elimination.wide_first else self.marginal
 
-    def mean_products_z(self) -> np.ndarray:
-        """``Z'Z / n``, (q, q)."""
-        return self.S.sum(axis=0) / self.n_rows
-
-    def mean_square_z(self) -> np.ndarray:
-        """Mean of z_a^2 over all rows, (q,)."""
-        return np.diagonal(self.mean_products_z())
+    def crossproducts(self, profile: bool = False) -> Crossproducts:
+        """What the likelihood needs."""
+        return (self.profile if profile else self.marginal).crossproducts
 
 
-def standardization(X: np.ndarray, scaled: np.ndarray, intercept: int | None, offset: float) -> Standardization:
-    """Centre and scale the columns marked in ``scaled`` (p,) to unit standard deviation.
+def build_statistics(
+    design: Design, priors: PriorSet, standard: Standardization, *, method: str = "auto"
+) -> Statistics:
+    """Standardise, rotate wide blocks, and choose what is eliminated how; ``method`` forces that choice."""
+    X, y = (design.X - standard.center) / standard.scale, design.y - standard.offset
+    wide = tuple(standardize(block, priors.standardize, standard.intercept is not None) for block in design.wide)
 
-    Columns are centred only where there is an intercept to take up the shift, as glmnet does.
-    """
-    p = X.shape[1]
-    center, scale = np.zeros(p), np.ones(p)
-    if scaled.any():
-        deviation = X[:, scaled] - X[:, scaled].mean(axis=0)
-        scale[scaled] = np.sqrt(np.mean(deviation**2, axis=0))
-        if intercept is not None:
-            center[scaled] = X[:, scaled].mean(axis=0)
-    transform, shift = np.diag(1.0 / scale), np.zeros(p)
-    if intercept is not None:
-        transform[intercept] -= center / scale
-        shift[intercept] = offset
-    return Standardization(center, scale, offset, transform, shift)
+    def choose(profile: bool) -> Elimination:
+        return plan(design, tuple(block.rank for block in wide), profile=profile, method=method)
 
-
-def build_statistics(design: Design, standard: Standardization) -> Statistics:
-    """Cross-products of the standardised design; O(n (q + p)^2)."""
-    W = np.column_stack([(design.X - standard.center) / standard.scale, design.y - standard.offset])
-    Z, grouping = design.Z, design.grouping
-    q, width = Z.shape[1], W.shape[1]
-    gram = W.T @ W
-    if grouping is None:
-        return Statistics(np.empty((0, 0, 0)), np.empty((0, 0, width)), gram, len(W), standard)
-
-    def by_group(values: np.ndarray):
-        return np.bincount(grouping.codes, weights=values, minlength=grouping.n_groups)
-
-    rows, cols = vech_indices(q)
-    vech_S = np.stack([by_group(Z[:, a] * Z[:, b]) for a, b in zip(rows, cols, strict=True)], axis=1)
-    c = np.empty((grouping.n_groups, q, width))
-    for a in range(q):
-        for u in range(width):
-            c[:, a, u] = by_group(Z[:, a] * W[:, u])
-    return Statistics(unvech(vech_S, q), c, gram, len(W), standard)
+    return Statistics(
+        n_rows=len(y),
+        standardization=standard,
+        wide=wide,
+        z_moments=tuple(term.Z.T @ term.Z / len(y) for term in design.terms),
+        elimination=choose(profile=False),
+        _plan=choose,
+        _reduce=lambda elimination: _assemble(design, priors, X, y, wide, elimination),
+    )
 
 
-def pool(S: np.ndarray, c: np.ndarray):
-    """Merge groups that share a design, exactly.
+def _assemble(
+    design: Design,
+    priors: PriorSet,
+    X: np.ndarray,
+    y: np.ndarray,
+    wide: tuple[StandardizedBlock, ...],
+    elimination: Elimination,
+) -> Reduced:
+    """Sums for one choice of what goes first."""
+    terms = design.terms
+    grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
+    left = [k for k in range(len(terms)) if k not in grouped]
+    segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
+    gammas = sum(terms[k].n_groups * terms[k].q for k in left)
+    parts = [X[:, s.index] if s.kind == "beta" else wide[s.index].columns for s in segments if s.kind != "gamma"]
+    M = np.column_stack([*parts, y])
+    others = [terms[k] for k in left]
+    S, c, wide_sums = np.zeros((0, 0, 0)), None, None
+    if elimination.wide_first:
+        first, wide_sums = _wide_first(others, M, wide)
+    else:
+        own = [terms[k] for k in grouped]
+        S, c, first = _groups_first(own, others, M)
+    data = Crossproducts(
+        first=first,
+        sizes=design.sizes,
+        levels=tuple(term.n_groups for term in terms),
+        grouped=grouped,
+        ridges=tuple(g for g, group in enumerate(priors.penalty_groups) if group.block is not None)
+        if elimination.wide_first
+        else (),
+        blocks=blocks,
+        gammas=gammas,
+        counts=np.array([group.size for group in priors.penalty_groups], dtype=float),
+        n=float(len(y)),
+    )
+    return Reduced(data, segments, S, c, wide_sums)
 
-    All sums over groups are quadratic in c, so the k cross-products of one design, stacked as
-    k rows of length q w, may be replaced by the triangular factor of their QR decomposition:
-    at most q w rows with the same Gram matrix.
 
-    Returns
-    -------
-    designs : (D, q, q) array
-    weights : (D,) array
-        Number of groups of each design.
-    starts : (D + 1,) int array
-    cross : (K, q, w) array
-        ``cross[starts[d]:starts[d + 1]]`` belongs to design d.
-    """
-    m, q, width = c.shape
-    if q == 0:
-        return np.empty((0, 0, 0)), np.empty(0), np.zeros(1, dtype=int), np.empty((0, 0, width))
-    labels, first = _same_designs(S)
-    weights = np.bincount(labels, minlength=len(first)).astype(float)
-    if len(first) == m:
-        return S, np.ones(m), np.arange(m + 1), c
-    order = np.argsort(labels, kind="stable")
-    stacks = np.split(c[order].reshape(m, q * width), np.cumsum(weights.astype(int))[:-1])
-    reduced = [np.linalg.qr(x, mode="r") if len(x) > q * width else x for x in stacks]
-    starts = np.concatenate([[0], np.cumsum([len(x) for x in reduced])])
-    return S[first], weights, starts, np.concatenate(reduced).reshape(-1, q, width)
+def _columns(
+    terms: tuple[Term, ...],
+    left: list[int],
+    priors: PriorSet,
+    wide: tuple[StandardizedBlock, ...],
+    wide_first: bool,
+) -> tuple[tuple[Segment, ...], tuple[Block, ...]]:
+    """Order of the dense columns: random effects, penalty groups, flat columns."""
+    segments: list[Segment] = []
+    blocks: list[Block] = []
+    position = 0
+
+    def take(kind: str, index: int | np.ndarray, width: int) -> None:
+        nonlocal position
+        segments.append(Segment(kind, index, slice(position, position + width)))
+        position += width
+
+    for k in left:
+        blocks.append(Block(position, terms[k].n_groups, terms[k].q, k, False))
+        take("gamma", k, terms[k].n_groups * terms[k].q)
+    for g, group in enumerate(priors.penalty_groups):
+        if group.block is None:
+            blocks.append(Block(position, len(group.columns), 1, g, True))
+            take("beta", np.array(group.columns), len(group.columns))
+        elif not wide_first:
+            blocks.append(Block(position, wide[group.block].rank, 1, g, True))
+            take("alpha", group.block, wide[group.block].rank)
+    if priors.flat_columns:
+        take("beta", np.array(priors.flat_columns), len(priors.flat_columns))
+    return tuple(segments), tuple(blocks)
 
 
-def _same_designs(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label of each group's design, and one group of each design.
+def _gram(terms: list[Term], M: np.ndarray) -> np.ndarray:
+    """``[Z_1, ..., Z_k, M]'[Z_1, ..., Z_k, M]``, (w, w)."""
+    edges = np.cumsum([0, *(term.n_groups * term.q for term in terms), M.shape[1]])
+    gram = np.empty((edges[-1],) * 2)
+    slices = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    for k, term in enumerate(terms):
+        for j in range(k + 1):
+            gram[slices[k], slices[j]] = between(term, terms[j])
+            gram[slices[j], slices[k]] = gram[slices[k], slices[j]].T
+        across = by_level(term, M).reshape(-1, M.shape[1])
+        gram[slices[k], slices[-1]], gram[slices[-1], slices[k]] = across, across.T
+    gram[slices[-1], slices[-1]] = M.T @ M
+    return gram
 
-    Groups are sorted by a fixed random projection of vech S; a group joins its predecessor's design
-    where all entries agree.
-    """
-    m, q = S.shape[:2]
-    rows, cols = vech_indices(q)
-    vech_S = S[:, rows, cols]
-    scale = np.sqrt(np.diagonal(S, axis1=1, axis2=2).mean(axis=0))
-    scaled = vech_S / np.maximum(scale[rows] * scale[cols], np.finfo(float).tiny)
-    order = np.argsort(scaled @ np.random.default_rng(0).normal(size=len(rows)), kind="stable")
-    ordered = scaled[order]
-    step = np.abs(np.diff(ordered, axis=0))
-    new = (step > _SAME_DESIGN * (1.0 + np.abs(ordered[1:]))).any(axis=1)
-    label = np.concatenate([[0], np.cumsum(new)])
-    labels = np.empty(m, dtype=int)
-    labels[order] = label
-    first = order[np.concatenate([[0], 1 + np.flatnonzero(new)])]
-    return labels, first
+
+def _wide_first(
+    terms: list[Term], M: np.ndarray, wide: tuple[StandardizedBlock, ...]
+) -> tuple[Rotated | Kernels, WideSums]:
+    C = np.hstack([block.columns for block in wide])
+    across = [by_level(term, C).reshape(-1, C.shape[1]).T for term in terms]
+    sums = WideSums(C.T @ C, np.hstack([*across, C.T @ M]))
+    if len(wide) == 1:
+        squares, V = np.linalg.eigh(sums.gram)
+        squares = np.maximum(squares, 0.0)
+        lengths = np.sqrt(squares)
+        seen = squares > _NO_DIRECTION * squares[-1]
+        projected = (V[:, seen] / lengths[seen]).T @ sums.cross
+        return Rotated(squares[seen], projected, _gram(terms, M)), sums
+    rows = np.hstack([*(_dense_rows(term) for term in terms), M])
+    return Kernels(np.stack([block.columns @ block.columns.T for block in wide]), rows), sums
+
+
+def _dense_rows(term: Term) -> np.ndarray:
+    """Z with a column for every effect of every group, (n, m q)."""
+    n = len(term.Z)
+    rows = np.zeros((n, term.n_groups, term.q))
+    rows[np.arange(n), term.grouping.codes] = term.Z
+    return rows.reshape(n, -1)
+
+
+def _groups_first(own: list[Term], others: list[Term], M: np.ndarray):
+    """``S``, ``c`` (None if sparse) and the kernel's cross-products for one factor's terms."""
+    sizes = tuple(term.q for term in own)
+    gram = _gram(others, M)
+    if not own:
+        empty = np.zeros((0, 0, gram.shape[0]))
+        S = np.zeros((0, 0, 0))
+        return S, empty, Groups(S, np.zeros(0), np.zeros(1, dtype=int), empty, gram, sizes)
+    joint = own[0].stacked(own[1:])
+    S = products_by_group(joint)
+    if others:
+        return S, None, SparseGroups(S, *touched(joint, others, M), gram, sizes)
+    c = by_level(joint, M)
+    return S, c, Groups(*pool(S, c), gram, sizes)

@@ -33,6 +33,11 @@ def column_names(data: Any) -> list[str]:
     return list(_as_narwhals(data).columns)
 
 
+def row_labels(data: Any) -> pd.Index | None:
+    """The index of a pandas table; None for tables whose rows have no names."""
+    return data.index if isinstance(data, pd.DataFrame) else None
+
+
 def _as_narwhals(data: Any):
     if isinstance(data, Mapping):
         try:

@@ -12,6 +12,7 @@ from pytensor.tensor import TensorVariable
 from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
+from pmlmm.design.wide import StandardizedBlock
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity
 from pmlmm.priors import Flat
@@ -59,6 +60,11 @@ def build_collapsed(
         data containers ``lambda_*``, ``b_*``, ``A_*`` and the values are unconstrained, for a sampler.
     profile : bool
         beta at its maximum instead of integrated out.
+
+    Returns
+    -------
+    model, handles
+        With ``symbolic``, ``handles.data`` is the shared variable of the cross-products.
     """
     options = {} if symbolic is None else {"default_transform": None}
     with pm.Model(coords=source.design.coords()) as model:
@@ -66,9 +72,10 @@ def build_collapsed(
         handles = Handles()
         sigma, Sigmas = _covariance_parameters(source, theta, handles, options)
         u = pt.concatenate([sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in theta.log_lambda)])
-        arrays = source.statistics.crossproducts(source.priors.penalty)
-        handles.data = [pytensor.shared(np.asarray(x), borrow=True) for x in arrays]
-        op = CollapsedLogLikelihood(source.design.sizes, profile)
+        data = source.statistics.crossproducts(profile)
+        if symbolic is not None:
+            handles.data, data = [pytensor.shared(data)], None
+        op = CollapsedLogLikelihood(profile, data)
         pm.Potential("log_likelihood", op(u, *handles.data))
     return model, handles
 
@@ -85,13 +92,21 @@ def build_full(source: Source) -> pm.Model:
         sigma, Sigmas = _covariance_parameters(source, theta, Handles(), {})
         used = _fixed_effects(source, theta, sigma)
         X = (design.X - standard.center) / standard.scale
-        mu = standard.offset + pt.dot(X, used)
-        pm.Deterministic("beta", pt.dot(standard.transform, used) + standard.shift, dims="coefficient")
+        mu, moved = standard.offset + pt.dot(X, used), 0.0
+        for block in source.statistics.wide:
+            wide = _wide_effects(source, theta, sigma, block)
+            mu = mu + pt.dot(np.hstack([X for _, X in block.standardized()]), wide)
+            on_scale = pm.Deterministic(f"beta_{block.block.name}", wide / block.scale, dims=block.block.name)
+            moved = moved + pt.dot(block.center, on_scale)
+        beta = pt.dot(standard.transform, used) + standard.shift
+        if standard.intercept is not None:
+            beta = beta[standard.intercept].inc(-moved)
+        pm.Deterministic("beta", beta, dims="coefficient")
         for term, Sigma in zip(design.terms, Sigmas, strict=True):
             dims = (term.factor, f"{term.name}_effect")
             unit = pm.Normal(f"gamma_{term.name}_unit", dims=dims)
             gamma = pm.Deterministic(f"gamma_{term.name}", unit @ pt.linalg.cholesky(Sigma).T, dims=dims)
-            mu = mu + pt.sum(term.Z * gamma[design.grouping.codes], axis=-1)
+            mu = mu + pt.sum(term.Z * gamma[term.grouping.codes], axis=-1)
         pm.Normal("y", mu, sigma, observed=design.y, dims="row")
     return model
 
@@ -104,7 +119,7 @@ def _theta_containers(source: Source) -> SymbolicTheta:
     for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
         if value is None:
             continue
-        m, q = source.design.grouping.n_groups, term.q
+        m, q = term.n_groups, term.q
         b = pm.Data(f"b_{term.name}", value.b(m))
         A = pm.Data(f"A_{term.name}", value.A, dims=(f"{term.name}_effect", f"{term.name}_effect2"))
         weight = m * b / (1.0 - b)
@@ -137,14 +152,22 @@ def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handle
 
 
 def _fixed_effects(source: Source, theta: SymbolicTheta, sigma: TensorVariable):
-    """beta on the scale on which the ridge acts: (p,)."""
-    penalty = source.priors.penalty
-    used = pt.zeros(len(penalty))
-    ridged, flat = np.flatnonzero(penalty >= 0), np.flatnonzero(penalty < 0)
-    if len(ridged):
-        log_lambda = pt.stack(theta.log_lambda)[penalty[ridged]]
-        scale = sigma * pt.exp(-0.5 * log_lambda)
-        used = used[ridged].set(pm.Normal("beta_used", 0.0, scale, shape=len(ridged)))
+    """Coefficients of X on the scale on which the ridge acts: (p,)."""
+    used = pt.zeros(len(source.design.coefficients))
+    ridged = [group for group in source.priors.penalty_groups if group.block is None]
+    if ridged:
+        columns = np.concatenate([group.columns for group in ridged])
+        which = [source.priors.penalty_groups.index(group) for group in ridged for _ in group.columns]
+        scale = sigma * pt.exp(-0.5 * pt.stack(theta.log_lambda)[which])
+        used = used[columns].set(pm.Normal("beta_used", 0.0, scale, shape=len(columns)))
+    flat = np.array(source.priors.flat_columns, dtype=int)
     if len(flat):
         used = used[flat].set(pm.Flat("beta_flat", shape=len(flat)))
     return used
+
+
+def _wide_effects(source: Source, theta: SymbolicTheta, sigma: TensorVariable, block: StandardizedBlock):
+    """Coefficients of a wide block on the scale on which the ridge acts, non-centred: (p,)."""
+    name = block.block.name
+    log_lambda = theta.log_lambda[[group.name for group in source.priors.penalty_groups].index(name)]
+    return pm.Normal(f"beta_{name}_unit", shape=block.block.p) * sigma * pt.exp(-0.5 * log_lambda)

@@ -80,8 +80,7 @@ def compile_log_posterior(source: Source, *, profile: bool) -> LogPosterior:
     if key not in _compiled:
         _compiled[key] = _compile(source, profile)
     sigma = () if isinstance(priors.sigma, Flat) else (np.float64(priors.sigma.nu), np.float64(priors.sigma.scale))
-    arrays = source.statistics.crossproducts(priors.penalty)
-    return LogPosterior(_compiled[key], source.design.sizes, (*sigma, *(np.asarray(x, order="C") for x in arrays)))
+    return LogPosterior(_compiled[key], source.design.sizes, (*sigma, source.statistics.crossproducts(profile)))
 
 
 def _compile(source: Source, profile: bool) -> Callable:

@@ -4,7 +4,6 @@ Each ``pullback`` returns the Op of the next order, so that PyTensor differentia
 ever looking inside, and one node gives value, gradient and Hessian (:func:`merge_orders`).
 """
 
-import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.replace import _vectorize_node, clone_replace, graph_replace
 from pytensor.graph.traversal import ancestors
+from pytensor.link.c.type import generic
 from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
@@ -40,7 +40,10 @@ class SmoothOp(Op):
 
     def make_node(self, u: TensorLike, *data):
         u = pt.as_tensor_variable(u, dtype="float64", ndim=1)
-        data = [kind.filter_variable(pt.as_tensor_variable(x)) for kind, x in zip(self.data_types, data, strict=True)]
+        data = [
+            x if kind is generic else kind.filter_variable(pt.as_tensor_variable(x))
+            for kind, x in zip(self.data_types, data, strict=True)
+        ]
         outputs = [pt.dscalar(), pt.dvector(), pt.dmatrix()][: self.order + 1]
         return Apply(self, [u, *data], outputs)
 
@@ -76,33 +79,26 @@ def _vectorize_smooth(op: SmoothOp, node: Apply, *inputs):
 class CollapsedLogLikelihood(SmoothOp):
     """Log-likelihood of u = (sigma, vech Sigma_1, ..., log lambda) with gamma (and beta) eliminated.
 
-    The data inputs are the fields of :class:`pmlmm.kernels.likelihood.Crossproducts`.
+    ``data`` is a :class:`pmlmm.kernels.likelihood.Crossproducts`, part of the Op; or None, and then it is
+    an input, so that one compiled function serves many models.
     """
 
-    __props__ = ("sizes", "profile", "order")
-    data_types = (
-        pt.TensorType("float64", (None, None, None)),
-        pt.TensorType("float64", (None,)),
-        pt.TensorType("int64", (None,)),
-        pt.TensorType("float64", (None, None, None)),
-        pt.TensorType("float64", (None, None)),
-        pt.TensorType("int64", (None,)),
-        pt.TensorType("float64", ()),
-    )
+    __props__ = ("profile", "data", "order")
 
-    def __init__(self, sizes: tuple[int, ...], profile: bool, order: int = 0):
-        self.sizes, self.profile, self.order = sizes, profile, order
+    def __init__(self, profile: bool, data: Crossproducts | None = None, order: int = 0):
+        self.profile, self.data, self.order = profile, data, order
+        self.data_types = (generic,) if data is None else ()
         self._last: tuple | None = None
 
     def derivatives(self, u: TensorLike, *data):
         # A change of b or A alone leaves u as it was: the last pass over the groups then serves again.
+        sums = self.data if self.data is not None else data[0]
         if self._last is not None:
-            last_u, last_data, result = self._last
-            if np.array_equal(u, last_u) and all(map(operator.is_, data[:-1], last_data)):
+            last_u, last_sums, result = self._last
+            if last_sums is sums and np.array_equal(u, last_u):
                 return result
-        arrays = Crossproducts(*data[:-1], float(data[-1]))
-        result = likelihood.evaluate(u, arrays, self.sizes, profile=self.profile, order=self.order)
-        self._last = (u.copy(), data[:-1], result)
+        result = likelihood.evaluate(u, sums, profile=self.profile, order=self.order)
+        self._last = (u.copy(), sums, result)
         return result
 
 

@@ -14,7 +14,6 @@ def em(
     theta: Theta,
     sigma_prior: HalfStudentT | Flat,
     data: Crossproducts,
-    sizes: tuple[int, ...],
     *,
     profile: bool,
     steps: int,
@@ -24,7 +23,8 @@ def em(
 
     The E-step is read off the score (Fisher's identity): for m groups
     ``sum_i E[gamma_i gamma_i'] = m Sigma + 2 Sigma (dl/dSigma) Sigma`` and, with N = n + number of
-    ridge columns, ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``. The M-step is the talk's
+    ridge columns (dense ones, in the marginal variant), ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``.
+    The M-step is the talk's
     ``Sigma <- b A + (1 - b) mean_i E[gamma_i gamma_i']``, and a quadratic equation for sigma^2.
 
     Parameters
@@ -46,8 +46,8 @@ def em(
     """
     u = np.asarray(start, dtype=float)
     for step in range(1, steps + 1):
-        previous, u = u, _step(u, theta, sigma_prior, data, sizes, profile)
-        if np.max(np.abs(u - previous) / _scale(u, sizes)) <= tolerance:
+        previous, u = u, _step(u, theta, sigma_prior, data, profile)
+        if np.max(np.abs(u - previous) / _scale(u, data.sizes)) <= tolerance:
             return u, step
     return u, steps
 
@@ -57,15 +57,15 @@ def _step(
     theta: Theta,
     sigma_prior: HalfStudentT | Flat,
     data: Crossproducts,
-    sizes: tuple[int, ...],
     profile: bool,
 ):
     point = np.concatenate([u, theta.log_lambda])
-    score = likelihood.evaluate(point, data, sizes, profile=profile, order=1).gradient
-    new, m = np.empty_like(u), float(np.sum(data.weights))
-    total = data.n + np.count_nonzero(data.penalty >= 0)
+    score = likelihood.evaluate(point, data, profile=profile, order=1).gradient
+    new = np.empty_like(u)
+    total = data.n + (float(np.sum(data.counts)) if profile else data.ridge_columns)
     new[0] = _sigma(u[0] ** 2 * (u[0] * score[0] + total), total, sigma_prior)
-    for q, part, hyper in zip(sizes, vech_slices(sizes), theta.covariances, strict=True):
+    terms = zip(data.sizes, data.levels, vech_slices(data.sizes), theta.covariances, strict=True)
+    for q, m, part, hyper in terms:
         rows, cols = vech_indices(q)
         Sigma = unvech(u[part], q)
         slope = unvech(score[part] * np.where(rows == cols, 1.0, 0.5), q)

@@ -124,7 +124,7 @@ class LaplaceEvidence:
             phi,
             lambda point: pack(self.space.theta(point)),
             self.space.pack_jacobian(phi),
-            self._volume_slope(mode, phi) if self.space.m >= MANY_GROUPS else None,
+            self._volume_slope(mode, phi) if self.space.fewest_groups >= MANY_GROUPS else None,
         )
         self._x, self._phi, self._slopes = mode.x, phi.copy(), slopes
         log_prior, slope = self.space.log_hyperprior(phi)
@@ -141,7 +141,7 @@ class LaplaceEvidence:
         if self._reference is not None:
             moved = np.max(np.abs(mode.x - self._reference[0]) / sd)
             reach = 1.0 if self._slopes is None else np.max(np.abs(self._slopes) / sd[:, None], initial=0.0)
-            if 4.0 * moved * reach / self.space.m < SLOPE_ERROR:
+            if 4.0 * moved * reach / self.space.fewest_groups < SLOPE_ERROR:
                 return self._reference[1]
         slope = volume_slope(self.problem, mode, pack(self.space.theta(phi)))
         self._reference = (mode.x, slope)

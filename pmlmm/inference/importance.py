@@ -5,6 +5,7 @@ unconstrained coordinates. The likelihood of a draw does not depend on b and A, 
 through an r x r problem, so the evidence at every other Theta is a re-weighting, smooth in Theta.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.special import gammaln, logsumexp
 
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Space
-from pmlmm.kernels import coordinates, draws, half_student_t
+from pmlmm.kernels import coordinates, draws, half_student_t, likelihood
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
@@ -83,15 +84,16 @@ class ImportanceSample:
         mode: Mode,
         base: BaseDraws,
         data: Crossproducts,
-        sizes: tuple[int, ...],
+        log_lambda: np.ndarray,
         sigma_prior: HalfStudentT | Flat,
     ):
-        self.data, self.sizes, self.sigma_prior = data, sizes, sigma_prior
+        self.data, self.sigma_prior = data, sigma_prior
+        sizes = data.sizes
         d = len(mode.x)
         factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
         x = mode.x + np.linalg.solve(factor.T, base.values.T).T
         self.theta = coordinates.to_natural(x, sizes)
-        self.reduced = draws.reduce(self.theta, data, sizes)
+        self._likelihood = _likelihood(mode.theta, self.theta, log_lambda, data)
         self.precisions, self.log_dets = [], []
         for q, part in zip(sizes, vech_slices(sizes), strict=True):
             C = coordinates.precision_cholesky(x[:, part], q)
@@ -106,7 +108,7 @@ class ImportanceSample:
     def likelihood(self, log_lambda: np.ndarray) -> draws.DrawLikelihood:
         """Likelihood of the draws, remembered for the last lambda."""
         if self._last is None or not np.array_equal(self._last[0], log_lambda):
-            self._last = (log_lambda.copy(), draws.evaluate(self.reduced, log_lambda, self.data))
+            self._last = (log_lambda.copy(), self._likelihood(log_lambda))
         return self._last[1]
 
     def log_weights(self, theta: Theta) -> np.ndarray:
@@ -165,8 +167,20 @@ def _log_sigma_prior(sigma: np.ndarray, prior: HalfStudentT | Flat) -> np.ndarra
     return half_student_t.log_densities(sigma, prior.nu, prior.scale)
 
 
+def _likelihood(
+    mode: np.ndarray, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
+) -> Callable[[np.ndarray], draws.DrawLikelihood]:
+    """The likelihood of the draws as a function of log lambda: exact, or expanded where that would be slow."""
+    if data.columns <= draws.SMALL and not data.ridges:
+        reduced = draws.reduce(theta, log_lambda, data)
+        return lambda at: draws.evaluate(reduced, at, data)
+    centre = likelihood.evaluate(np.concatenate([mode, log_lambda]), data, profile=False, order=2)
+    curvature = centre.hessian[data.parameters :, data.parameters :]
+    return draws.Expansion(log_lambda, draws.evaluate_once(theta, log_lambda, data), curvature)
+
+
 def work(number: int, data: Crossproducts) -> float:
-    """Floating-point operations that ``number`` draws cost, about."""
-    D, q = data.designs.shape[:2]
-    K, width = len(data.cross), len(data.gram)
-    return float(number) * (D * (8.0 * q**3 + 100.0) + K * q * width * (q + width) + width**3 + 200.0)
+    """Floating-point operations that ``number`` draws cost, about, those of matrix products counted as a fifth."""
+    r = data.columns
+    first = 0.0 if data.ridges else data.first.work()
+    return float(number) * (first + r**3 / 5.0 + 200.0)

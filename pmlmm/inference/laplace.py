@@ -64,8 +64,6 @@ class LaplaceProblem:
     log_posterior : callable
         ``(theta, hyper) -> Derivatives`` in both; see :mod:`pmlmm.graph.compiled`.
     data : Crossproducts
-    sizes : tuple of int
-        q of each term.
     approximation : "marginal" or "joint"
         beta integrated exactly, or part of the Laplace approximation. Must match log_posterior.
     coordinates : "unconstrained" or "natural"
@@ -73,13 +71,17 @@ class LaplaceProblem:
 
     log_posterior: Callable[[np.ndarray, np.ndarray], Derivatives]
     data: Crossproducts
-    sizes: tuple[int, ...]
     approximation: Approximation
     coordinates: Coordinates
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """q of each term."""
+        return self.data.sizes
+
+    @property
     def size(self) -> int:
-        return 1 + sum(coordinates.vech_size(q) for q in self.sizes)
+        return self.data.parameters
 
     def evaluate(self, x: np.ndarray, hyper: np.ndarray) -> tuple[Derivatives, Derivatives]:
         """Derivatives of the density that is maximised, in (x, hyper), and in (theta, hyper).
@@ -169,13 +171,11 @@ class LaplaceProblem:
         return volume, precision
 
     def _beta_volume(self, x: np.ndarray, hyper: np.ndarray) -> float:
-        """``r/2 log 2 pi - 1/2 log|P / sigma^2|``: the Gaussian integral over beta."""
+        """The Gaussian integral over beta: what the marginal likelihood has and the profile has not."""
         theta = coordinates.to_natural(x, self.sizes)
-        groups = int(self.data.penalty.max(initial=-1)) + 1
-        conditional = likelihood.condition(np.concatenate([theta, hyper[:groups]]), self.data, self.sizes)
-        r = len(self.data.penalty)
-        log_det = 2.0 * np.sum(np.log(np.diag(conditional.chol_P))) - 2.0 * r * np.log(theta[0])
-        return r / 2 * LOG_2PI - 0.5 * float(log_det)
+        u = np.concatenate([theta, hyper[: len(self.data.counts)]])
+        values = [likelihood.evaluate(u, self.data, profile=profile, order=0).value for profile in (False, True)]
+        return values[0] - values[1]
 
 
 def evidence_gradient(

@@ -38,8 +38,10 @@ class Sampler:
         rng = np.random.default_rng(seed)
         self.base = base_draws(draws, proposals.problem.size, rng)
 
-    def at(self, mode: Mode) -> ImportanceSample:
-        return ImportanceSample(mode, self.base, self.data, self.source.design.sizes, self.source.priors.sigma)
+    def at(self, mode: Mode, phi: np.ndarray) -> ImportanceSample:
+        """Draws around the mode at phi."""
+        log_lambda = self.space.theta(phi).log_lambda
+        return ImportanceSample(mode, self.base, self.data, log_lambda, self.source.priors.sigma)
 
 
 def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
@@ -51,7 +53,7 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
     records, first, space = [], phi, sampler.space
     for rounds in range(1, _ROUNDS + 1):
         try:
-            sample = sampler.at(sampler.proposals.mode(phi))
+            sample = sampler.at(sampler.proposals.mode(phi), phi)
         except ConvergenceError as error:
             return Refinement(first, False, f"Laplace evidence kept: no proposal in round {rounds} ({error})", records)
         weights = sample.weights(space.theta(phi))

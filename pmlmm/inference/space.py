@@ -17,14 +17,16 @@ _EXACT = 1e-12
 _SMALLEST_ETA_EXCESS = 0.02
 _LOG_LAMBDA = (np.log(1e-6), np.log(1e8))
 _LOG_A = (np.log(1e-6), np.log(1e4))
+_ATANH_RHO = float(np.arctanh(0.999))
 
 
 @dataclass(frozen=True)
 class Coordinate:
     """One learned hyperparameter on its search scale.
 
-    ``kind`` is "lambda" (log lambda), "eta" (log(eta - q + 1), which carries b) or "A" (log of a
-    diagonal entry of A, or of its common factor). ``index`` is the penalty group's or term's.
+    ``kind`` is "lambda" (log lambda), "eta" (log(eta - q + 1), which carries b), "A" (log of a
+    diagonal entry of A, or of its common factor) or "rho" (atanh of an AR(1) correlation). ``index`` is
+    the penalty group's or term's; of terms that share A, the first one's.
     """
 
     name: str
@@ -45,8 +47,12 @@ class Space:
     coordinates : tuple of Coordinate
     fixed : Theta
         Values of everything; the learned ones are overwritten.
-    m : int
-        Number of groups.
+    levels : tuple of int
+        Number of groups of each term.
+    shared : tuple of int
+        For each term, the first of the terms that share its A.
+    group_sizes : tuple of int
+        Number of coefficients of each penalty group that is a wide block, 1 for others.
     z_square : tuple of (q,) arrays
         Mean of z_a^2 over the rows, for each term.
     hyperprior : Hyperprior or None
@@ -54,7 +60,9 @@ class Space:
 
     coordinates: tuple[Coordinate, ...]
     fixed: Theta
-    m: int
+    levels: tuple[int, ...]
+    shared: tuple[int, ...]
+    group_sizes: tuple[int, ...]
     z_square: tuple[np.ndarray, ...]
     hyperprior: Hyperprior | None
 
@@ -66,50 +74,58 @@ class Space:
     def bounds(self) -> list[tuple[float, float]]:
         return [(c.lower, c.upper) for c in self.coordinates]
 
+    @property
+    def fewest_groups(self) -> int:
+        """Groups of the factor that has fewest; 0 without random effects."""
+        return min(self.levels, default=0)
+
     def theta(self, phi: np.ndarray) -> Theta:
         """Hyperparameters at phi."""
         log_lambda = np.array(self.fixed.log_lambda, dtype=float)
         etas = [value and value.eta for value in self.fixed.covariances]
-        As = [value and value.A.copy() for value in self.fixed.covariances]
         for coordinate, value in zip(self.coordinates, phi, strict=True):
-            k = coordinate.index
             if coordinate.kind == "lambda":
-                log_lambda[k] = value
+                log_lambda[coordinate.index] = value
             elif coordinate.kind == "eta":
-                etas[k] = len(As[k]) - 1.0 + np.exp(value)
-            elif coordinate.entry is None:
-                As[k] = np.exp(value) * np.eye(len(As[k]))
-            else:
-                As[k][coordinate.entry, coordinate.entry] = np.exp(value)
+                etas[coordinate.index] = len(self.z_square[coordinate.index]) - 1.0 + np.exp(value)
+        As = [None if eta is None else self._A(k, phi) for k, eta in enumerate(etas)]
         pairs = zip(etas, As, strict=True)
         return Theta(log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs))
+
+    def _own(self, k: int) -> list[tuple[int, Coordinate]]:
+        """Columns of phi that A of term k depends on."""
+        leader = self.shared[k]
+        return [(j, c) for j, c in enumerate(self.coordinates) if c.index == leader and c.kind in ("A", "rho")]
+
+    def _A(self, k: int, phi: np.ndarray) -> np.ndarray:
+        fixed = self.fixed.covariances[k].A
+        values = {(c.kind, c.entry): phi[j] for j, c in self._own(k)}
+        if not values:
+            return fixed
+        if ("A", None) in values:
+            correlations = ar1(len(fixed), float(np.tanh(values[("rho", None)]))) if ("rho", None) in values else None
+            return np.exp(values[("A", None)]) * (np.eye(len(fixed)) if correlations is None else correlations)
+        return np.diag(np.exp([values[("A", a)] for a in range(len(fixed))]))
 
     def pack_jacobian(self, phi: np.ndarray) -> np.ndarray:
         """Derivative of ``pack(theta(phi))`` = (log lambda, eta_1, vech Phi_1, ...) in phi: (h, k)."""
         theta = self.theta(phi)
-        offsets, position = {}, len(theta.log_lambda)
+        columns = [np.zeros((len(theta.log_lambda), len(phi)))]
+        for j, c in enumerate(self.coordinates):
+            if c.kind == "lambda":
+                columns[0][c.index, j] = 1.0
         for k, value in enumerate(theta.covariances):
-            if value is not None:
-                offsets[k] = position
-                position += 1 + vech_size(value.q)
-        jacobian = np.zeros((position, len(phi)))
-        for column, coordinate in enumerate(self.coordinates):
-            k = coordinate.index
-            if coordinate.kind == "lambda":
-                jacobian[k, column] = 1.0
+            if value is None:
                 continue
-            value, at = theta.covariances[k], offsets[k]
-            rows = slice(at + 1, at + 1 + vech_size(value.q))
-            if coordinate.kind == "eta":
-                excess = value.eta - value.q + 1.0
-                jacobian[at, column] = excess
-                jacobian[rows, column] = excess * vech(value.A)
-            else:
-                direction = np.zeros_like(value.A)
-                entries = np.arange(value.q) if coordinate.entry is None else coordinate.entry
-                direction[entries, entries] = value.Phi[entries, entries]
-                jacobian[rows, column] = vech(direction)
-        return jacobian
+            part = np.zeros((1 + vech_size(value.q), len(phi)))
+            for j, c in enumerate(self.coordinates):
+                if c.kind == "eta" and c.index == k:
+                    excess = value.eta - value.q + 1.0
+                    part[:, j] = excess * np.concatenate([[1.0], vech(value.A)])
+            for j, c in self._own(k):
+                part[1:, j] = (value.eta + value.q + 1.0) * vech(_A_slope(c, value.A, phi[j]))
+            columns.append(part)
+        return np.concatenate(columns)
 
     def log_hyperprior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         """Log-density of the hyperprior on phi, and its gradient; (0, 0) without one."""
@@ -121,9 +137,7 @@ class Space:
         for column, coordinate in enumerate(self.coordinates):
             if coordinate.kind == "A":
                 continue
-            mean, sd = (
-                (0.0, prior.lambda_sd) if coordinate.kind == "lambda" else (np.log(prior.eta_median), prior.eta_sd)
-            )
+            mean, sd = self._normal(coordinate, prior)
             residual = (phi[column] - mean) / sd
             total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi)
             gradient[column] = -residual / sd
@@ -139,32 +153,60 @@ class Space:
                 gradient[columns] = -residual / prior.pool_sd
         return float(total), gradient
 
+    def _normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
+        """Mean and sd of the hyperprior on one coordinate."""
+        if c.kind == "lambda":
+            half = 0.5 * float(np.log(self.group_sizes[c.index]))
+            return half, prior.lambda_sd + half
+        return (float(np.log(prior.eta_median)), prior.eta_sd) if c.kind == "eta" else (0.0, prior.rho_sd)
+
+
+def ar1(q: int, rho: float) -> np.ndarray:
+    """Correlations ``rho^|i - j|``, (q, q)."""
+    return rho ** np.abs(np.subtract.outer(np.arange(q), np.arange(q))).astype(float)
+
+
+def _A_slope(c: Coordinate, A: np.ndarray, value: float) -> np.ndarray:
+    """Derivative of A in one of its coordinates."""
+    if c.kind == "rho":
+        q, rho = len(A), float(np.tanh(value))
+        lag = np.abs(np.subtract.outer(np.arange(q), np.arange(q))).astype(float)
+        return A[0, 0] * lag * rho ** np.maximum(lag - 1.0, 0.0) * (1.0 - rho**2)
+    if c.entry is None:
+        return A
+    slope = np.zeros_like(A)
+    slope[c.entry, c.entry] = A[c.entry, c.entry]
+    return slope
+
 
 def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperprior: Hyperprior | None) -> Space:
     """What is to be learned of a model's priors, where to start and where to stop."""
     coordinates: list[Coordinate] = []
-    log_lambda = []
+    log_lambda, sizes = [], []
     for index, group in enumerate(priors.penalty_groups):
-        value = group.prior.lambda_
-        log_lambda.append(0.0 if value is None else np.log(value))
+        value, size = group.prior.lambda_, 1 if group.block is None else group.size
+        start = float(np.log(size)) if value is None else float(np.log(value))
+        log_lambda.append(start)
+        sizes.append(size)
         if value is None:
-            coordinates.append(Coordinate(f"lambda[{group.name}]", "lambda", index, None, 0.0, *_LOG_LAMBDA))
-    variance, m = _residual_variance(design), statistics.n_groups
-    z_square, first = [], 0
-    mean_squares = statistics.mean_square_z()
+            low, high = (bound + np.log(size) for bound in _LOG_LAMBDA)
+            coordinates.append(Coordinate(f"lambda[{group.name}]", "lambda", index, None, start, low, high))
+    variance, effects = _residual_variance(design), sum(design.sizes)
+    z_square = tuple(np.diagonal(moments).copy() for moments in statistics.z_moments)
     covariances: list[CovarianceHyperparameters | None] = []
     for index, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
-        squares = mean_squares[first : first + term.q]
-        first += term.q
-        z_square.append(squares)
         if isinstance(prior, Flat):
             covariances.append(None)
             continue
-        value = _start(prior, variance, squares, m, design.Z.shape[1])
+        value = _start(prior, variance, z_square[index], term.n_groups, effects)
         covariances.append(value)
-        coordinates.extend(_term_coordinates(index, term, prior, value, variance, squares, m))
+        coordinates.extend(_b_coordinate(index, term, prior, value))
+        if priors.shared[index] == index:
+            names = [t.name for t, leader in zip(design.terms, priors.shared, strict=True) if leader == index]
+            coordinates.extend(_A_coordinates(index, ", ".join(names), term, prior, value, variance, z_square[index]))
     fixed = Theta(np.array(log_lambda, dtype=float), tuple(covariances))
-    return Space(tuple(coordinates), fixed, m, tuple(z_square), hyperprior)
+    levels = tuple(term.n_groups for term in design.terms)
+    return Space(tuple(coordinates), fixed, levels, priors.shared, tuple(sizes), z_square, hyperprior)
 
 
 def _residual_variance(design: Design) -> float:
@@ -191,41 +233,38 @@ def _start(
     if not isinstance(prior.A, str):
         return CovarianceHyperparameters(eta, prior.A)
     level = 0.5 * variance / (q_total * squares)
-    if prior.A == "identity":
+    if prior.A != "diagonal":
         level = np.full(q, np.exp(np.mean(np.log(level))))
     return CovarianceHyperparameters(eta, np.diag(level))
 
 
-def _term_coordinates(
+def _b_coordinate(index: int, term: Term, prior: InverseWishart, value: CovarianceHyperparameters) -> list[Coordinate]:
+    if prior.b is not None or prior.eta is not None:
+        return []
+    largest = eta_from_b(LARGEST_B, term.n_groups, term.q) - term.q + 1.0
+    start = float(np.log(min(value.eta - term.q + 1.0, largest)))
+    bounds = float(np.log(_SMALLEST_ETA_EXCESS)), float(np.log(largest))
+    return [Coordinate(f"b[{term.name}]", "eta", index, None, start, *bounds)]
+
+
+def _A_coordinates(
     index: int,
+    name: str,
     term: Term,
     prior: InverseWishart,
     value: CovarianceHyperparameters,
     variance: float,
     squares: np.ndarray,
-    m: int,
 ) -> list[Coordinate]:
-    found = []
-    if prior.b is None and prior.eta is None:
-        largest = eta_from_b(LARGEST_B, m, term.q) - term.q + 1.0
-        found.append(
-            Coordinate(
-                f"b[{term.name}]",
-                "eta",
-                index,
-                None,
-                float(np.log(min(value.eta - term.q + 1.0, largest))),
-                float(np.log(_SMALLEST_ETA_EXCESS)),
-                float(np.log(largest)),
-            )
-        )
     if not isinstance(prior.A, str):
-        return found
-    entries = [None] if prior.A == "identity" else range(term.q)
-    for entry in entries:
+        return []
+    found = []
+    for entry in range(term.q) if prior.A == "diagonal" else [None]:
         own = np.exp(np.mean(np.log(squares))) if entry is None else squares[entry]
         label = "" if entry is None else f"[{term.coefficients[entry]}]"
         low, high = (bound + np.log(variance / own) for bound in _LOG_A)
         start = float(np.log(value.A[entry or 0, entry or 0]))
-        found.append(Coordinate(f"A[{term.name}]{label}", "A", index, entry, start, low, high))
+        found.append(Coordinate(f"A[{name}]{label}", "A", index, entry, start, low, high))
+    if prior.A == "ar1" and term.q > 1:
+        found.append(Coordinate(f"rho[{name}]", "rho", index, None, 0.0, -_ATANH_RHO, _ATANH_RHO))
     return found

@@ -12,6 +12,7 @@ from pmlmm.inference.space import Space
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
+from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.priors import Hyperprior
 from pmlmm.theta import Theta
 
@@ -32,18 +33,13 @@ def crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
         EM leaves the space of covariances from either start.
     """
     sizes, variance = source.design.sizes, float(np.var(source.design.y))
-    moments = source.statistics.mean_products_z()
-    data = source.statistics.crossproducts(source.priors.penalty)
+    data = source.statistics.crossproducts(profile)
     for shape in (np.linalg.inv, lambda block: np.diag(1.0 / np.diag(block))):
-        crude, first = [np.array([np.sqrt(0.5 * variance)])], 0
-        for q in sizes:
-            block = moments[first : first + q, first : first + q]
-            crude.append(coordinates.vech(0.5 * variance / sum(sizes) * shape(block)))
-            first += q
-        start = np.concatenate(crude)
+        shapes = [0.5 * variance / sum(sizes) * shape(moments) for moments in source.statistics.z_moments]
+        start = np.concatenate([np.array([np.sqrt(0.5 * variance)]), *map(coordinates.vech, shapes)])
         try:
             with np.errstate(all="ignore"):  # what overflows is not finite, and refused
-                better, _ = em(start, theta, source.priors.sigma, data, sizes, profile=profile, steps=_EM_STEPS)
+                better, _ = em(start, theta, source.priors.sigma, data, profile=profile, steps=_EM_STEPS)
                 x = coordinates.from_natural(better, sizes)
         except np.linalg.LinAlgError:
             continue
@@ -67,7 +63,7 @@ def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: 
         return space.start
     learns_lambda = any(c.kind == "lambda" for c in space.coordinates)
     # many groups leave no doubt about the coefficients
-    levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.m < MANY_GROUPS else (0.0,)
+    levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.fewest_groups < MANY_GROUPS else (0.0,)
     candidates, error = [], None
     for level in levels:
         try:
@@ -82,13 +78,13 @@ def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: 
 
 
 def _candidate(source: Source, space: Space, evidence: LaplaceEvidence, profile: bool, level: float, compare: bool):
-    """Value (if it is to be compared), phi and mode of the start with ``log lambda = level``."""
+    """Value (if it is to be compared), phi and mode of the start with log lambda moved by ``level``."""
     problem = evidence.problem
-    phi = np.array([level if c.kind == "lambda" else c.start for c in space.coordinates])
+    phi = np.array([c.start + level * (c.kind == "lambda") for c in space.coordinates])
     theta = space.theta(phi)
     found = LaplaceEvidence(problem, space, crude_start(source, theta, profile), evidence.find).mode(phi)
-    beta = likelihood.condition(np.concatenate([found.theta, theta.log_lambda]), problem.data, problem.sizes).a
-    known = plug_in(space, found.theta, beta, source.priors.penalty)
+    u = np.concatenate([found.theta, theta.log_lambda])
+    known = plug_in(space, found.theta, *_square_sums(u, problem.data, np.array(space.group_sizes) > 1))
     phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
     if not compare:
         return 0.0, phi, found.x
@@ -96,18 +92,34 @@ def _candidate(source: Source, space: Space, evidence: LaplaceEvidence, profile:
     return mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x
 
 
-def plug_in(space: Space, theta: np.ndarray, beta: np.ndarray, penalty: np.ndarray):
+def _square_sums(u: np.ndarray, data: Crossproducts, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``|beta|^2 / sigma^2`` of every penalty group given (sigma, Sigma, lambda), and its number of terms.
+
+    Of the conditional means; in wide blocks their uncertainty counts too, read off the score:
+    ``2 dl / dlog lambda = count - lambda E|beta|^2 / sigma^2``.
+    """
+    d, groups = data.parameters, len(data.counts)
+    sums, counts = np.zeros(groups), np.minimum(data.counts, data.n)
+    posterior = likelihood.condition(u, data)
+    for block in data.blocks:
+        if block.ridge:
+            sums[block.parameter] = np.sum(posterior.mean[block.columns] ** 2) / u[0] ** 2
+    if wide.any():
+        score = likelihood.evaluate(u, data, profile=False, order=1).gradient[d:]
+        sums[wide] = ((counts - 2.0 * score) * np.exp(-u[d:]))[wide]
+    return sums, counts
+
+
+def plug_in(space: Space, theta: np.ndarray, squares: np.ndarray, counts: np.ndarray):
     """Log-density of given parameters as a function of phi, hyperprior included, with its gradient.
 
     Maximising it gives a start for the search: the hyperparameters that would be best if sigma, Sigma
-    (natural coordinates ``theta``) and beta were known. It never touches the data.
+    (natural coordinates ``theta``) and beta were known, of which only ``squares = |beta|^2 / sigma^2`` and
+    ``counts`` of each penalty group matter. It never touches the data.
     """
     sizes = tuple(len(squares) for squares in space.z_square)
     Sigmas = [unvech(theta[part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
     precisions, log_dets = [np.linalg.inv(S) for S in Sigmas], [np.linalg.slogdet(S)[1] for S in Sigmas]
-    groups = len(space.fixed.log_lambda)
-    member = penalty == np.arange(groups)[:, None]
-    squares, counts = member @ beta**2 / theta[0] ** 2, member.sum(axis=1)
     regularized = space if space.hyperprior is not None else replace(space, hyperprior=Hyperprior())
 
     def function(phi: np.ndarray) -> tuple[float, np.ndarray]:

@@ -26,13 +26,12 @@ from pmlmm.inference.laplace import Approximation, Coordinates, LaplaceProblem, 
 from pmlmm.inference.refine import Sampler, refine
 from pmlmm.inference.space import Space
 from pmlmm.inference.start import crude_start, first_phi
-from pmlmm.kernels import coordinates
+from pmlmm.kernels import coordinates, draws
+from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.theta import Theta
 
-# Importance sampling is skipped above so many floating-point operations (about a second), or where
-# the draws' r x r problems would take more than this many numbers.
+# Importance sampling is skipped above so many floating-point operations: about a second.
 _MOST_WORK = 1e9
-_MOST_NUMBERS = 2e8
 # The Laplace search only has to come close where the refinement follows.
 _COARSE = 0.03
 _LARGEST_SD = 2.0
@@ -85,20 +84,19 @@ class Tuned:
 def tune(source: Source, space: Space, options: Options, progress: Progress = None) -> Tuned:
     """Learn the hyperparameters of one model and find its mode."""
     profile = options.approximation == "joint"
-    data = source.statistics.crossproducts(source.priors.penalty)
     problem = LaplaceProblem(
         compile_log_posterior(source, profile=profile),
-        data,
-        source.design.sizes,
+        source.statistics.crossproducts(profile),
         options.approximation,
         options.coordinates,
     )
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
     evidence = LaplaceEvidence(problem, space, np.empty(0), finder)
     phi = first_phi(source, space, evidence, profile)
-    reason = _reason_to_skip(options, problem)
+    data = source.statistics.crossproducts()
+    reason = _reason_to_skip(options, data)
     may_refine = _may_refine(options) and not reason
-    fine = SLOPE_ERROR if space.m >= MANY_GROUPS else 1e-3
+    fine = SLOPE_ERROR if space.fewest_groups >= MANY_GROUPS else 1e-3
     phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else fine, progress)
     refinement, refined = reason, False
     proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
@@ -114,7 +112,7 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     proposal = proposals.mode(phi)
     _refuse_unidentified(proposal, source)
     mode = proposal if proposals is evidence else evidence.mode(phi)
-    sample = sampler.at(proposal) if sampler is not None else None
+    sample = sampler.at(proposal, phi) if sampler is not None else None
     theta = space.theta(phi)
     weights = sample.weights(theta) if sample is not None else None
     return Tuned(theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence)
@@ -125,7 +123,7 @@ def _refuse_unidentified(proposal: Mode, source: Source) -> None:
     sd = 1.0 / np.sqrt(-proposal.at.hessian[0, 0])
     if sd > _LARGEST_SD:
         design = source.design
-        effects = design.grouping.n_groups * sum(design.sizes) if design.grouping is not None else 0
+        effects = sum(term.n_groups * term.q for term in design.terms)
         raise ConvergenceError(
             f"sigma is not identified (posterior sd of log sigma about {sd:.1f}): {design.n_rows} rows for "
             f"{effects} random effects and {len(design.coefficients)} fixed effects. Take effects out, or give sigma a "
@@ -143,21 +141,19 @@ def _may_refine(options: Options) -> bool:
     return options.refine is True or (options.refine == "auto" and _is_default(options))
 
 
-def _reason_to_skip(options: Options, problem: LaplaceProblem) -> str:
+def _reason_to_skip(options: Options, data: Crossproducts) -> str:
     """Why importance sampling does not pay here; empty if it does."""
     if options.refine is True:
         return ""
-    needed = work(options.draws, problem.data)
-    if needed > _MOST_WORK:
-        groups = int(np.sum(problem.data.weights))
-        return (
-            f"not refined: {options.draws} draws over {groups} groups would cost {needed:.1g} operations, and the "
-            "Laplace error vanishes as the groups grow (refine=True insists)"
-        )
-    r = len(problem.data.penalty)
-    if options.draws * r * r > _MOST_NUMBERS:
-        return f"not refined: {options.draws} draws of {r} fixed effects would need too much memory"
-    return ""
+    needed = work(options.draws, data)
+    if needed <= _MOST_WORK:
+        return ""
+    groups = sum(data.levels[k] for k in data.grouped)
+    what = f"over {groups} groups" if data.columns < draws.LARGE else f"with {data.columns} dense columns"
+    return (
+        f"not refined: {options.draws} draws {what} would cost {needed:.1g} operations, and the Laplace error vanishes "
+        "as the groups grow (refine=True insists)"
+    )
 
 
 def _search(
@@ -170,7 +166,7 @@ def _search(
             evidence, space, phi, "Laplace evidence", tolerance=tolerance, progress=progress
         )
         records.append(record)
-        if space.m >= MANY_GROUPS or not len(phi):
+        if space.fewest_groups >= MANY_GROUPS or not len(phi):
             break
         mode = evidence.mode(phi)
         try:
@@ -194,7 +190,6 @@ def _em_finder(source: Source, problem: LaplaceProblem):
             theta,
             source.priors.sigma,
             problem.data,
-            problem.sizes,
             profile=problem.approximation == "joint",
             steps=most,
             tolerance=1e-11,
@@ -210,8 +205,7 @@ def _default_evidence(source: Source, space: Space, start: np.ndarray) -> Laplac
     """The marginal, unconstrained approximation: the proposal for every kind of fit."""
     problem = LaplaceProblem(
         compile_log_posterior(source, profile=False),
-        source.statistics.crossproducts(source.priors.penalty),
-        source.design.sizes,
+        source.statistics.crossproducts(),
         "marginal",
         "unconstrained",
     )

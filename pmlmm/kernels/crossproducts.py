@@ -22,7 +22,7 @@ _CHUNK = 4_000
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _factor_design(S: np.ndarray, L: np.ndarray, V: np.ndarray, R: np.ndarray, J: np.ndarray, B: np.ndarray):
+def factor_design(S: np.ndarray, L: np.ndarray, V: np.ndarray, R: np.ndarray, J: np.ndarray, B: np.ndarray):
     """Fill V, R, J, B for one design (all q x q) and return log|M|; needs L lower triangular."""
     q = S.shape[0]
     for a in range(q):
@@ -108,7 +108,7 @@ def _reduce_chunk(
     V, R, J = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
     total = 0.0
     for d in range(first, last):
-        total += weight[d] * _factor_design(S[d], L, V, R, J, B[d])
+        total += weight[d] * factor_design(S[d], L, V, R, J, B[d])
         for k in range(start[d], start[d + 1]):
             _apply(V, cross[k], T[k])
             _apply(R, cross[k], D[k])
@@ -133,7 +133,7 @@ def _reduce_draws_chunk(
     T = np.empty((q, width))
     for s in range(first, last):
         for d in range(S.shape[0]):
-            log_det[s] += weight[d] * _factor_design(S[d], L[s], V, R, J, B)
+            log_det[s] += weight[d] * factor_design(S[d], L[s], V, R, J, B)
             for k in range(start[d], start[d + 1]):
                 _apply(V, cross[k], T)
                 for a in range(q):
@@ -150,7 +150,7 @@ def _couple_chunk(
     B: np.ndarray,
     weight: np.ndarray,
     start: np.ndarray,
-    H: np.ndarray,
+    N: np.ndarray,
     rows: np.ndarray,
     cols: np.ndarray,
     first: int,
@@ -158,25 +158,49 @@ def _couple_chunk(
     BB: np.ndarray,
     BN: np.ndarray,
 ):
-    """Add the symmetrised sums of B x B and of B x N, N = sum_k H_k H_k', over vech pairs."""
-    q, width = H.shape[1], H.shape[2]
-    N = np.empty((q, q))
+    """Add the symmetrised sums of B x B and of B x N over vech pairs, N summed within designs."""
+    q = N.shape[1]
+    n_ = np.empty((q, q))
     for d in range(first, last):
         b_ = B[d]
-        for i in range(q):
-            for j in range(i + 1):
-                value = 0.0
-                for k in range(start[d], start[d + 1]):
-                    for u in range(width):
-                        value += H[k, i, u] * H[k, j, u]
-                N[i, j] = value
-                N[j, i] = value
+        n_[:] = 0.0
+        for k in range(start[d], start[d + 1]):
+            n_ += N[k]
         for s in range(rows.shape[0]):
             a, b = rows[s], cols[s]
             for t in range(s + 1):
                 c, e = rows[t], cols[t]
                 BB[s, t] += weight[d] * (b_[a, c] * b_[b, e] + b_[a, e] * b_[b, c])
-                BN[s, t] += b_[a, c] * N[b, e] + b_[a, e] * N[b, c] + b_[b, c] * N[a, e] + b_[b, e] * N[a, c]
+                BN[s, t] += b_[a, c] * n_[b, e] + b_[a, e] * n_[b, c] + b_[b, c] * n_[a, e] + b_[b, e] * n_[a, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _weigh_chunk(
+    D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, first: int, last: int, N: np.ndarray, e: np.ndarray
+):
+    """Fill e = D w and N = D_X J D_X' + scale e e' for the cross-products first..last-1."""
+    q, width = D.shape[1], D.shape[2]
+    r = J.shape[0]
+    DJ = np.empty((q, r))
+    for k in range(first, last):
+        for a in range(q):
+            value = 0.0
+            for u in range(width):
+                value += D[k, a, u] * w[u]
+            e[k, a] = value
+            for v in range(r):
+                DJ[a, v] = 0.0
+            for u in range(r):
+                factor = D[k, a, u]
+                for v in range(r):
+                    DJ[a, v] += factor * J[u, v]
+        for a in range(q):
+            for b in range(a + 1):
+                value = scale * e[k, a] * e[k, b]
+                for u in range(r):
+                    value += DJ[a, u] * D[k, b, u]
+                N[k, a, b] = value
+                N[k, b, a] = value
 
 
 @cache
@@ -184,17 +208,18 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1)
 
 
-def _chunks(work: int, items: int) -> list[tuple[int, int]]:
+def chunks(work: int, items: int) -> list[tuple[int, int]]:
     """Cut ``items`` into ranges; the cut depends on the problem only, so sums are reproducible."""
     number = int(min(items, 16, work // _CHUNK)) or 1
     edges = np.linspace(0, items, number + 1).astype(int)
     return list(itertools.pairwise(edges))
 
 
-def _each_chunk(function: Callable, chunks: list[tuple[int, int]]):
-    if len(chunks) == 1:
-        return [function(*chunks[0])]
-    return list(_pool().map(lambda chunk: function(*chunk), chunks))
+def each_chunk(function: Callable, ranges: list[tuple[int, int]]):
+    """Call ``function(first, last)`` for every range, on all cores."""
+    if len(ranges) == 1:
+        return [function(*ranges[0])]
+    return list(_pool().map(lambda pair: function(*pair), ranges))
 
 
 def reduce(
@@ -233,9 +258,9 @@ def reduce(
     """
     q, width = L.shape[0], gram.shape[0]
     B, T, D = np.empty_like(designs), np.empty_like(cross), np.empty_like(cross)
-    parts = _each_chunk(
+    parts = each_chunk(
         lambda first, last: _reduce_chunk(designs, weights, starts, cross, L, first, last, B, T, D),
-        _chunks(len(designs), len(designs)),
+        chunks(len(designs), len(designs)),
     )
     rows = T.reshape(-1, width) if q else np.empty((0, width))
     return float(sum(parts)), gram - rows.T @ rows, B, D
@@ -252,32 +277,55 @@ def reduce_draws(
     """``log_det`` (draws,) and ``Q`` (draws, w, w) of :func:`reduce` for L of shape (draws, q, q)."""
     log_det = np.zeros(len(L))
     Q = np.repeat(gram[None], len(L), axis=0)
-    _each_chunk(
+    each_chunk(
         lambda first, last: _reduce_draws_chunk(designs, weights, starts, cross, L, first, last, log_det, Q),
-        _chunks(len(L) * max(len(cross), 1) // 20, len(L)),
+        chunks(len(L) * max(len(cross), 1) // 20, len(L)),
     )
     return log_det, Q
 
 
-def couple(B: np.ndarray, weights: np.ndarray, starts: np.ndarray, H: np.ndarray, rows: np.ndarray, cols: np.ndarray):
+def weigh(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float):
+    """``e_k = D_k w`` (K, q) and ``N_k = D_k^X J D_k^X' + scale e_k e_k'`` (K, q, q).
+
+    ``J`` (r, r) belongs to the columns of X, the first ones of D; J of size 0 leaves ``scale e e'``.
+    """
+    K, q = D.shape[:2]
+    N, e = np.empty((K, q, q)), np.empty((K, q))
+    each_chunk(
+        lambda first, last: _weigh_chunk(D, J, w, scale, first, last, N, e),
+        chunks(K * max(1, len(J) // 4), K),
+    )
+    return N, e
+
+
+def design_products(D: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """``sum_k D_k' E_s D_k`` for every vech entry s: (nv, w, w)."""
+    q, width = D.shape[1:]
+    flat = D.reshape(len(D), q * width)
+    full = (flat.T @ flat).reshape(q, width, q, width).transpose(0, 2, 1, 3)
+    products = full[rows, cols]
+    return np.where((rows == cols)[:, None, None], products, products + np.swapaxes(products, 1, 2))
+
+
+def couple(B: np.ndarray, weights: np.ndarray, starts: np.ndarray, N: np.ndarray, rows: np.ndarray, cols: np.ndarray):
     """Sums over groups that the Hessian needs, as matrices over pairs of vech entries.
 
     With ``E_s`` the symmetric unit matrix of vech entry ``s = (rows[s], cols[s])``, returns
-    ``sum_i tr(B_i E_s B_i E_t)`` and ``sum_i tr(B_i E_s N_i E_t) + tr(N_i E_s B_i E_t)`` where
-    ``N_i = H_i H_i'``.
+    ``sum_i tr(B_i E_s B_i E_t)`` and ``sum_i tr(B_i E_s N_i E_t) + tr(N_i E_s B_i E_t)``.
     """
     size = len(rows)
 
     def chunk(first: int, last: int):
         BB, BN = np.zeros((size, size)), np.zeros((size, size))
-        _couple_chunk(B, weights, starts, H, rows, cols, first, last, BB, BN)
+        _couple_chunk(B, weights, starts, N, rows, cols, first, last, BB, BN)
         return BB, BN
 
-    parts = _each_chunk(chunk, _chunks(len(B), len(B)))
+    parts = each_chunk(chunk, chunks(len(B), len(B)))
     scale = np.where(rows == cols, 0.5, 1.0)
     scale = 2.0 * scale[:, None] * scale
-    return tuple(scale * _mirror(sum(part[i] for part in parts)) for i in (0, 1))
+    return tuple(scale * mirror(sum(part[i] for part in parts)) for i in (0, 1))
 
 
-def _mirror(lower: np.ndarray):
-    return lower + np.tril(lower, -1).T
+def mirror(lower: np.ndarray):
+    """The symmetric matrix with this lower triangle."""
+    return np.tril(lower) + np.tril(lower, -1).T

@@ -1,5 +1,6 @@
 """The result of fitting a model."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
 from pmlmm.inference.tune import Options, Tuned
 from pmlmm.kernels import coordinates
+from pmlmm.kernels.draws import Effects
 from pmlmm.results import hyperparameters, posterior
 from pmlmm.results.posterior import Parameters
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _CHAINS = 4
 # More numbers in the draws of gamma than this, and fit.mean conditions gamma on the other means.
 _FEW_GAMMA = 1_000_000
+# Draws over which the conditional covariance of wide blocks is averaged.
+_FEW_DRAWS = 50
 
 
 class Fit:
@@ -77,8 +81,8 @@ class Fit:
         beta and gamma at their maximum given sigma and Sigma.
         """
         parameters = self._parameters(self._tuned.mode.theta[None])
-        beta = parameters.beta()
-        values = self._named(parameters, beta, parameters.gamma(beta))
+        dense = parameters.effects().mean
+        values = self._means(parameters, dense) | parameters.gamma(dense)
         single = {name: value[0] for name, value in values.items()}
         options = self.options
         return posterior.label(
@@ -97,16 +101,35 @@ class Fit:
         sampling was skipped, or the weights are unreliable, plain averages over Laplace draws. gamma
         of very many groups is its conditional mean at the mean of the other parameters.
         """
-        theta, weights = self._weighted_draws()
+        theta, weights, dense = self._weighted_means
         centre = self._parameters((weights @ theta)[None])
-        beta = self._draws_of_beta(theta)
-        mean_beta = (weights @ beta)[None]
-        if theta.shape[0] * centre.statistics.c[:, :, 0].size <= _FEW_GAMMA:
-            gamma = np.tensordot(weights, self._parameters(theta).gamma(beta), axes=1)[None]
+        mean = (weights @ dense)[None]
+        values = self._means(centre, mean)
+        if len(theta) * self._number_of_gammas <= _FEW_GAMMA:
+            gamma = self._parameters(theta).gamma(dense)
+            values |= {name: np.tensordot(weights, x, axes=1)[None] for name, x in gamma.items()}
         else:
-            gamma = centre.gamma(mean_beta)
-        values = self._named(centre, mean_beta, gamma)
+            values |= centre.gamma(mean)
         return posterior.label({name: value[0] for name, value in values.items()}, self.model.design)
+
+    @cached_property
+    def sd(self) -> xr.Dataset:
+        """Posterior standard deviations of sigma, Sigma, beta and the coefficients of wide blocks.
+
+        The latter by the law of total variance, at cost n p min(n, p); the others from the draws.
+        """
+        draws = self._posterior_without_gamma
+        values = {
+            name: np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1)
+            for name in draws.data_vars
+            if name not in self._wide_names
+        }
+        if self.model.design.wide:
+            theta, weights, dense = self._weighted_means
+            wide = self._parameters(theta).wide
+            chosen = posterior.resample(weights, _FEW_DRAWS, np.random.default_rng(self.options.random_seed))
+            values |= wide.sds(wide.alpha(dense), weights, chosen)
+        return posterior.label(values, self.model.design)
 
     @property
     def log_posterior(self) -> float:
@@ -147,7 +170,12 @@ class Fit:
         return self.draw_posterior(gamma=False)["posterior"].to_dataset()
 
     def draw_posterior(
-        self, draws: int | None = None, *, random_seed: int | None = None, gamma: bool | None = None
+        self,
+        draws: int | None = None,
+        *,
+        random_seed: int | None = None,
+        gamma: bool | None = None,
+        wide: bool | None = None,
     ) -> xr.DataTree:
         """Posterior draws as an ArviZ DataTree; see :attr:`posterior`.
 
@@ -159,6 +187,9 @@ class Fit:
             The fit's by default.
         gamma : bool, optional
             Draw gamma too. Default: where it fits in memory (the attribute "gamma" says so).
+        wide : bool, optional
+            Draw the coefficients of wide blocks too. Default: where they are few (the attribute "wide"
+            says so); their means and sds are in :attr:`mean` and :attr:`sd` in any case.
         """
         seed = self.options.random_seed if random_seed is None else random_seed
         rng = np.random.default_rng([seed, 1])
@@ -168,14 +199,22 @@ class Fit:
         number = per_chain * _CHAINS
         theta, weights = self._weighted_draws(number, rng)
         theta = theta[posterior.resample(weights, number, rng)]
-        parameters, beta = self._parameters(theta), self._draws_of_beta(theta, rng)
-        with_gamma = number * parameters.statistics.c[:, :, 0].size <= posterior.MOST_GAMMA
-        with_gamma = with_gamma if gamma is None else gamma
-        drawn = parameters.gamma(beta, rng) if with_gamma else None
-        values = self._named(parameters, beta, drawn)
+        design, parameters = self.model.design, self._parameters(theta)
+        dense = self._effects(theta, rng).drawn
+        with_gamma = number * self._number_of_gammas <= posterior.MOST_GAMMA if gamma is None else gamma
+        few = number * sum(block.p for block in design.wide) <= posterior.MOST_WIDE
+        with_wide = few if wide is None else wide
+        alpha = parameters.wide.alpha(dense, rng)
+        coefficients, shift = {}, parameters.wide.shift(alpha, rng)
+        if with_wide:
+            coefficients, shift = parameters.wide.draws(alpha, rng)
+        values = {"beta": parameters.user_beta(dense, shift)} | coefficients | self._covariance_parameters(parameters)
+        if with_gamma:
+            values |= parameters.gamma(dense, rng)
         shaped = {k: v.reshape(_CHAINS, per_chain, *v.shape[1:]) for k, v in values.items()}
         attrs = self._attributes() | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
-        design = self.model.design
+        if design.wide:
+            attrs["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
         tree = {
             "posterior": posterior.label(shaped, design, ("chain", "draw"), **attrs),
             "observed_data": xr.Dataset(
@@ -220,13 +259,17 @@ class Fit:
             raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
         return evidence_profile(self._tuned, self._space, self.options, names.index(name), points, width)
 
-    def predict(self, data: Any = None, *, new_groups: str = "error") -> np.ndarray:
+    def predict(
+        self, data: Any = None, *, penalized: Mapping[str, Any] | None = None, new_groups: str = "error"
+    ) -> np.ndarray:
         """Posterior mean of ``X beta + Z gamma``, in units of the response.
 
         Parameters
         ----------
         data : table, optional
             The rows of the fit by default.
+        penalized : mapping, optional
+            The wide blocks' columns for these rows, as :class:`pmlmm.Model` takes them.
         new_groups : "error" or "population"
             Groups that the fit has not seen: refuse, or predict with gamma = 0.
 
@@ -237,7 +280,7 @@ class Fit:
         """
         from pmlmm.results.predict import predict
 
-        return predict(self, data, new_groups)
+        return predict(self, data, penalized, new_groups)
 
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""
@@ -256,16 +299,28 @@ class Fit:
         return self._tuned.weights is not None and self._tuned.weights.reliable
 
     def _parameters(self, theta: np.ndarray) -> Parameters:
-        design, statistics = self.model.design, self.model.statistics
-        data = statistics.crossproducts(self.model.priors.penalty)
-        return Parameters(theta, self._tuned.theta.log_lambda, data, design.sizes, statistics)
+        return Parameters(theta, self._tuned.theta.log_lambda, self.model.design, self.model.statistics)
 
-    def _draws_of_beta(self, theta: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """beta given each draw: its mean, or a draw. Where a pass over the groups for every draw would
-        take too long, given the mode of (sigma, Sigma), to which very many groups pin it."""
-        if self._tuned.sample is not None:
-            return self._parameters(theta).beta(rng)
-        return self._parameters(np.repeat(self._tuned.proposal.theta[None], len(theta), axis=0)).beta(rng)
+    @property
+    def _number_of_gammas(self) -> int:
+        return sum(term.n_groups * term.q for term in self.model.design.terms)
+
+    @property
+    def _wide_names(self) -> set[str]:
+        return {f"beta_{block.name}" for block in self.model.design.wide}
+
+    @cached_property
+    def _weighted_means(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draws of (sigma, vech Sigma), their weights, and the dense effects' conditional means."""
+        theta, weights = self._weighted_draws()
+        return theta, weights, self._effects(theta).mean
+
+    def _effects(self, theta: np.ndarray, rng: np.random.Generator | None = None) -> Effects:
+        """Dense effects given each draw: means, or draws. Where that would take too long for every draw,
+        given the mode of (sigma, Sigma), to which very many groups pin it."""
+        if self._tuned.sample is None:
+            theta = np.repeat(self._tuned.proposal.theta[None], len(theta), axis=0)
+        return self._parameters(theta).effects(rng)
 
     def _weighted_draws(
         self, number: int | None = None, rng: np.random.Generator | None = None
@@ -279,11 +334,11 @@ class Fit:
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
         return coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)
 
-    def _named(self, parameters: Parameters, beta: np.ndarray, gamma: np.ndarray | None):
-        values = {"beta": parameters.user_beta(beta)} | self._covariance_parameters(parameters)
-        if gamma is None or not self.model.design.terms:
-            return values
-        return values | posterior.split_gamma(gamma, self.model.design)
+    def _means(self, parameters: Parameters, dense: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything but gamma, given means of the dense effects (draws, r)."""
+        alpha = parameters.wide.alpha(dense)
+        values = {"beta": parameters.user_beta(dense, parameters.wide.shift(alpha))}
+        return values | parameters.wide.coefficients(alpha) | self._covariance_parameters(parameters)
 
     def _covariance_parameters(self, parameters: Parameters) -> dict[str, np.ndarray]:
         names = [f"Sigma_{term.name}" for term in self.model.design.terms]

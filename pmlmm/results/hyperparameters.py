@@ -82,26 +82,24 @@ def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
 def table(space: Space, phi: np.ndarray, curve: Curvature, design: Design, priors: PriorSet) -> pd.DataFrame:
     """One row a hyperparameter: value, lower, upper (95%), state."""
     learned = {
-        (c.kind, c.index, c.entry): _row(c, value, sd, share, space, design)
+        c.name: _row(c, value, sd, share, space, design)
         for c, value, sd, share in zip(space.coordinates, phi, curve.sd, curve.prior_share, strict=True)
     }
     theta = space.theta(phi)
     rows: dict[str, dict] = {}
     for index, group in enumerate(priors.penalty_groups):
-        value = float(np.exp(theta.log_lambda[index]))
-        rows[f"lambda[{group.name}]"] = learned.get(("lambda", index, None)) or _fixed(value)
+        name = f"lambda[{group.name}]"
+        rows[name] = learned.get(name) or _fixed(float(np.exp(theta.log_lambda[index])))
     for index, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
         if isinstance(prior, Flat):
             continue
-        hyper = theta.covariances[index]
-        rows[f"b[{term.name}]"] = learned.get(("eta", index, None)) or _fixed(hyper.b(space.m))
-        common = learned.get(("A", index, None))
-        if common is not None:
-            rows[f"A[{term.name}]"] = common
-            continue
-        for entry, name in enumerate(term.coefficients):
-            row = learned.get(("A", index, entry)) or _fixed(float(hyper.A[entry, entry]))
-            rows[f"A[{term.name}][{name}]"] = row
+        hyper, name = theta.covariances[index], f"b[{term.name}]"
+        rows[name] = learned.get(name) or _fixed(hyper.b(space.levels[index]))
+        own = [c.name for c in space.coordinates if c.index == index and c.kind in ("A", "rho")]
+        rows.update({name: learned[name] for name in own})
+        if not isinstance(prior.A, str):
+            fixed = zip(term.coefficients, np.diag(hyper.A), strict=True)
+            rows.update({f"A[{term.name}][{name}]": _fixed(float(value)) for name, value in fixed})
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper", "state"])
     return frame.rename_axis("hyperparameter")
 
@@ -112,10 +110,11 @@ def _fixed(value: float) -> dict:
 
 def _row(c: Coordinate, value: float, sd: float, share: float, space: Space, design: Design) -> dict:
     ends = np.array([value, value - _Z95 * sd, value + _Z95 * sd])
-    shown = np.exp(np.clip(ends, c.lower, c.upper))
+    ends = np.clip(ends, c.lower, c.upper)
+    shown = np.tanh(ends) if c.kind == "rho" else np.exp(ends)
     if c.kind == "eta":
         q = design.terms[c.index].q
-        shown = np.array([b_from_eta(x + q - 1.0, space.m, q) for x in shown])
+        shown = np.array([b_from_eta(x + q - 1.0, space.levels[c.index], q) for x in shown])
     return {
         "value": float(shown[0]),
         "lower": float(shown[1]),
@@ -167,6 +166,8 @@ _BOUND_WORDS = {
     ("lambda", "upper"): "these coefficients are indistinguishable from zero",
     ("eta", "lower"): "the data ask for no shrinkage of Sigma of {term}",
     ("eta", "upper"): "Sigma of {term} sits on its prior target A, where the evidence is highest",
+    ("rho", "lower"): "neighbouring effects of {term} are opposed without exception",
+    ("rho", "upper"): "neighbouring effects of {term} move as one",
     ("A", "lower"): "the groups of {term} hardly differ in this effect",
     ("A", "upper"): "the groups of {term} differ more than the scale of y allows; check units",
 }

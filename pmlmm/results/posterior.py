@@ -1,90 +1,130 @@
 """Posterior draws of (sigma, Sigma) with beta and gamma exactly given them, labelled for ArviZ."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
 
 from pmlmm.design.design import Design
 from pmlmm.design.statistics import Statistics
-from pmlmm.kernels import draws
+from pmlmm.kernels import draws, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.draws import Effects
+from pmlmm.kernels.first import SparseGroups
+from pmlmm.results.wide import WideLaw
 
 #: Draws of gamma that would take more numbers are left out of the DataTree.
 MOST_GAMMA = 50_000_000
+#: The same for the coefficients of wide blocks.
+MOST_WIDE = 2_000_000
 _BLOCK = 20_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parameters:
-    """Natural coordinates (draws, d) and what the likelihood needs to condition on them."""
+    """Natural coordinates (draws, d), lambda, and the sums to condition the effects on them.
+
+    The effects of the dense columns come as one array (draws, r); the methods take it apart.
+    """
 
     theta: np.ndarray
     log_lambda: np.ndarray
-    data: Crossproducts
-    sizes: tuple[int, ...]
+    design: Design
     statistics: Statistics
 
-    def beta(self, rng: np.random.Generator | None = None) -> np.ndarray:
-        """beta given each draw, on the scale of the ridge: its mean, or a draw from its law, (draws, p)."""
+    def effects(self, rng: np.random.Generator | None = None) -> Effects:
+        """Dense effects given each draw: their means and, with ``rng``, draws of them."""
+        data = self.statistics.marginal.crossproducts
         same = len(self.theta) > 1 and not np.ptp(self.theta, axis=0).any()
-        law = self._beta_law(self.theta[:1] if same else self.theta)
-        if same:
-            law = draws.DrawLikelihood(*(np.repeat(x, len(self.theta), axis=0) for x in law))
-        if rng is None or law.a.shape[1] == 0:
-            return law.a
-        noise = rng.standard_normal(law.a.shape)
-        root = np.linalg.solve(np.swapaxes(law.chol_P, 1, 2), noise[:, :, None])[:, :, 0]
-        return law.a + self.theta[:, :1] * root
+        if not same:
+            return draws.effects(self.theta, self.log_lambda, data, rng)
+        law = likelihood.condition(np.concatenate([self.theta[0], self.log_lambda]), data)
+        mean = np.repeat(law.mean[None], len(self.theta), axis=0)
+        if rng is None:
+            return Effects(mean, mean)
+        return Effects(mean, mean + self.theta[:, :1] * law.draw(rng.standard_normal(mean.shape[::-1])).T)
 
-    def _beta_law(self, theta: np.ndarray) -> draws.DrawLikelihood:
-        return draws.evaluate(draws.reduce(theta, self.data, self.sizes), self.log_lambda, self.data)
+    def beta(self, dense: np.ndarray) -> np.ndarray:
+        """Coefficients of the formula on the scale of the ridge, (draws, p)."""
+        result = np.empty((len(dense), len(self.design.coefficients)))
+        for segment in self.statistics.marginal.segments:
+            if segment.kind == "beta":
+                result[:, segment.index] = dense[:, segment.columns]
+        return result
 
-    def gamma(self, beta: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """gamma given each draw and beta: its mean, or a draw from its law, (draws, m, q).
+    @cached_property
+    def wide(self) -> WideLaw:
+        """The law of the wide blocks' coefficients given the dense effects."""
+        return WideLaw(self.theta, self.log_lambda, self.statistics, self.design)
 
-        ``gamma_i ~ N(J_i Z_i'(y_i - X_i beta), sigma^2 J_i)`` with ``J_i = L (I + L'Z_i'Z_i L)^{-1} L'`` and
+    def user_beta(self, dense: np.ndarray, shift: np.ndarray | float = 0.0) -> np.ndarray:
+        """Coefficients of the formula on the user's scale; ``shift`` is what wide blocks take from the intercept."""
+        standard = self.statistics.standardization
+        beta = self.beta(dense) @ standard.transform.T + standard.shift
+        if standard.intercept is not None:
+            beta[:, standard.intercept] -= shift
+        return beta
+
+    def gamma(self, dense: np.ndarray, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+        """Random effects by variable name, (draws, m, q): their means given the dense effects, or draws."""
+        terms, result = self.design.terms, {}
+        for segment in self.statistics.marginal.segments:
+            if segment.kind == "gamma":
+                term = terms[segment.index]
+                values = dense[:, segment.columns].reshape(len(dense), term.n_groups, term.q)
+                result[f"gamma_{term.name}"] = values
+        grouped = self.statistics.marginal.crossproducts.grouped
+        joint, first = self._grouped(dense, rng), 0
+        for k in grouped:
+            result[f"gamma_{terms[k].name}"] = joint[:, :, first : first + terms[k].q]
+            first += terms[k].q
+        return {f"gamma_{term.name}": result[f"gamma_{term.name}"] for term in terms}
+
+    def _grouped(self, dense: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """Effects of the factor that is eliminated group by group, (draws, m, q).
+
+        ``gamma_i ~ N(J_i Z_i'(y_i - W_i a), sigma^2 J_i)`` with ``J_i = L (I + L'Z_i'Z_i L)^{-1} L'`` and
         ``L L' = Sigma / sigma^2``: the form that stays stable when Sigma is nearly singular.
         """
-        S, c = self.statistics.S, self.statistics.c
-        m, q, p = len(S), S.shape[1], beta.shape[1]
-        result = np.empty((len(beta), m, q))
+        reduced = self.statistics.marginal
+        S, data = reduced.S, reduced.crossproducts
+        m, q = S.shape[:2]
+        result = np.empty((len(dense), m, q))
         if q == 0:
             return result
         step = max(1, _BLOCK // max(1, m * q * q))
-        for first in range(0, len(beta), step):
+        for first in range(0, len(dense), step):
             block = slice(first, first + step)
-            L = draws.relative_cholesky(self.theta[block], self.sizes)[:, None]
+            L = data.group_root(data.roots(self.theta[block])[0])[:, None]
             factor = np.linalg.cholesky(np.eye(q) + np.swapaxes(L, 2, 3) @ S @ L)
-            residual = c[None, :, :, p] - np.einsum("iau,su->sia", c[:, :, :p], beta[block])
-            half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ residual[..., None])
+            half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ self._residual(dense[block])[..., None])
             if rng is not None:
                 half += self.theta[block, 0][:, None, None, None] * rng.standard_normal(half.shape)
             result[block] = (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]
         return result
 
-    def user_beta(self, beta: np.ndarray) -> np.ndarray:
-        """beta on the user's scale, (draws, p)."""
-        standard = self.statistics.standardization
-        return beta @ standard.transform.T + standard.shift
+    def _residual(self, dense: np.ndarray) -> np.ndarray:
+        """``Z_i'(y_i - W_i a)`` of each group, (draws, m, q)."""
+        reduced = self.statistics.marginal
+        weights = np.hstack([-dense, np.ones((len(dense), 1))])
+        if reduced.c is not None:
+            return np.einsum("iau,su->sia", reduced.c, weights, optimize=True)
+        first = reduced.crossproducts.first
+        assert isinstance(first, SparseGroups)
+        return first.products(weights)
 
     def Sigmas(self) -> list[np.ndarray]:
         """Covariance of each term, (draws, q, q)."""
-        return [unvech(self.theta[:, part], q) for q, part in zip(self.sizes, vech_slices(self.sizes), strict=True)]
-
-
-def split_gamma(gamma: np.ndarray, design: Design) -> dict[str, np.ndarray]:
-    """(..., m, sum q) into one array a term."""
-    edges = np.cumsum([0, *design.sizes])
-    return {
-        f"gamma_{term.name}": gamma[..., a:b] for term, a, b in zip(design.terms, edges[:-1], edges[1:], strict=True)
-    }
+        sizes = self.design.sizes
+        return [unvech(self.theta[:, part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
 
 
 def dimensions(design: Design) -> dict[str, list[str]]:
     """Named dimensions of every variable."""
     dims = {"beta": ["coefficient"], "sigma": []}
+    for block in design.wide:
+        dims[f"beta_{block.name}"] = [block.name]
     for term in design.terms:
         dims[f"Sigma_{term.name}"] = [f"{term.name}_effect", f"{term.name}_effect2"]
         dims[f"gamma_{term.name}"] = [term.factor, f"{term.name}_effect"]

@@ -60,13 +60,15 @@ def _psis(tuned: Tuned, space: Space, options: Options, mode: Mode, phi: np.ndar
     if tuned.sample is None or (problem.approximation, problem.coordinates) != ("marginal", "unconstrained"):
         return dict.fromkeys(names, np.nan)
     base = base_draws(options.draws, problem.size, np.random.default_rng(options.random_seed))
-    sample = ImportanceSample(mode, base, problem.data, problem.sizes, tuned.sample.sigma_prior)
+    sample = ImportanceSample(mode, base, problem.data, space.theta(phi).log_lambda, tuned.sample.sigma_prior)
     weights = sample.weights(space.theta(phi))
     return dict(zip(names, (weights.log_evidence, weights.error, weights.k_hat), strict=True))
 
 
 def _shown(coordinate: Coordinate, value: float, space: Space) -> float:
+    if coordinate.kind == "rho":
+        return float(np.tanh(value))
     if coordinate.kind != "eta":
         return float(np.exp(value))
     q = len(space.z_square[coordinate.index])
-    return b_from_eta(np.exp(value) + q - 1.0, space.m, q)
+    return b_from_eta(np.exp(value) + q - 1.0, space.levels[coordinate.index], q)

@@ -27,6 +27,7 @@ def describe_model(model: "Model") -> str:
     for group in priors.penalty_groups:
         names = ", ".join(design.coefficients[j] for j in group.columns[:6])
         names += ", ..." if len(group.columns) > 6 else ""
+        names = names if group.block is None else f"{group.size} columns"
         mean = f"{priors.intercept_mean:.6g}" if group.name == "Intercept" else "0"
         value = "learned" if group.prior.lambda_ is None else f"{group.prior.lambda_:g}"
         lines.append(f"  {group.name} ({names}) ~ N({mean}, sigma^2 / lambda), lambda {value}")
@@ -55,10 +56,10 @@ def _covariance_words(prior: InverseWishart | Flat) -> str:
 
 def _data_line(design: Design) -> str:
     parts = [f"{design.n_rows} rows"]
-    if design.grouping is not None:
-        sizes = np.bincount(design.grouping.codes)
+    for grouping in design.groupings:
+        sizes = np.bincount(grouping.codes)
         parts.append(
-            f"{design.grouping.n_groups} groups of {design.grouping.factor} "
+            f"{grouping.n_groups} groups of {grouping.factor} "
             + (f"({sizes.min()} to {sizes.max()} rows each)" if np.ptp(sizes) else f"({sizes[0]} rows each)")
         )
     table = design.table

@@ -19,7 +19,21 @@ def test_bars_are_split_and_the_rest_is_left(formula, fixed, random):
     parsed = parse(formula)
     assert parsed.response == "y"
     assert parsed.fixed == fixed
-    assert list(parsed.random) == [RandomTerm(*pair) for pair in random]
+    assert list(parsed.random) == [RandomTerm(expression, (column,)) for expression, column in random]
+
+
+@pytest.mark.parametrize(
+    ("factor", "factors"),
+    [
+        ("a/b", [("a",), ("a", "b")]),
+        ("a/b/c", [("a",), ("a", "b"), ("a", "b", "c")]),
+        ("a:b", [("a", "b")]),
+        ("`a b`/c", [("a b",), ("a b", "c")]),
+        ("a/b:c", [("a",), ("a", "b", "c")]),
+    ],
+)
+def test_nested_factors_are_expanded(factor, factors):
+    assert parse(f"y ~ x + (1 | {factor})").random == tuple(RandomTerm("1", columns) for columns in factors)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +44,8 @@ def test_bars_are_split_and_the_rest_is_left(formula, fixed, random):
         ("y ~ x | g", "needs parentheses"),
         ("y ~ x * (1 | g)", "can only be added"),
         ("y ~ x - (1 | g)", "subtracted"),
-        ("y ~ (1 | a/b)", "not supported yet"),
-        ("y ~ (1 | a:b)", "not supported yet"),
+        ("y ~ (1 | a/)", "name of one column"),
+        ("y ~ (1 | a/a)", "names a column twice"),
         ("y ~ (1 | a | b)", "several bars"),
         ("y ~ ( | g)", "nothing before its bar"),
         ("y ~ (1 | g", "Unclosed"),

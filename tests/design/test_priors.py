@@ -31,7 +31,7 @@ def test_a_column_can_leave_the_common_group(design):
     priors = resolve(design, given, standardize=True)
     assert priors.flat_columns == (1,)
     assert priors.standardized == (False, False, True)
-    assert priors.penalty.tolist() == [0, -1, 1]
+    assert [group.columns for group in priors.penalty_groups] == [(0,), (2,)]
     assert priors.intercept_mean == 0.0
     assert priors.improper
 

@@ -77,12 +77,13 @@ def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
     table = sleepstudy[sleepstudy["Subject"].isin(sleepstudy["Subject"].unique()[:4])]
     source = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
     design, standard = source.design, source.statistics.standardization
+    term = design.terms[0]
     X = (design.X - standard.center) / standard.scale
     y = design.y - standard.offset
-    same_group = design.grouping.codes[:, None] == design.grouping.codes
+    same_group = term.grouping.codes[:, None] == term.grouping.codes
     theta, log_lambda = pt.dvector("theta"), source.theta.log_lambda
     Sigma = theta[np.array([[1, 2], [2, 3]])]
-    V = theta[0] ** 2 * pt.eye(len(y)) + (design.Z @ Sigma @ design.Z.T) * same_group
+    V = theta[0] ** 2 * pt.eye(len(y)) + (term.Z @ Sigma @ term.Z.T) * same_group
     if profile:
         information = X.T @ pt.linalg.inv(V) @ X + np.diag(np.exp(log_lambda)) / theta[0] ** 2
         beta = pt.linalg.inv(information) @ X.T @ pt.linalg.inv(V) @ y

@@ -37,8 +37,7 @@ def bench():
         source = model._source(space.fixed)
         profile = approximation == "joint"
         function = compile_log_posterior(source, profile=profile)
-        data = model.statistics.crossproducts(model.priors.penalty)
-        problem = LaplaceProblem(function, data, model.design.sizes, approximation, coordinates)
+        problem = LaplaceProblem(function, model.statistics.crossproducts(profile), approximation, coordinates)
         return Bench(model, source, space, problem, crude_start(source, space.fixed, profile))
 
     return make

@@ -27,7 +27,6 @@ def test_em_and_newton_reach_the_same_natural_mode(bench, sleepstudy, approximat
         b.space.fixed,
         b.model.priors.sigma,
         b.problem.data,
-        b.problem.sizes,
         profile=approximation == "joint",
         steps=5000,
         tolerance=1e-13,
@@ -41,11 +40,11 @@ def test_one_em_step_is_the_talks_update(bench, sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy, standardize=False), "marginal", "natural")
     design, hyper = b.model.design, b.space.fixed.covariances[0]
     u = np.array([30.0, 500.0, 10.0, 40.0])
-    stepped, _ = em(u, b.space.fixed, b.model.priors.sigma, b.problem.data, (2,), profile=False, steps=1)
-    m, n = 18, len(design.y)
+    stepped, _ = em(u, b.space.fixed, b.model.priors.sigma, b.problem.data, profile=False, steps=1)
+    m, n, term = 18, len(design.y), design.terms[0]
     Z = np.zeros((n, 2 * m))
     for i in range(n):
-        Z[i, 2 * design.grouping.codes[i] : 2 * design.grouping.codes[i] + 2] = design.Z[i]
+        Z[i, 2 * term.grouping.codes[i] : 2 * term.grouping.codes[i] + 2] = term.Z[i]
     Sigma = coordinates.unvech(u[1:], 2)
     prior = np.kron(np.eye(m), Sigma)
     noise = u[0] ** 2 * (np.eye(n) + (design.X * np.exp(-b.space.fixed.log_lambda)) @ design.X.T)

@@ -81,17 +81,17 @@ def test_gamma_is_drawn_from_its_conditional_law(sleep_fit):
     """Given one (sigma, Sigma), beta and gamma against the dense joint normal."""
     fit = sleep_fit
     design, theta = fit.model.design, fit._tuned.mode.theta
+    term = design.terms[0]
     parameters = fit._parameters(np.repeat(theta[None], 6000, axis=0))
     rng = np.random.default_rng(0)
-    beta = parameters.beta(rng)
-    gamma = parameters.gamma(beta, rng)[:, 3]
+    gamma = parameters.gamma(parameters.effects(rng).drawn, rng)["gamma_Subject"][:, 3]
     standard = fit.model.statistics.standardization
     X = (design.X - standard.center) / standard.scale
-    Z = design.Z * (design.grouping.codes == 3)[:, None]
+    Z = term.Z * (term.grouping.codes == 3)[:, None]
     Sigma, n = parameters.Sigmas()[0][0], design.n_rows
-    same = design.grouping.codes[:, None] == design.grouping.codes
+    same = term.grouping.codes[:, None] == term.grouping.codes
     V = theta[0] ** 2 * (np.eye(n) + (X * np.exp(-fit._tuned.theta.log_lambda)) @ X.T)
-    V += (design.Z @ Sigma @ design.Z.T) * same
+    V += (term.Z @ Sigma @ term.Z.T) * same
     gain = Sigma @ Z.T @ np.linalg.inv(V)
     mean, cov = gain @ (design.y - standard.offset), Sigma - gain @ Z @ Sigma
     error = np.sqrt(np.diag(cov) / 6000)

@@ -1,0 +1,318 @@
+"""Wide blocks: penalised columns that come as a matrix, possibly far more of them than rows.
+
+The matrix is never copied: it is read in chunks of columns, dense or sparse, to form sums, the kernel
+``X X'`` of the rows, and products with a few vectors.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from pmlmm.design.table import Table
+from pmlmm.errors import DataError
+
+# Numbers in one chunk of columns.
+_CHUNK = 4_000_000
+# Directions of the rows with less than this share of the largest variance are rounding.
+_NO_DIRECTION = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class WideBlock:
+    """One named block of columns, as given; ``rows`` are those that the model uses.
+
+    Attributes
+    ----------
+    name : str
+    labels : (p,) array
+        Names of the columns.
+    matrix : (rows given, p) array or sparse array
+    rows : (n,) int array
+    """
+
+    name: str
+    labels: np.ndarray
+    matrix: Any
+    rows: np.ndarray
+
+    @property
+    def p(self) -> int:
+        return self.matrix.shape[1]
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Ranges of columns with their values in the rows of the model, (n, width) floats."""
+        n = max(1, len(self.rows))
+        whole = len(self.rows) == self.matrix.shape[0]
+        step = max(1, _CHUNK // n)
+        for first in range(0, self.p, step):
+            part = slice(first, min(first + step, self.p))
+            values = self.matrix[:, part]
+            values = values.toarray() if sparse.issparse(values) else np.asarray(values)
+            yield part, np.asarray(values if whole else values[self.rows], dtype=float)
+
+
+def build_wide(
+    penalized: Mapping[str, Any] | None,
+    table: Table,
+    index: pd.Index | None,
+    taken: set[str],
+    *,
+    constant_allowed: bool = False,
+) -> tuple[WideBlock, ...]:
+    """Check the blocks of ``Model(penalized=...)``.
+
+    Parameters
+    ----------
+    penalized : mapping, optional
+        From names to matrices: arrays, data frames or SciPy sparse matrices, one row for every row of
+        the data.
+    table : Table
+        The complete rows of the model.
+    index : Index, optional
+        Row names of the data; a data frame's own must be the same.
+    taken : set of str
+        Names that are in use.
+    constant_allowed : bool
+        Constant columns are fine: the rows are not those of a fit.
+
+    Raises
+    ------
+    DataError
+        Not a matrix of numbers, other rows than the data, no columns, entries that are missing or
+        infinite, or constant columns; the column is named.
+    """
+    if penalized is None:
+        return ()
+    if not isinstance(penalized, Mapping):
+        raise DataError(
+            f"penalized is a {type(penalized).__name__}; it must be a dict from names to matrices, e.g. "
+            "penalized={'genes': G}."
+        )
+    blocks = tuple(_build(name, given, table, index, taken) for name, given in penalized.items())
+    for block in blocks:
+        _check_entries(block, constant_allowed)
+    return blocks
+
+
+def _build(name: str, given: Any, table: Table, index: pd.Index | None, taken: set[str]) -> WideBlock:
+    if not isinstance(name, str) or not name or "/" in name:
+        raise DataError(f"penalized has the key {name!r}; a block's name must be text without '/'.")
+    if name in taken or name == "common":
+        raise DataError(f"The penalised block cannot be called {name!r}: the model uses that name. Choose another.")
+    matrix, labels = as_matrix(name, given)
+    if matrix.shape[0] != table.rows_given:
+        raise DataError(
+            f"The penalised block {name!r} has {matrix.shape[0]} rows, the data have {table.rows_given}: it needs one "
+            "row for every row of the data, in the same order (rows with missing values included)."
+        )
+    if index is not None and isinstance(given, pd.DataFrame) and not given.index.equals(index):
+        raise DataError(
+            f"The rows of the penalised block {name!r} have other labels than those of the data: align it with "
+            f"{name}.loc[data.index], or reset both indexes if the order is right."
+        )
+    if matrix.shape[1] == 0:
+        raise DataError(f"The penalised block {name!r} has no columns: leave it out.")
+    return WideBlock(name, labels, matrix, table.rows)
+
+
+def as_matrix(name: str, given: Any) -> tuple[Any, np.ndarray]:
+    """A two-dimensional numeric array, or sparse by columns, and the names of its columns."""
+    if sparse.issparse(given):
+        matrix = sparse.csc_array(given)
+        return matrix, np.arange(matrix.shape[1])
+    if (
+        isinstance(given, pd.DataFrame)
+        and len(given.columns)
+        and all(isinstance(kind, pd.SparseDtype) for kind in given.dtypes)
+    ):
+        return sparse.csc_array(given.sparse.to_coo()), _labels(given.columns, name)
+    labels = None
+    if not isinstance(given, np.ndarray) and hasattr(given, "columns"):
+        frame, labels = _frame(name, given)
+        given = frame.to_numpy()
+    matrix = np.asarray(given)
+    if matrix.ndim != 2:
+        raise DataError(f"The penalised block {name!r} has {matrix.ndim} dimensions; it must be rows by columns.")
+    if matrix.dtype.kind not in "biuf":
+        try:
+            matrix = matrix.astype(float)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"The penalised block {name!r} is not numeric (dtype {matrix.dtype}): code its columns as numbers "
+                "(pandas.get_dummies does it for categories)."
+            ) from error
+    return matrix, np.arange(matrix.shape[1]) if labels is None else labels
+
+
+def _frame(name: str, given: Any) -> tuple[pd.DataFrame, np.ndarray]:
+    if not isinstance(given, pd.DataFrame):
+        import narwhals as nw
+
+        given = nw.from_native(given, eager_only=True).to_pandas()
+    bad = [column for column, kind in given.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if bad:
+        raise DataError(
+            f"Column {bad[0]!r} of the penalised block {name!r} is not numeric (dtype {given.dtypes[bad[0]]}): code it "
+            "as numbers (pandas.get_dummies does it for categories), or take it out."
+        )
+    return given, _labels(given.columns, name)
+
+
+def _labels(columns: pd.Index, name: str) -> np.ndarray:
+    if not columns.is_unique:
+        twice = columns[columns.duplicated()][0]
+        raise DataError(f"The penalised block {name!r} has several columns called {twice!r}: rename all but one.")
+    return np.array([str(label) for label in columns])
+
+
+def _check_entries(block: WideBlock, constant_allowed: bool) -> None:
+    """Every entry finite and no column constant, in the rows of the model."""
+    bad, constant = [], []
+    for part, values in block.chunks():
+        finite = np.isfinite(values).all(axis=0)
+        names = block.labels[part]
+        for label, column in zip(names[~finite], values.T[~finite], strict=True):
+            bad.append((label, int(np.sum(~np.isfinite(column)))))
+        constant += list(names[np.ptp(values, axis=0) == 0])
+    if bad:
+        more = f" and {len(bad) - 1} other columns" if len(bad) > 1 else ""
+        raise DataError(
+            f"Column {str(bad[0][0])!r} of the penalised block {block.name!r} is missing or infinite in {bad[0][1]} of "
+            f"{len(block.rows)} rows{more}: impute the values or drop the columns."
+        )
+    if constant and not constant_allowed:
+        shown = ", ".join(repr(str(label)) for label in constant[:3]) + (", ..." if len(constant) > 3 else "")
+        raise DataError(
+            f"The penalised block {block.name!r} has {len(constant)} constant columns ({shown}): they say nothing "
+            "about the response. Drop them."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StandardizedBlock:
+    """A block centred and scaled, in a basis of the row space where it has more columns than rows.
+
+    With ``X = (matrix - center) / scale`` (n, p) and ``X X' = U diag(d^2) U'``, the ridge on beta is
+    the same ridge on ``alpha``, ``X beta = (U d) alpha``, and ``beta = X'U d^{-1} alpha`` + a part that the
+    data do not see, whose law is its prior.
+
+    Attributes
+    ----------
+    block : WideBlock
+    center, scale : (p,) arrays
+    columns : (n, rank) array
+        ``U d``, or X itself where p <= n (``basis`` is None then).
+    basis : (n, rank) array or None
+        ``U / d``.
+    """
+
+    block: WideBlock
+    center: np.ndarray
+    scale: np.ndarray
+    columns: np.ndarray
+    basis: np.ndarray | None
+
+    @property
+    def rank(self) -> int:
+        return self.columns.shape[1]
+
+    def standardized(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """X in chunks of columns."""
+        for part, values in self.block.chunks():
+            yield part, (values - self.center[part]) / self.scale[part]
+
+    def coefficients(self, alpha: np.ndarray) -> np.ndarray:
+        """The part of beta that the data see, (k, p), on the user's scale, for alpha (k, rank)."""
+        if self.basis is None:
+            return alpha / self.scale
+        rows = alpha @ self.basis.T
+        result = np.empty((len(alpha), self.block.p))
+        for part, X in self.standardized():
+            result[:, part] = rows @ X
+        return result / self.scale
+
+    def variances(self, covariance: np.ndarray, unseen: float) -> np.ndarray:
+        """Posterior variance of every beta on the user's scale, (p,), without a p x p matrix.
+
+        Parameters
+        ----------
+        covariance : (rank, rank) array
+            Of alpha.
+        unseen : float
+            Prior variance ``sigma^2 / lambda`` of what the data do not see.
+        """
+        if self.basis is None:
+            return np.diag(covariance) / self.scale**2
+        root = _root(covariance)
+        result = np.empty(self.block.p)
+        for part, X in self.standardized():
+            directions = self.basis.T @ X
+            hidden = 1.0 - np.sum(directions**2, axis=0)
+            result[part] = np.sum((root.T @ directions) ** 2, axis=0) + unseen * np.maximum(hidden, 0.0)
+        return result / self.scale**2
+
+    def draw(self, alpha: np.ndarray, unseen_sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws of all beta on the user's scale, (k, p), for draws of alpha (k, rank).
+
+        ``unseen_sd`` (k,) is the prior sd of what the data do not see.
+        """
+        if self.basis is None:
+            return alpha / self.scale
+        result = rng.standard_normal((len(alpha), self.block.p)) * unseen_sd[:, None]
+        missing = alpha.copy()
+        for part, X in self.standardized():
+            missing -= result[:, part] @ (X.T @ self.basis)
+        rows = missing @ self.basis.T
+        for part, X in self.standardized():
+            result[:, part] += rows @ X
+        return result / self.scale
+
+    @cached_property
+    def shift(self) -> tuple[np.ndarray, float]:
+        """The functional ``center' beta`` (user's scale): its weights on alpha (rank,), and its length unseen."""
+        weights, total = np.zeros(self.rank), 0.0
+        ratio = self.center / self.scale
+        if self.basis is None:
+            return ratio, 0.0
+        for part, X in self.standardized():
+            weights += self.basis.T @ (X @ ratio[part])
+            total += float(ratio[part] @ ratio[part])
+        return weights, float(np.sqrt(max(total - weights @ weights, 0.0)))
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBlock:
+    """Centre and scale a block (to unit sd), and rotate it where it has more columns than rows.
+
+    O(n p min(n, p)) time; memory for an n x min(n, p) matrix beside the block itself.
+    """
+    p, n = block.p, len(block.rows)
+    center, scale = np.zeros(p), np.ones(p)
+    kernel = np.zeros((n, n)) if p > n else None
+    columns = None if p > n else np.empty((n, p))
+    for part, values in block.chunks():
+        if scaled:
+            mean = values.mean(axis=0)
+            scale[part] = np.sqrt(np.mean((values - mean) ** 2, axis=0))
+            if centred:
+                center[part] = mean
+        X = (values - center[part]) / scale[part]
+        if kernel is None:
+            columns[:, part] = X
+        else:
+            kernel += X @ X.T
+    if kernel is None:
+        return StandardizedBlock(block, center, scale, columns, None)
+    squares, U = np.linalg.eigh(kernel)
+    kept = squares > _NO_DIRECTION * squares[-1]
+    lengths, U = np.sqrt(squares[kept]), U[:, kept]
+    return StandardizedBlock(block, center, scale, U * lengths, U / lengths)

@@ -1,0 +1,313 @@
+"""The columns W that are eliminated together, at the end: one dense factorisation.
+
+Their effects come in blocks with prior covariance ``sigma^2 (I x S)``, ``S = L L'`` (levels of a further
+grouping factor, or penalised coefficients with ``S = 1 / lambda``); columns after the last block have
+a flat prior. Everything is in whitened coordinates, where each block's prior is standard::
+
+    P = 1 + Lambda' Q_WW Lambda,   Lambda = blockdiag(I x L_1, ..., I x L_k, I)
+
+with 1 the identity on the blocks and 0 on flat columns. A small or nearly singular S then does no
+harm. Derivatives are along ``S -> L (I + dOmega) L'`` and taken back to S or log lambda at the end.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import lapack, solve_triangular
+
+from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_size
+
+# From this size on LAPACK on half a matrix beats NumPy; below, SciPy's threads cost more than they save.
+_LARGE = 400
+
+
+class Block(NamedTuple):
+    """Columns ``start`` to ``start + levels * q`` of W, level by level.
+
+    ``parameter`` is the number of the random-effect term, or of the penalty group (``ridge``).
+    """
+
+    start: int
+    levels: int
+    q: int
+    parameter: int
+    ridge: bool
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.start + self.levels * self.q)
+
+
+def whiten_rows(matrix: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
+    """``Lambda' matrix`` for (..., r, k): a copy."""
+    result = np.array(matrix, dtype=float)
+    for block, root in zip(blocks, roots, strict=True):
+        rows = result[..., block.columns, :]
+        if block.q == 1:
+            rows *= root[..., :1, :1]
+        else:
+            shaped = rows.reshape(*rows.shape[:-2], block.levels, block.q, rows.shape[-1])
+            result[..., block.columns, :] = (np.swapaxes(root, -1, -2)[..., None, :, :] @ shaped).reshape(rows.shape)
+    return result
+
+
+def unwhiten(vectors: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
+    """``Lambda vectors`` for (..., r, k): effects on the scale of W from standard ones."""
+    return whiten_rows(vectors, blocks, [np.swapaxes(root, -1, -2) for root in roots])
+
+
+def whiten(matrix: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
+    """``Lambda' matrix Lambda`` for symmetric (..., r, r)."""
+    half = whiten_rows(matrix, blocks, roots)
+    return whiten_rows(np.swapaxes(half, -1, -2), blocks, roots)
+
+
+def proper(blocks: tuple[Block, ...], r: int) -> np.ndarray:
+    """1 for columns with a proper prior, 0 for flat ones: (r,)."""
+    covered = blocks[-1].columns.stop if blocks else 0
+    return (np.arange(r) < covered).astype(float)
+
+
+@dataclass(eq=False)
+class Posterior:
+    """The law of the dense effects given everything else, and what follows from it.
+
+    Parameters
+    ----------
+    Q : (r + 1, r + 1) array
+        Cross-products of ``[W y]`` after the first elimination.
+    blocks : tuple of Block
+    roots : list of (q, q) arrays
+        Lower factors of the blocks' S.
+    gammas : int
+        The first so many columns are random effects, the others coefficients.
+    profile : bool
+        Leave the coefficients out of the log-determinant (they are at their maximum, not integrated out).
+
+    Raises
+    ------
+    LinAlgError
+        P is not positive definite.
+    """
+
+    Q: np.ndarray
+    blocks: tuple[Block, ...]
+    roots: list[np.ndarray]
+    gammas: int
+    profile: bool
+
+    def __post_init__(self) -> None:
+        r = len(self.Q) - 1
+        P = whiten(self.Q[:r, :r], self.blocks, self.roots)
+        P[np.diag_indices(r)] += proper(self.blocks, r)
+        self.chol = np.linalg.cholesky(P)
+        half = _solve_lower(self.chol, whiten_rows(self.Q[:r, r:], self.blocks, self.roots))[:, 0]
+        self._half = half
+        self.q_tilde = float(self.Q[r, r] - half @ half)
+
+    @property
+    def log_det(self) -> float:
+        """``log|P|`` in whitened coordinates, of all columns or of the random effects alone."""
+        diagonal = np.diag(self.chol)
+        return 2.0 * float(np.sum(np.log(diagonal[: self.gammas] if self.profile else diagonal)))
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """``P^{-1}``: covariance of the whitened effects over sigma^2."""
+        return _inverse(self.chol)
+
+    @cached_property
+    def det_inverse(self) -> np.ndarray:
+        """The inverse that belongs to the log-determinant, zero where columns are left out of it."""
+        if not self.profile:
+            return self.inverse
+        result = np.zeros_like(self.chol)
+        g = self.gammas
+        if g:
+            result[:g, :g] = _inverse(self.chol[:g, :g])
+        return result
+
+    @cached_property
+    def det_weights(self) -> np.ndarray:
+        """``J`` with ``d log|P| = tr(J dQ_WW)``."""
+        if not self.profile:
+            return self.effect_covariance
+        return whiten(self.det_inverse, self.blocks, [root.T for root in self.roots])
+
+    @cached_property
+    def standard(self) -> np.ndarray:
+        """Conditional mean of the whitened effects."""
+        return _solve_upper(self.chol, self._half[:, None])[:, 0]
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Conditional mean of the effects, (r,)."""
+        return unwhiten(self.standard[:, None], self.blocks, self.roots)[:, 0]
+
+    @cached_property
+    def effect_covariance(self) -> np.ndarray:
+        """Covariance of the effects over sigma^2, (r, r)."""
+        return whiten(self.inverse, self.blocks, [root.T for root in self.roots])
+
+    @property
+    def residual_weights(self) -> np.ndarray:
+        """``w = (-mean, 1)``: ``d q_tilde = w' dQ w``."""
+        return np.append(-self.mean, 1.0)
+
+    def draw(self, standard_normal: np.ndarray) -> np.ndarray:
+        """Deviations from the mean over sigma, (r, k), made of standard normals (r, k)."""
+        return unwhiten(_solve_upper(self.chol, standard_normal), self.blocks, self.roots)
+
+
+def gradient(posterior: Posterior, variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Along every whitened block entry: of ``log_det + q_tilde / variance``, and of ``q_tilde`` alone."""
+    total, squares = [np.zeros(0)], [np.zeros(0)]
+    for block in posterior.blocks:
+        inside = _diagonal_blocks(posterior.det_inverse, posterior.det_inverse, block, own=True)
+        effects = posterior.standard[block.columns].reshape(block.levels, block.q)
+        square = effects.T @ effects
+        total.append(_slope(block.levels * np.eye(block.q) - inside - square / variance))
+        squares.append(_slope(-square))
+    return np.concatenate(total), np.concatenate(squares)
+
+
+def hessian(posterior: Posterior, variance: float) -> np.ndarray:
+    """Second derivatives of ``log_det + q_tilde / variance`` along pairs of whitened block entries."""
+    X = directions(posterior)
+    quadratic = 2.0 * (X @ X.T - X @ posterior.inverse @ X.T) / variance
+    edges = np.cumsum([0, *(vech_size(block.q) for block in posterior.blocks)])
+    for k, left in enumerate(posterior.blocks):
+        for j, right in enumerate(posterior.blocks[: k + 1]):
+            part = -_traces(posterior.det_inverse, left, right)
+            at = slice(edges[k], edges[k + 1]), slice(edges[j], edges[j + 1])
+            quadratic[at] += part
+            if k != j:
+                quadratic[at[1], at[0]] += part.T
+    return quadratic
+
+
+def directions(posterior: Posterior) -> np.ndarray:
+    """``dOmega_s`` times the standardised effects, for every whitened block entry s: (n, r)."""
+    r = len(posterior.standard)
+    parts = [np.zeros((0, r))]
+    for block in posterior.blocks:
+        effects = posterior.standard[block.columns].reshape(block.levels, block.q)
+        rows, cols = vech_indices(block.q)
+        part = np.zeros((len(rows), block.levels, block.q))
+        for s, (a, b) in enumerate(zip(rows, cols, strict=True)):
+            part[s, :, a] = effects[:, b]
+            part[s, :, b] = effects[:, a]
+        full = np.zeros((len(rows), r))
+        full[:, block.columns] = part.reshape(len(rows), -1)
+        parts.append(full)
+    return np.concatenate(parts)
+
+
+def coupling(posterior: Posterior, slopes: np.ndarray, variance: float):
+    """Second derivatives that involve the parameters of the first elimination.
+
+    ``slopes`` (n, r + 1, r + 1) are the derivatives of Q along them.
+
+    Returns
+    -------
+    squares : (n,) array
+        Derivatives of q_tilde.
+    own : (n, n) array
+        Of ``log_det + q_tilde / variance`` for pairs of them, second derivatives of Q left out.
+    mixed : (n, blocks' entries) array
+    """
+    r = len(posterior.standard)
+    w = posterior.residual_weights
+    n = len(slopes)
+    moved = slopes @ w
+    whitened = whiten_rows(np.swapaxes(moved[:, :r], 0, 1), posterior.blocks, posterior.roots).T
+    pulled = whitened @ posterior.inverse
+    own = -2.0 * pulled @ whitened.T / variance
+    mixed = -2.0 * pulled @ directions(posterior).T / variance
+    if np.any(posterior.det_inverse):
+        products = [
+            posterior.det_inverse @ whiten(slope[:r, :r], posterior.blocks, posterior.roots) for slope in slopes
+        ]
+        for s in range(n):
+            for t in range(s + 1):
+                value = np.sum(products[s] * products[t].T)
+                own[s, t] -= value
+                own[t, s] -= value if s != t else 0.0
+            parts = [_slope(_diagonal_blocks(products[s], posterior.det_inverse, block)) for block in posterior.blocks]
+            mixed[s] += np.concatenate([np.zeros(0), *parts])
+    return moved @ w, own, mixed
+
+
+def to_parameters(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+    """The map from (vech S of terms, log lambda of ridges) to whitened entries, and its curvature.
+
+    Returns
+    -------
+    jacobian : (n, n) array
+        Block-diagonal: ``vech(L^{-1} dS L^{-T})``, or -1 for log lambda.
+    curvature : (n,) array
+        Second derivative of the whitened entry in log lambda (1); 0 for S, where the map is linear.
+    """
+    sizes = [vech_size(block.q) for block in posterior.blocks]
+    jacobian, curvature, at = np.zeros((sum(sizes),) * 2), np.zeros(sum(sizes)), 0
+    for block, root, size in zip(posterior.blocks, posterior.roots, sizes, strict=True):
+        part = slice(at, at + size)
+        if block.ridge:
+            jacobian[part, part], curvature[part] = -1.0, 1.0
+        else:
+            inverse = np.linalg.inv(root)
+            jacobian[part, part] = vech(inverse @ unvech(np.eye(size), block.q) @ inverse.T).T
+        at += size
+    return jacobian, curvature
+
+
+def _slope(matrix: np.ndarray) -> np.ndarray:
+    """Derivative along symmetric unit matrices: entries below the diagonal count twice."""
+    rows, cols = vech_indices(len(matrix))
+    symmetric = 0.5 * (matrix + matrix.T)
+    return np.where(rows == cols, 1.0, 2.0) * symmetric[rows, cols]
+
+
+def _diagonal_blocks(left: np.ndarray, right: np.ndarray, block: Block, own: bool = False) -> np.ndarray:
+    """Sum over levels of the diagonal (q, q) blocks of ``left @ right``, or of ``left`` itself (``own``)."""
+    q, columns = block.q, block.columns
+    if own:
+        inside = left[columns, columns].reshape(block.levels, q, block.levels, q)
+        return np.einsum("iaib->ab", inside)
+    rows = left[columns].reshape(block.levels, q, -1)
+    others = right[columns].reshape(block.levels, q, -1)
+    return np.tensordot(rows, others, axes=([0, 2], [0, 2]))
+
+
+def _traces(inverse: np.ndarray, left: Block, right: Block) -> np.ndarray:
+    """``tr(B E_s B E_t)`` with ``B = 1 - inverse`` between two blocks, over their vech entries."""
+    B = -inverse[left.columns, right.columns]
+    if left is right:
+        B[np.diag_indices(len(B))] += 1.0
+    p, q = left.q, right.q
+    parts = B.reshape(left.levels, p, right.levels, q).transpose(1, 3, 0, 2).reshape(p * q, -1)
+    gram = (parts @ parts.T).reshape(p, q, p, q)  # [b, c, a, d] = sum_ij B[ib, jc] B[ia, jd]
+    E, F = unvech(np.eye(vech_size(p)), p), unvech(np.eye(vech_size(q)), q)
+    return np.einsum("sab,tcd,bcad->st", E, F, gram, optimize=True)
+
+
+def _solve_lower(chol: np.ndarray, right: np.ndarray) -> np.ndarray:
+    if len(chol) < _LARGE:
+        return np.linalg.solve(chol, right) if len(chol) else right
+    return solve_triangular(chol, right, lower=True, check_finite=False)
+
+
+def _solve_upper(chol: np.ndarray, right: np.ndarray) -> np.ndarray:
+    if len(chol) < _LARGE:
+        return np.linalg.solve(chol.T, right) if len(chol) else right
+    return solve_triangular(chol, right, lower=True, trans="T", check_finite=False)
+
+
+def _inverse(chol: np.ndarray) -> np.ndarray:
+    if len(chol) < _LARGE:
+        root = np.linalg.inv(chol)
+        return root.T @ root
+    inverse, _ = lapack.dpotri(chol, lower=True)
+    return np.tril(inverse) + np.tril(inverse, -1).T
