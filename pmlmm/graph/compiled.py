@@ -23,6 +23,7 @@ from pytensor.tensor import TensorVariable
 from pmlmm.graph.build import Source, SymbolicTheta, build_collapsed
 from pmlmm.graph.ops import embed, merge_orders
 from pmlmm.kernels.coordinates import vech, vech_size
+from pmlmm.kernels.expansion import Expansion
 from pmlmm.kernels.likelihood import Derivatives
 from pmlmm.priors import Flat
 from pmlmm.theta import Theta
@@ -51,6 +52,10 @@ class LogPosterior:
     def size(self) -> int:
         """Number of parameters d = 1 + sum of q(q+1)/2."""
         return 1 + sum(vech_size(q) for q in self.sizes)
+
+    def expanded(self, expansion: Expansion) -> "LogPosterior":
+        """The same with the likelihood replaced by its expansion."""
+        return LogPosterior(self.function, self.sizes, (*self.arguments[:-1], expansion))
 
     def __call__(self, theta: np.ndarray, hyper: np.ndarray) -> Derivatives:
         """Value, gradient and Hessian in (theta, hyper) = z; see :func:`pack`."""

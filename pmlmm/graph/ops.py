@@ -20,6 +20,7 @@ from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
 from pmlmm.kernels import half_student_t, inverse_wishart, likelihood
+from pmlmm.kernels.expansion import Expansion
 from pmlmm.kernels.likelihood import Crossproducts, Derivatives
 
 
@@ -80,7 +81,7 @@ class CollapsedLogLikelihood(SmoothOp):
     """Log-likelihood of u = (sigma, vech Sigma_1, ..., log lambda) with gamma (and beta) eliminated.
 
     ``data`` is a :class:`pmlmm.kernels.likelihood.Crossproducts`, part of the Op; or None, and then it is
-    an input, so that one compiled function serves many models.
+    an input, so that one compiled function serves many models (and expansions of their likelihoods).
     """
 
     __props__ = ("profile", "data", "order")
@@ -97,7 +98,10 @@ class CollapsedLogLikelihood(SmoothOp):
             last_u, last_sums, result = self._last
             if last_sums is sums and np.array_equal(u, last_u):
                 return result
-        result = likelihood.evaluate(u, sums, profile=self.profile, order=self.order)
+        if isinstance(sums, Expansion):
+            result = sums.evaluate(u)
+        else:
+            result = likelihood.evaluate(u, sums, profile=self.profile, order=self.order)
         self._last = (u.copy(), sums, result)
         return result
 

@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
-from pmlmm.inference.laplace import LaplaceProblem, Mode, evidence_gradient, volume_slope
+from pmlmm.inference.laplace import LaplaceProblem, Mode, evidence_gradient
+from pmlmm.inference.newton import NO_STEP
 from pmlmm.inference.space import Space
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech, vech_slices
@@ -18,10 +19,7 @@ from pmlmm.theta import Theta
 _PENALTY = 1e3
 AT_BOUND = 1e-6
 _FIRST_STEP = 0.5
-# From so many groups on, the mode hardly moves with Theta and the volume's slope is worth keeping.
-MANY_GROUPS = 1_000
-# Error (nats per unit of phi) that the kept slope may bring; gain of an evaluation (nats) that counts as one.
-SLOPE_ERROR = 5e-3
+# Gain of an evaluation (nats) that counts as one.
 _SMALLEST_GAIN = 1e-6
 # So many evaluations in a row without such a gain end it too.
 _MOST_IDLE = 8
@@ -85,12 +83,28 @@ class LaplaceEvidence:
         find_mode: Callable[[np.ndarray, Theta], Mode] | None = None,
     ):
         self.problem, self.space, self.find = problem, space, find_mode
+        self.enough = NO_STEP
         self._x, self._phi, self._slopes = start, None, None
-        self._reference: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def last_x(self) -> np.ndarray:
+        """Mode of the last evaluation (unconstrained)."""
+        return self._x
+
+    @property
+    def last_slopes(self) -> np.ndarray:
+        """How it moves with phi, (d, k)."""
+        return self._slopes
 
     def restart(self, x: np.ndarray) -> None:
         """Search the next mode from x."""
-        self._x, self._phi, self._slopes, self._reference = x, None, None, None
+        self._x, self._phi, self._slopes = x, None, None
+
+    def from_start(self, x: np.ndarray) -> "LaplaceEvidence":
+        """The same function, searching its modes from x."""
+        other = LaplaceEvidence(self.problem, self.space, x, self.find)
+        other.enough = self.enough
+        return other
 
     def mode(self, phi: np.ndarray) -> Mode:
         """The mode at phi, searched from where the last one should have moved, then from safer starts."""
@@ -100,7 +114,7 @@ class LaplaceEvidence:
         hyper, error = pack(theta), None
         for start in self._starts(phi, theta):
             try:
-                return self.problem.find_mode(start, hyper)
+                return self.problem.find_mode(start, hyper, self.enough)
             except ConvergenceError as failure:
                 error = failure
         raise error
@@ -124,28 +138,10 @@ class LaplaceEvidence:
             phi,
             lambda point: pack(self.space.theta(point)),
             self.space.pack_jacobian(phi),
-            self._volume_slope(mode, phi) if self.space.fewest_groups >= MANY_GROUPS else None,
         )
         self._x, self._phi, self._slopes = mode.x, phi.copy(), slopes
         log_prior, slope = self.space.log_hyperprior(phi)
         return mode.log_evidence + log_prior, gradient + slope
-
-    def _volume_slope(self, mode: Mode, phi: np.ndarray) -> np.ndarray:
-        """The volume's slope, computed anew only where the mode has moved enough to matter.
-
-        Between modes that are s posterior sds apart it changes by about 4 s / m in these units, and
-        counts in the gradient times the sds that the mode moves per unit of phi (about one at most).
-        """
-        d = self.problem.size
-        sd = 1.0 / np.sqrt(np.diag(-mode.at.hessian)[:d])
-        if self._reference is not None:
-            moved = np.max(np.abs(mode.x - self._reference[0]) / sd)
-            reach = 1.0 if self._slopes is None else np.max(np.abs(self._slopes) / sd[:, None], initial=0.0)
-            if 4.0 * moved * reach / self.space.fewest_groups < SLOPE_ERROR:
-                return self._reference[1]
-        slope = volume_slope(self.problem, mode, pack(self.space.theta(phi)))
-        self._reference = (mode.x, slope)
-        return slope
 
 
 def maximize_evidence(
@@ -190,7 +186,7 @@ def maximize_evidence(
             best[:] = [value, phi.copy(), gradient]
         if progress is not None:
             progress(f"{objective}: {len(record.path)} evaluations, {value:.4f}")
-        if np.max(np.abs(_free_gradient(best[1], best[2], bounds))) < tolerance:
+        if np.max(np.abs(free_gradient(best[1], best[2], bounds))) < tolerance:
             raise _Settled("gradient below its tolerance")
         if idle >= _MOST_IDLE:
             raise _Settled("no further gain")
@@ -207,7 +203,7 @@ def maximize_evidence(
     if not np.isfinite(best[0]):
         raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
     record.end = best[1]
-    record.gradient_norm = float(np.max(np.abs(_free_gradient(best[1], best[2], bounds))))
+    record.gradient_norm = float(np.max(np.abs(free_gradient(best[1], best[2], bounds))))
     return best[1], record
 
 
@@ -215,7 +211,7 @@ class _Settled(Exception):
     """Ends a search from within: SciPy's callback only runs between iterations, not in a line search."""
 
 
-def _free_gradient(phi: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
+def free_gradient(phi: np.ndarray, gradient: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
     """Gradient with the directions that lead out of the bounds set to zero."""
     lower, upper = np.array(bounds).T
     blocked = ((phi <= lower + AT_BOUND) & (gradient < 0)) | ((phi >= upper - AT_BOUND) & (gradient > 0))

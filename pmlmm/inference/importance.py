@@ -13,7 +13,7 @@ from scipy.special import gammaln, logsumexp
 
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Space
-from pmlmm.kernels import coordinates, draws, half_student_t, likelihood
+from pmlmm.kernels import coordinates, draws, half_student_t
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
@@ -93,7 +93,7 @@ class ImportanceSample:
         factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
         x = mode.x + np.linalg.solve(factor.T, base.values.T).T
         self.theta = coordinates.to_natural(x, sizes)
-        self._likelihood = _likelihood(mode.theta, self.theta, log_lambda, data)
+        self._likelihood = _likelihood(self.theta, log_lambda, data)
         self.precisions, self.log_dets = [], []
         for q, part in zip(sizes, vech_slices(sizes), strict=True):
             C = coordinates.precision_cholesky(x[:, part], q)
@@ -168,15 +168,13 @@ def _log_sigma_prior(sigma: np.ndarray, prior: HalfStudentT | Flat) -> np.ndarra
 
 
 def _likelihood(
-    mode: np.ndarray, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
+    theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
 ) -> Callable[[np.ndarray], draws.DrawLikelihood]:
     """The likelihood of the draws as a function of log lambda: exact, or expanded where that would be slow."""
     if data.columns <= draws.SMALL and not data.ridges:
         reduced = draws.reduce(theta, log_lambda, data)
         return lambda at: draws.evaluate(reduced, at, data)
-    centre = likelihood.evaluate(np.concatenate([mode, log_lambda]), data, profile=False, order=2)
-    curvature = centre.hessian[data.parameters :, data.parameters :]
-    return draws.Expansion(log_lambda, draws.evaluate_once(theta, log_lambda, data), curvature)
+    return draws.Expansion(theta, log_lambda, data)
 
 
 def work(number: int, data: Crossproducts) -> float:

@@ -6,14 +6,16 @@ evidence: ``docs/mathematics.md``).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.inference.newton import maximize
+from pmlmm.graph.compiled import LogPosterior
+from pmlmm.inference.newton import NO_STEP, maximize
 from pmlmm.kernels import coordinates, likelihood
+from pmlmm.kernels.expansion import Expansion
 from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts, Derivatives
 
 # Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit.
@@ -61,15 +63,15 @@ class LaplaceProblem:
 
     Attributes
     ----------
-    log_posterior : callable
-        ``(theta, hyper) -> Derivatives`` in both; see :mod:`pmlmm.graph.compiled`.
+    log_posterior : LogPosterior
+        ``(theta, hyper) -> Derivatives`` in both.
     data : Crossproducts
     approximation : "marginal" or "joint"
         beta integrated exactly, or part of the Laplace approximation. Must match log_posterior.
     coordinates : "unconstrained" or "natural"
     """
 
-    log_posterior: Callable[[np.ndarray, np.ndarray], Derivatives]
+    log_posterior: LogPosterior
     data: Crossproducts
     approximation: Approximation
     coordinates: Coordinates
@@ -111,8 +113,15 @@ class LaplaceProblem:
             gradient[:d] += coordinates.log_jacobian_gradient(self.sizes)
         return Derivatives(value, gradient, hessian), natural
 
-    def find_mode(self, start: np.ndarray, hyper: np.ndarray) -> Mode:
+    def expanded(self, mode: Mode, hyper: np.ndarray) -> "LaplaceProblem":
+        """The same problem with the likelihood replaced by its expansion around a mode."""
+        expansion = Expansion(mode.x, hyper[: len(self.data.counts)], self.data)
+        return replace(self, log_posterior=self.log_posterior.expanded(expansion))
+
+    def find_mode(self, start: np.ndarray, hyper: np.ndarray, enough: float = NO_STEP) -> Mode:
         """Newton from ``start`` (unconstrained), then Laplace's approximation there.
+
+        It ends where the expected gain is below ``enough`` nats.
 
         Raises
         ------
@@ -125,7 +134,7 @@ class LaplaceProblem:
             at = self.evaluate(x, hyper)[0]
             return Derivatives(at.value, at.gradient[:d], at.hessian[:d, :d])
 
-        found = maximize(objective, start)
+        found = maximize(objective, start, enough)
         at, natural = self.evaluate(found.x, hyper)
         volume, precision = self.log_volume(found.x, hyper, at, natural)
         theta = coordinates.to_natural(found.x, self.sizes)
@@ -184,7 +193,6 @@ def evidence_gradient(
     phi: np.ndarray,
     pack: Callable[[np.ndarray], np.ndarray],
     pack_jacobian: np.ndarray,
-    slope: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the Laplace evidence in the search coordinates phi, and d mode / d phi.
 
@@ -201,9 +209,6 @@ def evidence_gradient(
         phi to the hyperparameters of the graph.
     pack_jacobian : (h, k) array
         Its derivative at phi.
-    slope : (d,) array, optional
-        :func:`volume_slope` near the mode: then x is not moved, and only a change of lambda costs a
-        pass over the groups.
 
     Returns
     -------
@@ -215,26 +220,22 @@ def evidence_gradient(
     d = problem.size
     slopes = np.linalg.solve(-mode.at.hessian[:d, :d], mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
-    if slope is not None:
-        gradient += slope @ slopes
     volume = mode.log_evidence - mode.log_posterior
-    units = np.eye(len(phi)) * _DIFFERENCE
-    for j in reversed(range(len(phi))):  # lambda last: until then the groups need no new pass where x stays
-        unit = units[j]
-        x = mode.x + _DIFFERENCE * slopes[:, j] if slope is None else mode.x
-        moved, _ = problem.log_volume(x, pack(phi + unit))
+    for j, unit in enumerate(np.eye(len(phi)) * _DIFFERENCE):
+        moved, _ = problem.log_volume(mode.x + _DIFFERENCE * slopes[:, j], pack(phi + unit))
         gradient[j] += (moved - volume) / _DIFFERENCE
     return gradient, slopes
 
 
-def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray) -> np.ndarray:
-    """Derivative of the log-volume in x at the mode, by one-sided differences: (d,)."""
+def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray, learned: list[int]) -> np.ndarray:
+    """Derivative of the log-volume at the mode in x and in the ``learned`` log lambdas, by one-sided differences."""
     d = problem.size
     volume = mode.log_evidence - mode.log_posterior
     steps = 1e-5 / np.sqrt(np.diag(-mode.at.hessian)[:d])
-    return np.array(
-        [
-            (problem.log_volume(mode.x + step * unit, hyper)[0] - volume) / step
-            for step, unit in zip(steps, np.eye(d), strict=True)
-        ]
-    )
+    in_x = [
+        (problem.log_volume(mode.x + step * unit, hyper)[0] - volume) / step
+        for step, unit in zip(steps, np.eye(d), strict=True)
+    ]
+    units = np.eye(len(hyper))[learned] * 1e-5
+    in_lambda = [(problem.log_volume(mode.x, hyper + unit)[0] - volume) / 1e-5 for unit in units]
+    return np.array(in_x + in_lambda)

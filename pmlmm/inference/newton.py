@@ -11,7 +11,7 @@ from pmlmm.kernels.likelihood import Derivatives
 # Expected gain (nats) below which one more full step ends the search: convergence is quadratic.
 _LAST_STEP = 1e-7
 # Expected gain (nats) below which not even that step is worth an evaluation: x is within 2e-9 sd of the mode.
-_NO_STEP = 1e-18
+NO_STEP = 1e-18
 _LARGEST_STEP = 3.0
 _ITERATIONS = 200
 
@@ -28,11 +28,12 @@ class Maximum(NamedTuple):
     gain: float
 
 
-def maximize(function: Objective, start: np.ndarray) -> Maximum:
+def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP) -> Maximum:
     """Maximise ``function``; each step ascends, whatever the signs of the curvature.
 
     Directions of wrong or little curvature are followed uphill with a bounded step, so the path is
-    safe; whether the end is a proper maximum is for the caller to judge from the Hessian.
+    safe; whether the end is a proper maximum is for the caller to judge from the Hessian. It ends where the
+    expected gain is below ``enough`` (nats).
 
     Raises
     ------
@@ -52,7 +53,7 @@ def maximize(function: Objective, start: np.ndarray) -> Maximum:
         if left is not None:
             x, at = left
             continue
-        if gain < _NO_STEP:
+        if gain < enough:
             return Maximum(x, at, step, gain)
         final = function(x + direction)
         better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))

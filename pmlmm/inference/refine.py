@@ -7,7 +7,7 @@ import numpy as np
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.build import Source
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, SearchRecord, maximize_evidence
-from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, base_draws
+from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, Weights, base_draws
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Space
 from pmlmm.kernels.likelihood import Crossproducts
@@ -48,33 +48,37 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
     """Maximise the importance-sampled evidence, re-centring the draws until phi settles.
 
     Each round stays within a box around its centre, where the draws still speak for phi; it has settled
-    when a round gains less than twice the Monte Carlo error, or than a hundredth of a nat.
+    when a round gains less than twice the Monte Carlo error, or than a hundredth of a nat. Draws around the
+    new centre judge each round: where they show less evidence, it goes back and the box shrinks.
     """
     records, first, space = [], phi, sampler.space
+    box, best = _BOX, None
     for rounds in range(1, _ROUNDS + 1):
         try:
-            sample = sampler.at(sampler.proposals.mode(phi), phi)
+            centre = _centre(sampler, phi)
         except ConvergenceError as error:
             return Refinement(first, False, f"Laplace evidence kept: no proposal in round {rounds} ({error})", records)
-        weights = sample.weights(space.theta(phi))
-        if not weights.reliable:
-            words = f"Laplace evidence kept: Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
+        if not centre.weights.reliable:
+            words = f"Laplace evidence kept: Pareto k-hat {centre.weights.k_hat:.2f} is above {LARGEST_K_HAT}"
             return Refinement(first, False, words, records)
-        near = [(max(low, x - _BOX), min(high, x + _BOX)) for (low, high), x in zip(space.bounds, phi, strict=True)]
+        if best is not None and centre.value < best.value - max(_SETTLED, 2.0 * centre.weights.error):
+            centre, box = best, box / 4.0
+        best = centre
+        near = [(max(low, x - box), min(high, x + box)) for (low, high), x in zip(space.bounds, best.phi, strict=True)]
         new, record = maximize_evidence(
-            ImportanceEvidence(sample, space),
+            ImportanceEvidence(best.sample, space),
             space,
-            phi,
+            best.phi,
             "importance-sampled evidence",
             bounds=near,
             progress=progress,
         )
         records.append(record)
-        if _pinned(space, phi) and _pinned(space, new):
+        if _pinned(space, best.phi) and _pinned(space, new):
             words = "Laplace evidence kept: importance sampling leaves b near its upper bound: Sigma is pinned to A"
             return Refinement(first, False, words, records)
         gain, phi = record.gain, new
-        if gain < max(_SETTLED, 2.0 * weights.error):
+        if gain < max(_SETTLED, 2.0 * best.weights.error):
             words = f"refined on the importance-sampled evidence, settled in round {rounds}"
             return Refinement(phi, True, words, records)
     words = (
@@ -82,6 +86,21 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
         f"(last gain {gain:.2g} nats)"
     )
     return Refinement(first, False, words, records)
+
+
+class _Centre(NamedTuple):
+    """Draws around the mode at phi, their weights there, and log evidence + log hyperprior."""
+
+    phi: np.ndarray
+    sample: ImportanceSample
+    weights: Weights
+    value: float
+
+
+def _centre(sampler: Sampler, phi: np.ndarray) -> _Centre:
+    sample = sampler.at(sampler.proposals.mode(phi), phi)
+    weights = sample.weights(sampler.space.theta(phi))
+    return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_hyperprior(phi)[0])
 
 
 def _pinned(space: Space, phi: np.ndarray) -> bool:

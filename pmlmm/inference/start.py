@@ -7,7 +7,7 @@ import numpy as np
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.build import Source
 from pmlmm.inference.em import em
-from pmlmm.inference.empirical_bayes import MANY_GROUPS, LaplaceEvidence, maximize_evidence
+from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.space import Space
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
@@ -18,6 +18,8 @@ from pmlmm.theta import Theta
 
 _EM_STEPS = 3
 _WEAK_LAMBDA = 1e-4
+# So many groups leave no doubt about the coefficients, or about the mode.
+_MANY_GROUPS = 1_000
 
 
 def crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
@@ -63,7 +65,7 @@ def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: 
         return space.start
     learns_lambda = any(c.kind == "lambda" for c in space.coordinates)
     # many groups leave no doubt about the coefficients
-    levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.fewest_groups < MANY_GROUPS else (0.0,)
+    levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.fewest_groups < _MANY_GROUPS else (0.0,)
     candidates, error = [], None
     for level in levels:
         try:
@@ -82,13 +84,13 @@ def _candidate(source: Source, space: Space, evidence: LaplaceEvidence, profile:
     problem = evidence.problem
     phi = np.array([c.start + level * (c.kind == "lambda") for c in space.coordinates])
     theta = space.theta(phi)
-    found = LaplaceEvidence(problem, space, crude_start(source, theta, profile), evidence.find).mode(phi)
+    found = evidence.from_start(crude_start(source, theta, profile)).mode(phi)
     u = np.concatenate([found.theta, theta.log_lambda])
     known = plug_in(space, found.theta, *_square_sums(u, problem.data, np.array(space.group_sizes) > 1))
     phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
     if not compare:
         return 0.0, phi, found.x
-    mode = LaplaceEvidence(problem, space, found.x, evidence.find).mode(phi)
+    mode = evidence.from_start(found.x).mode(phi)
     return mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x
 
 

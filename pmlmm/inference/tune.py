@@ -8,10 +8,9 @@ import numpy as np
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.build import Source
 from pmlmm.graph.compiled import compile_log_posterior, pack
+from pmlmm.inference.climb import COSTLY, ENOUGH, climb
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import (
-    MANY_GROUPS,
-    SLOPE_ERROR,
     LaplaceEvidence,
     Progress,
     SearchRecord,
@@ -23,6 +22,7 @@ from pmlmm.inference.importance import (
     work,
 )
 from pmlmm.inference.laplace import Approximation, Coordinates, LaplaceProblem, Mode
+from pmlmm.inference.newton import NO_STEP
 from pmlmm.inference.refine import Sampler, refine
 from pmlmm.inference.space import Space
 from pmlmm.inference.start import crude_start, first_phi
@@ -34,6 +34,7 @@ from pmlmm.theta import Theta
 _MOST_WORK = 1e9
 # The Laplace search only has to come close where the refinement follows.
 _COARSE = 0.03
+_FINE, _FINE_IF_COSTLY = 1e-3, 5e-3
 _LARGEST_SD = 2.0
 # A fresh start must find a mode with so much more evidence (nats) to be followed.
 _BETTER_MODE = 0.05
@@ -92,11 +93,13 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     )
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
     evidence = LaplaceEvidence(problem, space, np.empty(0), finder)
+    costly = problem.data.seconds() > COSTLY and _is_marginal_newton(options)
+    evidence.enough = ENOUGH if costly else NO_STEP
     phi = first_phi(source, space, evidence, profile)
     data = source.statistics.crossproducts()
     reason = _reason_to_skip(options, data)
     may_refine = _may_refine(options) and not reason
-    fine = SLOPE_ERROR if space.fewest_groups >= MANY_GROUPS else 1e-3
+    fine = _FINE_IF_COSTLY if costly else _FINE
     phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else fine, progress)
     refinement, refined = reason, False
     proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
@@ -137,6 +140,10 @@ def _is_default(options: Options) -> bool:
     )
 
 
+def _is_marginal_newton(options: Options) -> bool:
+    return options.approximation == "marginal" and options.optimizer == "newton"
+
+
 def _may_refine(options: Options) -> bool:
     return options.refine is True or (options.refine == "auto" and _is_default(options))
 
@@ -160,18 +167,22 @@ def _search(
     source: Source, space: Space, evidence: LaplaceEvidence, phi: np.ndarray, tolerance: float, progress: Progress
 ):
     """Maximise the Laplace evidence, and again from a better mode if a fresh start finds one at the end."""
+    if evidence.enough > NO_STEP and len(phi):
+        phi, x, records = climb(evidence.problem, space, phi, evidence.last_x, tolerance, progress)
+        evidence.restart(x)
+        return phi, records
     records = []
     for _ in range(3):
         phi, record = maximize_evidence(
             evidence, space, phi, "Laplace evidence", tolerance=tolerance, progress=progress
         )
         records.append(record)
-        if space.fewest_groups >= MANY_GROUPS or not len(phi):
+        if not len(phi):
             break
         mode = evidence.mode(phi)
         try:
             start = crude_start(source, space.theta(phi), evidence.problem.approximation == "joint")
-            fresh = LaplaceEvidence(evidence.problem, space, start, evidence.find).mode(phi)
+            fresh = evidence.from_start(start).mode(phi)
         except ConvergenceError:
             break
         if fresh.log_evidence < mode.log_evidence + _BETTER_MODE:

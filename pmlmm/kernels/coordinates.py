@@ -166,3 +166,19 @@ def pull_back(x: np.ndarray, sizes: tuple[int, ...], gradient: np.ndarray, hessi
         G = unvech(gradient[part] * np.where(rows == cols, 1.0, 0.5), q)
         jacobian[part, part], curvature[part, part] = _inverse_gram_derivatives(x[part], q, G)
     return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + curvature, jacobian
+
+
+def push_forward(x: np.ndarray, sizes: tuple[int, ...], gradient: np.ndarray, hessian: np.ndarray):
+    """Inverse of :func:`pull_back`: derivatives in theta from those in x.
+
+    Returns
+    -------
+    gradient, hessian, inverse : arrays
+        In theta; ``inverse`` is d x / d theta, (d, d).
+    """
+    zero = np.zeros_like(hessian)
+    _, _, jacobian = pull_back(x, sizes, gradient, zero)
+    inverse = np.linalg.inv(jacobian)
+    natural = inverse.T @ gradient
+    _, curvature, _ = pull_back(x, sizes, natural, zero)
+    return natural, inverse.T @ (hessian - curvature) @ inverse, inverse

@@ -203,6 +203,14 @@ def _weigh_chunk(
                 N[k, b, a] = value
 
 
+@njit(cache=True, nogil=True)
+def mirror_in_place(matrix: np.ndarray):
+    """Copy the lower triangle onto the upper one, in place."""
+    for u in range(matrix.shape[0]):
+        for v in range(u):
+            matrix[v, u] = matrix[u, v]
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1)

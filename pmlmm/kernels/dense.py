@@ -15,9 +15,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy.linalg import lapack, solve_triangular
 
 from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_size
+from pmlmm.kernels.crossproducts import mirror_in_place as mirror
 
 # From this size on LAPACK on half a matrix beats NumPy; below, SciPy's threads cost more than they save.
 _LARGE = 400
@@ -40,28 +42,76 @@ class Block(NamedTuple):
         return slice(self.start, self.start + self.levels * self.q)
 
 
+@njit(cache=True, nogil=True)
+def _apply_to_rows(matrix: np.ndarray, start: int, levels: int, roots: np.ndarray):
+    """matrix[s, cell] = root' matrix[s, cell] for every cell of q rows, in place; one root, or one a matrix."""
+    q, width = roots.shape[1], matrix.shape[2]
+    cell = np.empty((q, width))
+    for s in range(matrix.shape[0]):
+        root = roots[s if roots.shape[0] > 1 else 0]
+        for level in range(levels):
+            first = start + level * q
+            for a in range(q):
+                for k in range(width):
+                    cell[a, k] = 0.0
+                for b in range(q):
+                    for k in range(width):
+                        cell[a, k] += root[b, a] * matrix[s, first + b, k]
+            for a in range(q):
+                for k in range(width):
+                    matrix[s, first + a, k] = cell[a, k]
+
+
+@njit(cache=True, nogil=True)
+def _apply_to_columns(matrix: np.ndarray, start: int, levels: int, roots: np.ndarray):
+    """matrix[s, :, cell] = matrix[s, :, cell] root for every cell of q columns, in place."""
+    q = roots.shape[1]
+    cell = np.empty(q)
+    for s in range(matrix.shape[0]):
+        root = roots[s if roots.shape[0] > 1 else 0]
+        for row in range(matrix.shape[1]):
+            for level in range(levels):
+                first = start + level * q
+                for a in range(q):
+                    cell[a] = 0.0
+                    for b in range(q):
+                        cell[a] += matrix[s, row, first + b] * root[b, a]
+                for a in range(q):
+                    matrix[s, row, first + a] = cell[a]
+
+
 def whiten_rows(matrix: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
-    """``Lambda' matrix`` for (..., r, k): a copy."""
-    result = np.array(matrix, dtype=float)
+    """``Lambda' matrix`` for (r, k) or (draws, r, k): a copy."""
+    result = np.array(matrix, dtype=float, order="C")
+    stack = result[None] if result.ndim == 2 else result
     for block, root in zip(blocks, roots, strict=True):
-        rows = result[..., block.columns, :]
         if block.q == 1:
-            rows *= root[..., :1, :1]
+            result[..., block.columns, :] *= root[..., :1, :1]
         else:
-            shaped = rows.reshape(*rows.shape[:-2], block.levels, block.q, rows.shape[-1])
-            result[..., block.columns, :] = (np.swapaxes(root, -1, -2)[..., None, :, :] @ shaped).reshape(rows.shape)
+            _apply_to_rows(stack, block.start, block.levels, _stacked(root))
     return result
 
 
 def unwhiten(vectors: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
-    """``Lambda vectors`` for (..., r, k): effects on the scale of W from standard ones."""
+    """``Lambda vectors`` for (r, k) or (draws, r, k): effects on the scale of W from standard ones."""
     return whiten_rows(vectors, blocks, [np.swapaxes(root, -1, -2) for root in roots])
 
 
 def whiten(matrix: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
-    """``Lambda' matrix Lambda`` for symmetric (..., r, r)."""
-    half = whiten_rows(matrix, blocks, roots)
-    return whiten_rows(np.swapaxes(half, -1, -2), blocks, roots)
+    """``Lambda' matrix Lambda`` for (r, r) or (draws, r, r): a copy."""
+    result = whiten_rows(matrix, blocks, roots)
+    stack = result[None] if result.ndim == 2 else result
+    for block, root in zip(blocks, roots, strict=True):
+        if block.q == 1:
+            result[..., block.columns] *= root[..., :1, :1]
+        else:
+            _apply_to_columns(stack, block.start, block.levels, _stacked(root))
+    return result
+
+
+def _stacked(root: np.ndarray) -> np.ndarray:
+    """One root as a stack of one, contiguous."""
+    return np.ascontiguousarray(root.reshape(-1, *root.shape[-2:]))
 
 
 def proper(blocks: tuple[Block, ...], r: int) -> np.ndarray:
@@ -309,5 +359,7 @@ def _inverse(chol: np.ndarray) -> np.ndarray:
     if len(chol) < _LARGE:
         root = np.linalg.inv(chol)
         return root.T @ root
-    inverse, _ = lapack.dpotri(chol, lower=True)
-    return np.tril(inverse) + np.tril(inverse, -1).T
+    inverse, _ = lapack.dpotri(chol.T, lower=False)  # Fortran's order: nothing is copied but the result
+    lower = inverse.T
+    mirror(lower)
+    return lower

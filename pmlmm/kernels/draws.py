@@ -22,10 +22,11 @@ LARGE = 200
 
 
 class DrawLikelihood(NamedTuple):
-    """Values (draws,) and their gradient in log lambda (draws, G)."""
+    """Values (draws,), their gradient in log lambda (draws, G) and, for expansions, Hessian (draws, G, G)."""
 
     value: np.ndarray
     gradient: np.ndarray
+    hessian: np.ndarray | None = None
 
 
 class Reduced(NamedTuple):
@@ -51,7 +52,9 @@ def reduce(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> Re
     return Reduced(theta, log_det, Q, None)
 
 
-def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
+def evaluate(
+    reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, curvature: bool = False
+) -> DrawLikelihood:
     """log p(y | sigma, Sigma, lambda) of every draw; O(draws r^3).
 
     Far out in the tails of a proposal rounding can make P indefinite: such a draw gets the value ``-inf``.
@@ -60,8 +63,8 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> D
     roots, _ = data.roots(theta)
     blocks = data.block_roots(roots, log_lambda)
     P = _whitened(reduced.Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
-    P, lost = _positive_definite(P)
-    chol, inverse = np.linalg.cholesky(P), np.linalg.inv(P)
+    P, chol, lost = _positive_definite(P)
+    inverse = np.linalg.inv(P)
     right = np.broadcast_to(reduced.Q[:, :r, r:], (len(theta), r, 1))
     right = dense.whiten_rows(right, data.blocks, blocks)[:, :, 0]
     standard = np.einsum("sij,sj->si", inverse, right)
@@ -69,21 +72,66 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> D
     log_det = reduced.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
     value = _value(log_det, reduced.Q[:, r, r] - np.sum(right * standard, axis=1), variance, data)
     value[lost] = -np.inf
-    spread = np.diagonal(inverse, axis1=1, axis2=2) + standard**2 / variance[:, None]
+    sums = _Sums(inverse, standard, variance, roots=blocks)
     gradient = np.zeros((len(theta), len(log_lambda)))
-    for block in data.blocks:
-        if block.ridge:
-            gradient[:, block.parameter] = -0.5 * (np.sum(spread[:, block.columns], axis=1) - block.levels)
+    hessian = np.zeros((len(theta), len(log_lambda), len(log_lambda))) if curvature else None
+    _dense_ridges(sums, data, gradient, hessian)
     if reduced.ridge is not None:
-        J = dense.whiten(inverse, data.blocks, [np.swapaxes(root, -1, -2) for root in blocks])
-        w = np.ones((len(theta), r + 1))
-        w[:, :r] = -dense.unwhiten(standard[:, :, None], data.blocks, blocks)[:, :, 0]
-        slopes = reduced.ridge.slopes()
-        total = reduced.ridge.gradient(np.zeros((0, 0)), np.zeros(r + 1), 0.0)
-        total = total + np.tensordot(J, slopes[:, :r, :r], axes=([1, 2], [1, 2]))
-        total += np.einsum("su,guv,sv->sg", w, slopes, w, optimize=True) / variance[:, None]
-        gradient[:, list(data.ridges)] = -0.5 * total
-    return DrawLikelihood(value, gradient)
+        _first_ridges(sums, reduced.ridge, data, gradient, hessian)
+    return DrawLikelihood(value, gradient, hessian)
+
+
+class _Sums(NamedTuple):
+    """What the derivatives in log lambda need of every draw, in whitened coordinates."""
+
+    inverse: np.ndarray
+    standard: np.ndarray
+    variance: np.ndarray
+    roots: list[np.ndarray]
+
+
+def _dense_ridges(sums: _Sums, data: Crossproducts, gradient: np.ndarray, hessian: np.ndarray | None) -> None:
+    """Derivatives in the lambdas of penalised columns that are among the dense ones."""
+    ridges = [block for block in data.blocks if block.ridge]
+    variance = sums.variance
+    for block in ridges:
+        own, g = block.columns, block.parameter
+        square = np.sum(sums.standard[:, own] ** 2, axis=1) / variance
+        steep = block.levels - np.trace(sums.inverse[:, own, own], axis1=1, axis2=2) - square
+        gradient[:, g] = 0.5 * steep
+        if hessian is None:
+            continue
+        for other in ridges:
+            B = (block is other) * np.eye(block.levels, other.levels) - sums.inverse[:, own, other.columns]
+            bend = np.einsum("si,sij,sj->s", sums.standard[:, own], B, sums.standard[:, other.columns], optimize=True)
+            total = 2.0 * bend / variance - np.sum(B**2, axis=(1, 2))
+            hessian[:, g, other.parameter] = -0.5 * (total + (block is other) * steep)
+
+
+def _first_ridges(
+    sums: _Sums, ridge: Eliminated, data: Crossproducts, gradient: np.ndarray, hessian: np.ndarray | None
+) -> None:
+    """Derivatives in the lambdas of penalised columns that were eliminated first."""
+    r, groups = data.columns, list(data.ridges)
+    J = dense.whiten(sums.inverse, data.blocks, [np.swapaxes(root, -1, -2) for root in sums.roots])
+    w = np.ones((len(J), r + 1))
+    w[:, :r] = -dense.unwhiten(sums.standard[:, :, None], data.blocks, sums.roots)[:, :, 0]
+    slopes, none = ridge.slopes(), (np.zeros((0, 0)), np.zeros(r + 1), 0.0)
+    moved = np.einsum("guv,sv->sgu", slopes, w, optimize=True)
+    first = ridge.gradient(*none) + np.tensordot(J, slopes[:, :r, :r], axes=([1, 2], [1, 2]))
+    gradient[:, groups] = -0.5 * (first + np.einsum("sgu,su->sg", moved, w) / sums.variance[:, None])
+    if hessian is None:
+        return
+    seconds = ridge.seconds()
+    total = ridge.curvature(*none) + np.tensordot(J, seconds[:, :, :r, :r], axes=([1, 2], [2, 3]))
+    quadratic = np.einsum("su,ghuv,sv->sgh", w, seconds, w, optimize=True)
+    quadratic -= 2.0 * np.einsum("sgu,suv,shv->sgh", moved[..., :r], J, moved[..., :r], optimize=True)
+    total = total + quadratic / sums.variance[:, None, None]
+    products = [J @ slope[:r, :r] for slope in slopes]
+    for g, left in enumerate(products):
+        for h, right in enumerate(products):
+            total[:, g, h] -= np.sum(left * np.swapaxes(right, 1, 2), axis=(1, 2))
+    hessian[np.ix_(np.arange(len(J)), groups, groups)] = -0.5 * total
 
 
 def _whitened(Q: np.ndarray, blocks: list[np.ndarray], data: Crossproducts, number: int) -> np.ndarray:
@@ -96,38 +144,36 @@ def _value(log_det: np.ndarray, q_tilde: np.ndarray, variance: np.ndarray, data:
     return -0.5 * (power * (LOG_2PI + np.log(variance)) + log_det + q_tilde / variance)
 
 
-def evaluate_once(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
-    """The same at one lambda only, in batches that fit in memory; draw by draw where the dense part is large."""
-    if data.columns > LARGE:
-        return _each(theta, log_lambda, data)
+class Expansion:
+    """Every draw's likelihood at one lambda, and its second-order expansion in log lambda around that."""
+
+    def __init__(self, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts):
+        self.centre = log_lambda
+        self.at = _each(theta, log_lambda, data) if data.columns > LARGE else _in_batches(theta, log_lambda, data)
+
+    def __call__(self, log_lambda: np.ndarray) -> DrawLikelihood:
+        step = log_lambda - self.centre
+        bend = self.at.hessian @ step
+        return DrawLikelihood(self.at.value + (self.at.gradient + 0.5 * bend) @ step, self.at.gradient + bend)
+
+
+def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
     step = max(1, _BATCH // (data.columns + 1) ** 2)
-    parts = [
-        evaluate(reduce(theta[first : first + step], log_lambda, data), log_lambda, data)
-        for first in range(0, len(theta), step)
-    ]
+    batches = [theta[first : first + step] for first in range(0, len(theta), step)]
+    parts = [evaluate(reduce(batch, log_lambda, data), log_lambda, data, curvature=True) for batch in batches]
     return DrawLikelihood(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
 def _each(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
-    values = np.full(len(theta), -np.inf)
-    gradient = np.zeros((len(theta), len(log_lambda)))
+    """Draw by draw, where a batch of dense parts would not fit."""
+    groups = len(log_lambda)
+    values, gradient = np.full(len(theta), -np.inf), np.zeros((len(theta), groups))
+    hessian = np.zeros((len(theta), groups, groups))
     for s, point in enumerate(theta):
-        at = likelihood.evaluate(np.concatenate([point, log_lambda]), data, profile=False, order=1)
+        at = likelihood.evaluate_lambda(np.concatenate([point, log_lambda]), data)
         if np.isfinite(at.value):
-            values[s], gradient[s] = at.value, at.gradient[data.parameters :]
-    return DrawLikelihood(values, gradient)
-
-
-class Expansion:
-    """Second-order expansion in log lambda: every draw's own value and slope, the centre's curvature."""
-
-    def __init__(self, centre: np.ndarray, at: DrawLikelihood, curvature: np.ndarray):
-        self.centre, self.at, self.curvature = centre, at, curvature
-
-    def __call__(self, log_lambda: np.ndarray) -> DrawLikelihood:
-        step = log_lambda - self.centre
-        bend = self.curvature @ step
-        return DrawLikelihood(self.at.value + self.at.gradient @ step + 0.5 * step @ bend, self.at.gradient + bend)
+            values[s], gradient[s], hessian[s] = at
+    return DrawLikelihood(values, gradient, hessian)
 
 
 class Effects(NamedTuple):
@@ -173,13 +219,14 @@ def _batch(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, noise
     return mean, dense.unwhiten(half, data.blocks, blocks)[:, :, 0]
 
 
-def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices, those that are not finite and positive definite replaced by I, and which ones they are."""
+def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The matrices, those that are not finite and positive definite replaced by I, their factors, and which ones."""
     lost = ~np.isfinite(P).all(axis=(1, 2))
-    P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
+    if lost.any():
+        P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
     try:
-        np.linalg.cholesky(P)
+        return P, np.linalg.cholesky(P), lost
     except np.linalg.LinAlgError:
         lost |= np.linalg.eigvalsh(P)[:, 0] <= 1e-14 * np.trace(P, axis1=1, axis2=2)
         P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
-    return P, lost
+        return P, np.linalg.cholesky(P), lost

@@ -209,10 +209,15 @@ class Rotated:
     projected: np.ndarray
     gram: np.ndarray
 
+    _last: "tuple[float, _RotatedAt] | None" = field(default=None, init=False)
+
     def eliminate(self, log_lambda: np.ndarray) -> "_RotatedAt":
-        """At one lambda, ``log_lambda`` (1,)."""
-        excess = self.squares * np.exp(-log_lambda[0])
-        return _RotatedAt(excess / (1.0 + excess), float(np.sum(np.log1p(excess))), self)
+        """At one lambda, ``log_lambda`` (1,); the last one is remembered, as modes are found at one lambda."""
+        value = float(log_lambda[0])
+        if self._last is None or self._last[0] != value:
+            excess = self.squares * np.exp(-value)
+            self._last = value, _RotatedAt(excess / (1.0 + excess), float(np.sum(np.log1p(excess))), self)
+        return self._last[1]
 
     def work(self) -> float:
         """Floating-point operations of one elimination, about."""
@@ -247,6 +252,10 @@ class _RotatedAt:
         s = self.shrunk
         return np.array([[_weighted(self._second, J, w, scale) + np.sum(s * (1.0 - s))]])
 
+    def seconds(self) -> np.ndarray:
+        """Second derivatives of Q, (1, 1, w, w)."""
+        return self._second[None, None]
+
     @cached_property
     def _second(self) -> np.ndarray:
         C, s = self.source.projected, self.shrunk
@@ -268,9 +277,14 @@ class Kernels:
     kernels: np.ndarray
     rows: np.ndarray
 
+    _last: "tuple[bytes, _KernelsAt] | None" = field(default=None, init=False)
+
     def eliminate(self, log_lambda: np.ndarray) -> "_KernelsAt":
-        """At one lambda a group, ``log_lambda`` (g,)."""
-        return _KernelsAt(self.kernels * np.exp(-log_lambda)[:, None, None], self.rows)
+        """At one lambda a group, ``log_lambda`` (g,); the last ones are remembered."""
+        key = log_lambda.tobytes()
+        if self._last is None or self._last[0] != key:
+            self._last = key, _KernelsAt(self.kernels * np.exp(-log_lambda)[:, None, None], self.rows)
+        return self._last[1]
 
     def work(self) -> float:
         """Floating-point operations of one elimination, about."""
@@ -318,9 +332,12 @@ class _KernelsAt:
         traces = np.trace(self._shares, axis1=1, axis2=2)
         return np.array([_weighted(Q, J, w, scale) for Q in self._slopes]) - traces
 
+    def seconds(self) -> np.ndarray:
+        """Second derivatives of Q, (g, g, w, w)."""
+        return self._seconds
+
     @cached_property
     def _seconds(self) -> np.ndarray:
-        """Second derivatives of Q, (g, g, w, w)."""
         moved = self.scaled @ self._solved
         cross = np.einsum("gnu,nk,hkv->ghuv", moved, self.inverse, moved, optimize=True)
         seconds = cross + np.swapaxes(cross, 2, 3)

@@ -8,7 +8,7 @@ group then keeps only the columns that it touches: entries ``starts[i]:starts[i 
 import numpy as np
 from numba import njit
 
-from pmlmm.kernels.crossproducts import chunks, each_chunk, factor_design
+from pmlmm.kernels.crossproducts import chunks, each_chunk, factor_design, mirror_in_place
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -58,14 +58,6 @@ def _reduce(
                     value += T[k, a] * T[j, a]
                 Q[u, columns[first + j]] -= value
     return log_det
-
-
-@njit(cache=True, nogil=True)
-def _mirror(matrix: np.ndarray):
-    """Copy the lower triangle onto the upper one, in place."""
-    for u in range(matrix.shape[0]):
-        for v in range(u):
-            matrix[v, u] = matrix[u, v]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -140,7 +132,7 @@ def _reduce_draws_chunk(
     empty3, empty2 = np.empty((0, 0, 0)), np.empty((0, 0))
     for s in range(first, last):
         log_det[s] = _reduce(S, start, columns, cross, L[s], empty3, empty2, Q[s], False)
-        _mirror(Q[s])
+        mirror_in_place(Q[s])
 
 
 def reduce(
@@ -149,7 +141,7 @@ def reduce(
     """``log_det``, ``Q``, ``B``, ``D`` as :func:`pmlmm.kernels.crossproducts.reduce` has them; D like ``cross``."""
     B, D, Q = np.empty_like(designs), np.empty_like(cross), gram.copy()
     log_det = _reduce(designs, starts, columns, cross, L, B, D, Q, True)
-    _mirror(Q)
+    mirror_in_place(Q)
     return float(log_det), Q, B, D
 
 
@@ -183,5 +175,5 @@ def design_products(
     out = np.zeros((len(rows), width, width))
     _design_products(starts, columns, D, rows, cols, out)
     for matrix in out:
-        _mirror(matrix)
+        mirror_in_place(matrix)
     return out

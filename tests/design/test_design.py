@@ -41,7 +41,7 @@ def test_every_kind_of_table_gives_the_same_design(table, convert):
     for one, other in zip(left.terms, right.terms, strict=True):
         np.testing.assert_allclose(one.Z, other.Z)
     assert left.sizes == right.sizes == (1, 3)
-    assert list(left.grouping.labels) == list(right.grouping.labels)
+    assert list(left.terms[0].grouping.labels) == list(right.terms[0].grouping.labels)
 
 
 def test_rows_with_missing_values_are_counted(table):

@@ -1,0 +1,84 @@
+"""Crossed, nested and wide together: the collapsed likelihood against dense algebra and differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pmlmm.design.statistics import build_statistics
+from pmlmm.kernels import draws, likelihood
+from tests.structures.conftest import TERM_SETS, dense_value
+
+CASES = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(TERM_SETS),
+    st.sampled_from([(), (5,), (40,), (7, 30), (40, 30)]),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(CASES, st.booleans())
+def test_value_is_the_dense_density(draw_case, case, profile):
+    case = draw_case(*case)
+    value = likelihood.evaluate(case.u, case.model.statistics.crossproducts(profile), profile=profile, order=0).value
+    assert value == pytest.approx(dense_value(case, profile), rel=1e-9)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(CASES, st.booleans())
+def test_derivatives_match_differences(draw_case, differences, case, profile):
+    case = draw_case(*case)
+    data = case.model.statistics.crossproducts(profile)
+
+    def evaluate(u, order=2):
+        return likelihood.evaluate(u, data, profile=profile, order=order)
+
+    at = evaluate(case.u)
+    gradient = differences(lambda u: evaluate(u, 0).value, case.u)
+    hessian = differences(lambda u: evaluate(u, 1).gradient, case.u)
+    scale = 1.0 + np.max(np.abs(at.hessian))
+    np.testing.assert_allclose(at.gradient, gradient, atol=1e-6 * scale)
+    np.testing.assert_allclose(at.hessian, hessian, atol=1e-6 * scale)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(TERM_SETS), st.sampled_from([(5,), (40,), (7, 30), (40, 30)]))
+)
+def test_groups_first_and_wide_first_agree(draw_case, case):
+    case = draw_case(*case)
+    model = case.model
+    results = []
+    for method in ("groups", "wide"):
+        statistics = build_statistics(model.design, model.priors, model.statistics.standardization, method=method)
+        assert statistics.elimination.wide_first == (method == "wide")
+        results.append(likelihood.evaluate(case.u, statistics.crossproducts(), profile=False, order=2))
+    groups, wide = results
+    assert groups.value == pytest.approx(wide.value, rel=1e-10)
+    for left, right in zip(groups[1:], wide[1:], strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8 * np.max(np.abs(left)))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(CASES)
+def test_draws_agree_with_single_evaluations(draw_case, case):
+    case = draw_case(*case)
+    data, u = case.model.statistics.crossproducts(), case.u
+    d = data.parameters
+    theta, log_lambda = np.stack([u[:d], u[:d]]), u[d:]
+    theta[1] *= 1.5
+    many = draws.evaluate(draws.reduce(theta, log_lambda, data), log_lambda, data, curvature=True)
+    means = draws.effects(theta, log_lambda, data).mean
+    for s in range(2):
+        point = np.concatenate([theta[s], log_lambda])
+        one = likelihood.evaluate(point, data, profile=False, order=2)
+        assert many.value[s] == pytest.approx(one.value, rel=1e-11)
+        np.testing.assert_allclose(many.gradient[s], one.gradient[d:], rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(means[s], likelihood.condition(point, data).mean, rtol=1e-8, atol=1e-10)
+        own = np.diag(one.hessian)[d:]
+        np.testing.assert_allclose(np.diag(many.hessian[s]), own, rtol=1e-7, atol=1e-8)
+        alone = likelihood.evaluate_lambda(point, data)
+        assert alone.value == pytest.approx(one.value, rel=1e-12)
+        np.testing.assert_allclose(alone.gradient, one.gradient[d:], rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(alone.hessian, one.hessian[d:, d:], rtol=1e-7, atol=1e-8)
