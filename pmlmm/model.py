@@ -31,14 +31,20 @@ class Model:
     Parameters
     ----------
     formula : str
-        lme4 syntax: ``"y ~ x + (1 + t | g)"``; ``||`` for uncorrelated effects. Expressions are
-        formulaic's: ``I(t**2)``, ``poly(t, 3)``, ``bs(t, df=5)``, ``log(x)``, ``C(x)``.
+        lme4 syntax: ``"y ~ x + (1 + t | g)"``; ``||`` for uncorrelated effects, ``(1 | a) + (1 | b)`` for
+        crossed factors, ``(1 | a/b)`` for nested ones. Expressions are formulaic's: ``I(t**2)``,
+        ``poly(t, 3)``, ``bs(t, df=5)``, ``log(x)``, ``C(x)``.
     data : pandas, polars or Arrow table, or dict of columns
         Rows with a missing value in a needed column are dropped, and counted in the summary.
     priors : mapping, optional
         What is not given is learned. Keys: a grouping factor or term (:class:`InverseWishart`,
-        :class:`Flat`); ``"common"``, ``"Intercept"`` or the name of a fixed effect (:class:`Ridge`,
-        :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`).
+        :class:`Flat`); ``"common"``, ``"Intercept"``, a wide block or the name of a fixed effect
+        (:class:`Ridge`, :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`). A tuple of fixed
+        effects makes them one penalty group; a tuple of random-effect terms lets them share A.
+    penalized : mapping, optional
+        Wide blocks of columns, ``{"genes": G}``: arrays, data frames or SciPy sparse matrices with a row for
+        every row of the data and any number of columns; each has its own lambda. Their coefficients are
+        ``beta_genes``, with dimension ``genes``.
     standardize : bool
         Centre and scale the penalised columns to unit standard deviation, so that one lambda is fair
         to all; results are on the user's scale either way.
@@ -84,7 +90,7 @@ class Model:
         coordinates: Literal["unconstrained", "natural"] | None = None,
         hyperprior: Hyperprior | None = _DEFAULT_HYPERPRIOR,
         refine: bool | Literal["auto"] = "auto",
-        draws: int = 2000,
+        draws: int | None = None,
         random_seed: int = 0,
         optimizer: Literal["newton", "em"] = "newton",
         progress: Callable[[str], None] | None = None,
@@ -103,8 +109,9 @@ class Model:
             Weak prior on the hyperparameters; None is plain empirical Bayes.
         refine : bool or "auto"
             Move on to the importance-sampled evidence; "auto": where it pays (see the summary).
-        draws : int
-            Importance draws.
+        draws : int, optional
+            Importance draws. Default: 2000, or 500 where each of them takes a dense factorisation of more
+            than 40 columns.
         random_seed : int
             Of these draws: the same seed gives the same fit.
         optimizer : "newton" or "em"
@@ -162,7 +169,7 @@ class Model:
 
 
 def _checked_options(
-    approximation: str, coordinates: str, refine: bool | str, draws: int, random_seed: int, optimizer: str
+    approximation: str, coordinates: str, refine: bool | str, draws: int | None, random_seed: int, optimizer: str
 ):
     from pmlmm.inference.tune import Options
 
@@ -177,8 +184,8 @@ def _checked_options(
             raise OptionError(f"fit({name}={value!r}): choose one of {', '.join(map(repr, valid))}.")
     if optimizer == "em" and coordinates != "natural":
         raise OptionError("fit(optimizer='em') finds the mode in natural coordinates: add coordinates='natural'.")
-    if not (isinstance(draws, Integral) and draws >= 100):
+    if draws is not None and not (isinstance(draws, Integral) and draws >= 100):
         raise OptionError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
     if not (isinstance(random_seed, Integral) and random_seed >= 0):
         raise OptionError(f"fit(random_seed={random_seed!r}): the seed must be an integer of at least 0.")
-    return Options(approximation, coordinates, refine, int(draws), random_seed, optimizer)
+    return Options(approximation, coordinates, refine, draws and int(draws), random_seed, optimizer)

@@ -171,7 +171,7 @@ def _likelihood(
     theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
 ) -> Callable[[np.ndarray], draws.DrawLikelihood]:
     """The likelihood of the draws as a function of log lambda: exact, or expanded where that would be slow."""
-    if data.columns <= draws.SMALL and not data.ridges:
+    if draws.cheap(data):
         reduced = draws.reduce(theta, log_lambda, data)
         return lambda at: draws.evaluate(reduced, at, data)
     return draws.Expansion(theta, log_lambda, data)

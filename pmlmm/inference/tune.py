@@ -34,6 +34,7 @@ from pmlmm.theta import Theta
 _MOST_WORK = 1e9
 # The Laplace search only has to come close where the refinement follows.
 _COARSE = 0.03
+_DRAWS, _FEW_DRAWS = 2000, 500
 _FINE, _FINE_IF_COSTLY = 1e-3, 5e-3
 _LARGEST_SD = 2.0
 # A fresh start must find a mode with so much more evidence (nats) to be followed.
@@ -47,7 +48,7 @@ class Options:
     approximation: Approximation
     coordinates: Coordinates
     refine: bool | Literal["auto"]
-    draws: int
+    draws: int | None
     random_seed: int
     optimizer: Literal["newton", "em"]
 
@@ -103,7 +104,8 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else fine, progress)
     refinement, refined = reason, False
     proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
-    sampler = None if reason else Sampler(source, space, proposals, options.draws, options.random_seed, data)
+    number = number_of_draws(options, data)
+    sampler = None if reason else Sampler(source, space, proposals, number, options.random_seed, data)
     if may_refine and len(phi):
         phi, refined, refinement, more = refine(sampler, phi, progress)
         records += more
@@ -148,17 +150,23 @@ def _may_refine(options: Options) -> bool:
     return options.refine is True or (options.refine == "auto" and _is_default(options))
 
 
+def number_of_draws(options: Options, data: Crossproducts) -> int:
+    """Importance draws: as asked for, or fewer where each is costly."""
+    return options.draws or (_DRAWS if draws.cheap(data) else _FEW_DRAWS)
+
+
 def _reason_to_skip(options: Options, data: Crossproducts) -> str:
     """Why importance sampling does not pay here; empty if it does."""
     if options.refine is True:
         return ""
-    needed = work(options.draws, data)
+    number = number_of_draws(options, data)
+    needed = work(number, data)
     if needed <= _MOST_WORK:
         return ""
     groups = sum(data.levels[k] for k in data.grouped)
     what = f"over {groups} groups" if data.columns < draws.LARGE else f"with {data.columns} dense columns"
     return (
-        f"not refined: {options.draws} draws {what} would cost {needed:.1g} operations, and the Laplace error vanishes "
+        f"not refined: {number} draws {what} would cost {needed:.1g} operations, and the Laplace error vanishes "
         "as the groups grow (refine=True insists)"
     )
 

@@ -21,6 +21,11 @@ SMALL = 40
 LARGE = 200
 
 
+def cheap(data: Crossproducts) -> bool:
+    """Whether the dense part of every draw can be computed anew for every lambda."""
+    return data.columns <= SMALL and not data.ridges
+
+
 class DrawLikelihood(NamedTuple):
     """Values (draws,), their gradient in log lambda (draws, G) and, for expansions, Hessian (draws, G, G)."""
 

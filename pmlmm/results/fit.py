@@ -12,7 +12,7 @@ from pmlmm.errors import OptionError, suggest
 from pmlmm.inference.empirical_bayes import SearchRecord
 from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
-from pmlmm.inference.tune import Options, Tuned
+from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.draws import Effects
 from pmlmm.results import hyperparameters, posterior
@@ -195,7 +195,7 @@ class Fit:
         rng = np.random.default_rng([seed, 1])
         if draws is not None and draws < 1:
             raise OptionError(f"draw_posterior(draws={draws!r}): at least one draw a chain.")
-        per_chain = draws or self.options.draws // _CHAINS
+        per_chain = draws or self._number // _CHAINS
         number = per_chain * _CHAINS
         theta, weights = self._weighted_draws(number, rng)
         theta = theta[posterior.resample(weights, number, rng)]
@@ -295,6 +295,11 @@ class Fit:
     __repr__ = summary
 
     @property
+    def _number(self) -> int:
+        """Number of draws unless another is asked for."""
+        return number_of_draws(self.options, self.model.statistics.crossproducts())
+
+    @property
     def _reliable(self) -> bool:
         return self._tuned.weights is not None and self._tuned.weights.reliable
 
@@ -329,7 +334,7 @@ class Fit:
         if self._reliable:
             return self._tuned.sample.theta, self._tuned.weights.normalized
         proposal, d = self._tuned.proposal, len(self._tuned.proposal.x)
-        number = number or self.options.draws
+        number = number or self._number
         rng = rng or np.random.default_rng([self.options.random_seed, 2])
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
         return coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)

@@ -9,7 +9,7 @@ from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.space import Coordinate, Space
-from pmlmm.inference.tune import Options, Tuned
+from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.priors import b_from_eta
 from pmlmm.results.hyperparameters import curvature
 
@@ -59,7 +59,7 @@ def _psis(tuned: Tuned, space: Space, options: Options, mode: Mode, phi: np.ndar
     problem = tuned.evidence.problem
     if tuned.sample is None or (problem.approximation, problem.coordinates) != ("marginal", "unconstrained"):
         return dict.fromkeys(names, np.nan)
-    base = base_draws(options.draws, problem.size, np.random.default_rng(options.random_seed))
+    base = base_draws(number_of_draws(options, problem.data), problem.size, np.random.default_rng(options.random_seed))
     sample = ImportanceSample(mode, base, problem.data, space.theta(phi).log_lambda, tuned.sample.sigma_prior)
     weights = sample.weights(space.theta(phi))
     return dict(zip(names, (weights.log_evidence, weights.error, weights.k_hat), strict=True))
