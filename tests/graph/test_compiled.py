@@ -1,6 +1,7 @@
 """The compiled log-posterior: one truth shared by engine, collapsed graph, full graph and dense algebra."""
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
@@ -106,20 +107,37 @@ def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
     np.testing.assert_allclose(engine.hessian[:4, :4], expected[1], rtol=1e-7, atol=1e-12)
 
 
-def test_full_graph_integrates_to_the_collapsed_one(sleepstudy):
+def tiny_models(sleepstudy):
+    rng = np.random.default_rng(3)
+    n = 12
+    table = pd.DataFrame({"a": np.arange(n) % 3, "b": np.arange(n) % 2, "c": rng.permutation(np.arange(n) % 4)})
+    table = table.assign(t=rng.normal(size=n), y=rng.normal(size=n))
+    narrow, broad = rng.normal(size=(n, 4)) + 2, rng.normal(size=(n, 15))
+    return {
+        "one factor": pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy.iloc[:30]),
+        "crossed and nested": pmlmm.Model("y ~ t + (1 + t | a/b) + (1 | c)", table),
+        "wide": pmlmm.Model("y ~ t + (1 | a)", table, penalized={"genes": broad}),
+        "two blocks": pmlmm.Model("y ~ t + (1 | a) + (0 + t | b)", table, penalized={"g": narrow, "h": broad}),
+    }
+
+
+@pytest.mark.parametrize("which", ["one factor", "crossed and nested", "wide", "two blocks"])
+def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
     """beta and gamma integrated out by the Gaussian identity l(mode) + k/2 log 2 pi - 1/2 log|-H|."""
-    table = sleepstudy.iloc[:30]
-    source = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
+    model = tiny_models(sleepstudy)[which]
+    source = source_of(model)
     collapsed, handles = build_collapsed(source)
-    full = pmlmm.Model("Reaction ~ Days + (Days | Subject)", table).graph()
-    x = random_point(source, 2)
-    covariance = {"sigma_log__": x[0], collapsed.rvs_to_values[handles.free[1]].name: x[1:]}
+    full, x = model.graph(), random_point(source, 2)
+    x[0] = np.log(model.design.y.std())
+    covariance = {"sigma_log__": x[0]}
+    for rv, part in zip(handles.free[1:], vech_slices(source.design.sizes), strict=True):
+        covariance[collapsed.rvs_to_values[rv].name] = x[part]
     logp, start = full.compile_logp(mode=FAST), full.initial_point()
-    names = ["beta_used", "gamma_Subject_unit"]
+    names = [name for name in start if name not in covariance]
     sizes = [start[name].size for name in names]
 
     def value(v):
-        pieces = np.split(v, [sizes[0]])
+        pieces = np.split(v, np.cumsum(sizes)[:-1])
         extra = {n: p.reshape(start[n].shape) for n, p in zip(names, pieces, strict=True)}
         return float(logp(covariance | extra))
 

@@ -57,6 +57,32 @@ def test_flat_priors_give_lme4(load, reference, name, formula, reml):
         np.testing.assert_allclose(ours / np.outer(sd, sd), cov / np.outer(sd, sd), atol=1e-4)
 
 
+SEVERAL = [
+    ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)"),
+    ("Pastes", "strength ~ 1 + (1 | batch/cask)"),
+    ("InstEval", "y ~ service + (1 | s) + (1 | d)"),
+    ("InstEval", "y ~ service + studage + lectage + (1 | s) + (1 | d) + (1 | dept)"),
+]
+
+
+@pytest.mark.parametrize("reml", [False, True])
+@pytest.mark.parametrize(("name", "formula"), SEVERAL)
+def test_crossed_and_nested_factors_give_lme4(load, reference, name, formula, reml):
+    expected = next(f for f in reference["lme4"] if (f["dataset"], f["formula"], f["REML"]) == (name, formula, reml))
+    table = load(name)
+    factors = [g.factor for g in pmlmm.Model(formula, table).design.groupings]
+    priors = dict.fromkeys([*factors, "sigma", "Intercept"], FLAT)
+    if "service" in formula:
+        priors["common"] = FLAT
+    model = pmlmm.Model(formula, table, priors, standardize=False)
+    fit = model.fit("marginal" if reml else "joint", coordinates="natural")
+    assert fit.log_posterior == pytest.approx(expected["logLik"], rel=1e-9)
+    assert float(fit.mode["sigma"]) == pytest.approx(expected["sigma"], rel=1e-5)
+    for factor in factors:
+        theirs = expected["varcorr"][":".join(reversed(factor.split(":")))]["cov"]
+        np.testing.assert_allclose(fit.mode[f"Sigma_{factor}"], theirs, rtol=1e-4)
+
+
 def test_conditional_modes_of_gamma_are_lme4s(sleepstudy, reference):
     expected = next(f for f in reference["lme4"] if f["dataset"] == "sleepstudy" and not f["REML"])
     priors = dict.fromkeys(("Subject", "sigma", "Intercept", "common"), FLAT)
