@@ -337,6 +337,8 @@ def _traces(inverse: np.ndarray, left: Block, right: Block) -> np.ndarray:
     if left is right:
         B[np.diag_indices(len(B))] += 1.0
     p, q = left.q, right.q
+    if p == q == 1:
+        return np.array([[np.sum(B * B)]])
     parts = B.reshape(left.levels, p, right.levels, q).transpose(1, 3, 0, 2).reshape(p * q, -1)
     gram = (parts @ parts.T).reshape(p, q, p, q)  # [b, c, a, d] = sum_ij B[ib, jc] B[ia, jd]
     E, F = unvech(np.eye(vech_size(p)), p), unvech(np.eye(vech_size(q)), q)

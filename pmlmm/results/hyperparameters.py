@@ -19,6 +19,8 @@ _Z95 = 1.959964
 _STEP = 1e-3
 # Share of the curvature that comes from the hyperprior above which the state says so.
 _MOSTLY_PRIOR = 0.8
+# A wide block whose prior variance is a smaller share of the residual variance says next to nothing.
+_NEGLIGIBLE = 0.1
 _NEAR_BOUND = np.log(20.0)
 # A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
 _NEAR_ZERO = np.log(1e4)
@@ -137,11 +139,15 @@ def _state(c: Coordinate, value: float, sd: float, share: float, space: Space, d
         return "interior; no interval: the evidence cannot be evaluated around it"
     if np.isnan(sd):
         return _flat_words(c, value, design)
+    words = "interior"
     if isinstance(space.hyperprior, Hyperprior) and share >= 1.0:
-        return "interior by the hyperprior alone"
-    if isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:
-        return f"interior, {share:.0%} of its curvature from the hyperprior"
-    return "interior"
+        words = "interior by the hyperprior alone"
+    elif isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:
+        words = f"interior, {share:.0%} of its curvature from the hyperprior"
+    size = space.group_sizes[c.index] if c.kind == "lambda" else 1
+    if 1 < size < _NEGLIGIBLE * np.exp(value):
+        words += "; together these coefficients carry less than a tenth of the residual variance"
+    return words
 
 
 def _flat_words(c: Coordinate, value: float, design: Design) -> str:
