@@ -25,6 +25,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal")
     fit.add_argument("--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior")
     fit.add_argument("--no-standardize", action="store_true", help="leave the penalised columns as they are")
+    fit.add_argument(
+        "--penalized",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="wide block of penalised columns: a CSV or Parquet file with a row for every row of the data",
+    )
+    fit.add_argument("--verbose", action="store_true", help="say what is eliminated how, and follow the search")
     fit.add_argument("--seed", type=int, default=0, help="of the importance draws; default: 0")
     return parser
 
@@ -32,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0, or 1 after an error that is printed to stderr."""
     options = _parser().parse_args(arguments)
-    progress = _progress()
+    progress = _log if options.verbose else _progress()
     progress("loading PyMC")
     from pmlmm.errors import PmlmmError
 
@@ -60,8 +68,13 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> str:
     from pmlmm.model import Model
     from pmlmm.priors import Hyperprior
 
-    model = Model(options.formula, read(options.data), standardize=not options.no_standardize)
-    progress("learning the priors")
+    model = Model(
+        options.formula,
+        read(options.data),
+        penalized={name: read(path) for name, path in map(_named_file, options.penalized)},
+        standardize=not options.no_standardize,
+    )
+    progress(f"elimination: {model.structure}" if options.verbose else "learning the priors")
     hyperprior = None if options.no_hyperprior else Hyperprior()
     fit = model.fit(options.approximation, hyperprior=hyperprior, random_seed=options.seed, progress=progress)
     progress("drawing from the posterior")
@@ -70,6 +83,21 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> str:
         fit.posterior.to_netcdf(options.out, engine="h5netcdf")
         text += f"\n\nPosterior written to {options.out}"
     return text
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        from pmlmm.errors import DataError
+
+        raise DataError(f"--penalized {text}: write a name and a file, e.g. --penalized genes=genes.parquet.")
+    return name, path
+
+
+def _log(line: str) -> None:
+    """Every line of progress on stderr."""
+    if line:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _progress():

@@ -135,6 +135,11 @@ class Model:
         space = build_space(self.design, self.priors, self.statistics, hyperprior)
         return Fit(self, space, options, tune(self._source(space.fixed), space, options, progress))
 
+    @property
+    def structure(self) -> str:
+        """Which effects are eliminated how, how many at a time, and the memory that takes."""
+        return self.statistics.elimination.words
+
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """The model as a PyMC graph.
 

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -25,12 +27,30 @@ def test_files(tmp_path, capsys, sleepstudy, suffix):
     assert "180 rows" in capsys.readouterr().out
 
 
+def test_verbose_says_what_is_eliminated_how(capsys):
+    assert main(["fit", "sleepstudy", "Reaction ~ Days + (Days | Subject)", "--verbose"]) == 0
+    error = capsys.readouterr().err
+    assert "elimination: Subject group by group (18 groups of 2 effects); then fixed effects (2)" in error
+    assert "evaluations" in error
+
+
+def test_penalised_block_from_a_file(tmp_path, capsys, sleepstudy):
+    noise = pd.DataFrame(np.random.default_rng(0).normal(size=(180, 200)), columns=[f"n{j}" for j in range(200)])
+    noise.to_parquet(tmp_path / "noise.parquet")
+    formula = "Reaction ~ Days + (Days | Subject)"
+    assert main(["fit", "sleepstudy", formula, "--penalized", f"noise={tmp_path / 'noise.parquet'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "noise (200 columns) first, in the space of the 180 rows" in printed
+    assert "fit.sd['beta_noise']" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["fit", "sleepstudi", "y ~ x"], "Did you mean 'sleepstudy'"),
         (["fit", "missing.csv", "y ~ x"], "no file 'missing.csv'"),
         (["fit", "data.xlsx", "y ~ x"], ".parquet"),
+        (["fit", "sleepstudy", "Reaction ~ Days", "--penalized", "genes"], "a name and a file"),
         (["fit", "sleepstudy", "Reaction ~ Dayz"], "Did you mean 'Days'"),
         (["fit", "sleepstudy", "Reaction ~ Days", "--out", "/no/such/folder/x.nc"], "does not exist"),
     ],

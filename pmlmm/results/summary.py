@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.priors import Flat, InverseWishart
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ROWS = 20
+_MOST_WIDE = 5
 # Penalised columns that correlate more than this are named; more columns than this are not compared.
 _NEARLY_COLLINEAR = 0.999
 _MOST_COMPARED = 500
@@ -39,8 +41,9 @@ def describe_model(model: "Model") -> str:
     sigma = priors.sigma
     words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
     lines.append(f"  sigma ~ {words}")
-    if any(priors.standardized):
+    if any(priors.standardized) or (priors.standardize and design.wide):
         lines.append("  (penalised columns centred and scaled to unit sd; results on your scale)")
+    lines += ["", f"Elimination: {model.structure}"]
     return "\n".join(lines)
 
 
@@ -101,6 +104,8 @@ def _hyperparameters(fit: "Fit") -> str:
 def _estimates(fit: "Fit") -> str:
     mean, posterior, design = fit.mean, fit._posterior_without_gamma, fit.model.design
     text = _fixed_effects(mean["beta"].to_numpy(), posterior["beta"].to_numpy(), design)
+    for block in design.wide:
+        text += ["", *_wide_block(fit, block)]
     text += ["", "Random effects (posterior means of Sigma, as sd and correlations)"]
     rows = [("", "sd", "correlations")]
     for term in design.terms:
@@ -128,6 +133,18 @@ def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[
     return text
 
 
+def _wide_block(fit: "Fit", block: WideBlock) -> list[str]:
+    """The coefficients of a block that stand out most."""
+    name = f"beta_{block.name}"
+    mean, sd = fit.mean[name].to_numpy(), fit.sd[name].to_numpy()
+    first = np.argsort(-np.abs(mean / sd), kind="stable")[:_MOST_WIDE]
+    rows = [(str(block.labels[j]), *map(_number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
+    return [
+        f"{block.name}: {block.p} coefficients in fit.mean['{name}'] and fit.sd['{name}']; largest |mean / sd|",
+        _columns([("", "mean", "sd", "ratio"), *rows], text=(0,)),
+    ]
+
+
 def _evidence(fit: "Fit") -> str:
     options = fit.options
     what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
@@ -148,6 +165,8 @@ def _evidence(fit: "Fit") -> str:
         )
     hyperprior = fit._space.hyperprior
     lines.append(f"Hyperprior: {hyperprior if hyperprior is not None else 'none (plain empirical Bayes)'}")
+    if hyperprior is not None:
+        lines += _more_hyperpriors(fit)
     lines.append(f"Hyperparameters: {fit.refinement}")
     for record in fit.optimizer_records:
         if record.evaluations:
@@ -157,6 +176,19 @@ def _evidence(fit: "Fit") -> str:
                 f"{record.gradient_norm:.1g}"
             )
     return "\n".join(lines)
+
+
+def _more_hyperpriors(fit: "Fit") -> list[str]:
+    """Those that only some models have."""
+    lines, space, hyperprior = [], fit._space, fit._space.hyperprior
+    for c in space.coordinates:
+        size = space.group_sizes[c.index] if c.kind == "lambda" else 1
+        if size > 1:
+            half = 0.5 * np.log(size)
+            lines.append(f"            log {c.name} ~ Normal({half:.3g}, {hyperprior.lambda_sd + half:.3g})")
+        if c.kind == "rho":
+            lines.append(f"            atanh {c.name} ~ Normal(0, {hyperprior.rho_sd:g})")
+    return lines
 
 
 def _footnotes(fit: "Fit") -> str:
