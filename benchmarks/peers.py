@@ -26,7 +26,28 @@ def time_mixedlm(formula: str, data, repeats: int = 1) -> float | None:
     return best_of(lambda: mixedlm.lmer(formula, data, REML=False), repeats)
 
 
-def time_lme4(formula: str, data, repeats: int = 1, timeout: float = 900.0) -> float | None:
+def time_gpboost(data, factors: list[str], *, fixed: str | None = None, X=None, repeats: int = 3) -> float | None:
+    """Maximum likelihood by gpboost, random intercepts only; columns of X through a linear kernel."""
+    try:
+        import gpboost
+    except ImportError:
+        return None
+    import numpy as np
+
+    y, groups = data["y"].to_numpy(dtype=float), data[factors].astype(str).to_numpy()
+    columns = [np.ones(len(y))] if fixed is None else [np.ones(len(y)), (data[fixed] == "1").to_numpy(dtype=float)]
+    kernel = {} if X is None else {"gp_coords": X, "cov_function": "linear"}
+
+    def fit():
+        model = gpboost.GPModel(group_data=groups, likelihood="gaussian", **kernel)
+        model.fit(y=y, X=np.column_stack(columns), params={"trace": False})
+
+    return best_of(fit, repeats)
+
+
+def time_lme4(
+    formula: str, data, repeats: int = 1, timeout: float = 900.0, factors: list[str] | None = None
+) -> float | None:
     """Maximum likelihood by lme4 in one R process, reading not counted; None without it or in time."""
     if shutil.which("Rscript") is None:
         return None
@@ -36,6 +57,7 @@ def time_lme4(formula: str, data, repeats: int = 1, timeout: float = 900.0) -> f
         code = f"""
         suppressMessages(library(lme4))
         d <- read.csv("{path}")
+        for (f in c({", ".join(f'"{name}"' for name in factors or [])})) d[[f]] <- factor(d[[f]])
         times <- sapply(1:{repeats}, function(i)
           system.time(suppressWarnings(suppressMessages(lmer({formula}, d, REML = FALSE))))[["elapsed"]])
         cat(min(times))

@@ -53,6 +53,7 @@ def errors(seed: int, p: int, signal: float | None) -> dict[str, float]:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--p", type=int, default=500)

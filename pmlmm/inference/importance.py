@@ -5,7 +5,6 @@ unconstrained coordinates. The likelihood of a draw does not depend on b and A, 
 through an r x r problem, so the evidence at every other Theta is a re-weighting, smooth in Theta.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +92,7 @@ class ImportanceSample:
         factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
         x = mode.x + np.linalg.solve(factor.T, base.values.T).T
         self.theta = coordinates.to_natural(x, sizes)
-        self._likelihood = _likelihood(self.theta, log_lambda, data)
+        self._likelihood = (draws.Exact if draws.cheap(data) else draws.Expansion)(self.theta, log_lambda, data)
         self.precisions, self.log_dets = [], []
         for q, part in zip(sizes, vech_slices(sizes), strict=True):
             C = coordinates.precision_cholesky(x[:, part], q)
@@ -113,7 +112,10 @@ class ImportanceSample:
 
     def log_weights(self, theta: Theta) -> np.ndarray:
         """log p(y, draw | Theta) - log proposal(draw): (draws,)."""
-        total = self._constant + self.likelihood(theta.log_lambda).value
+        return self._add_priors(self._likelihood.values(theta.log_lambda), theta)
+
+    def _add_priors(self, log_likelihood: np.ndarray, theta: Theta) -> np.ndarray:
+        total = self._constant + log_likelihood
         for hyper, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
             if hyper is not None:
                 total = total + log_densities(hyper.eta, hyper.Phi, precision, log_det)
@@ -121,10 +123,11 @@ class ImportanceSample:
 
     def log_evidence(self, theta: Theta) -> tuple[float, np.ndarray]:
         """Raw importance-sampled log evidence, and its gradient in (log lambda, eta_1, vech Phi_1, ...)."""
-        log_weights = self.log_weights(theta)
+        likelihood = self.likelihood(theta.log_lambda)
+        log_weights = self._add_priors(likelihood.value, theta)
         value = float(logsumexp(log_weights)) - np.log(len(log_weights))
         weights = np.exp(log_weights - logsumexp(log_weights))
-        parts = [weights @ self.likelihood(theta.log_lambda).gradient]
+        parts = [weights @ likelihood.gradient]
         for hyper, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
             if hyper is not None:
                 mean_precision = np.tensordot(weights, precision, axes=1)
@@ -165,16 +168,6 @@ def _log_sigma_prior(sigma: np.ndarray, prior: HalfStudentT | Flat) -> np.ndarra
     if isinstance(prior, Flat):
         return np.zeros(len(sigma))
     return half_student_t.log_densities(sigma, prior.nu, prior.scale)
-
-
-def _likelihood(
-    theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
-) -> Callable[[np.ndarray], draws.DrawLikelihood]:
-    """The likelihood of the draws as a function of log lambda: exact, or expanded where that would be slow."""
-    if draws.cheap(data):
-        reduced = draws.reduce(theta, log_lambda, data)
-        return lambda at: draws.evaluate(reduced, at, data)
-    return draws.Expansion(theta, log_lambda, data)
 
 
 def work(number: int, data: Crossproducts) -> float:

@@ -21,8 +21,8 @@ from scipy.linalg import lapack, solve_triangular
 from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_size
 from pmlmm.kernels.crossproducts import mirror_in_place as mirror
 
-# From this size on LAPACK on half a matrix beats NumPy; below, SciPy's threads cost more than they save.
-_LARGE = 400
+# From these sizes on LAPACK on half a matrix beats NumPy's general routines.
+_LARGE_INVERSE, _LARGE_SOLVE = 50, 150
 
 
 class Block(NamedTuple):
@@ -346,19 +346,19 @@ def _traces(inverse: np.ndarray, left: Block, right: Block) -> np.ndarray:
 
 
 def _solve_lower(chol: np.ndarray, right: np.ndarray) -> np.ndarray:
-    if len(chol) < _LARGE:
+    if len(chol) < _LARGE_SOLVE:
         return np.linalg.solve(chol, right) if len(chol) else right
     return solve_triangular(chol, right, lower=True, check_finite=False)
 
 
 def _solve_upper(chol: np.ndarray, right: np.ndarray) -> np.ndarray:
-    if len(chol) < _LARGE:
+    if len(chol) < _LARGE_SOLVE:
         return np.linalg.solve(chol.T, right) if len(chol) else right
     return solve_triangular(chol, right, lower=True, trans="T", check_finite=False)
 
 
 def _inverse(chol: np.ndarray) -> np.ndarray:
-    if len(chol) < _LARGE:
+    if len(chol) < _LARGE_INVERSE:
         root = np.linalg.inv(chol)
         return root.T @ root
     inverse, _ = lapack.dpotri(chol.T, lower=False)  # Fortran's order: nothing is copied but the result

@@ -5,6 +5,7 @@ needs the dense part again: exactly where that is small, else by an expansion ar
 draws' centre (:class:`Expansion`), which re-centring makes exact where the search ends.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ class DrawLikelihood(NamedTuple):
     """Values (draws,), their gradient in log lambda (draws, G) and, for expansions, Hessian (draws, G, G)."""
 
     value: np.ndarray
-    gradient: np.ndarray
+    gradient: np.ndarray | None
     hessian: np.ndarray | None = None
 
 
@@ -57,10 +58,8 @@ def reduce(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> Re
     return Reduced(theta, log_det, Q, None)
 
 
-def evaluate(
-    reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, curvature: bool = False
-) -> DrawLikelihood:
-    """log p(y | sigma, Sigma, lambda) of every draw; O(draws r^3).
+def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, order: int = 1) -> DrawLikelihood:
+    """log p(y | sigma, Sigma, lambda) of every draw, with ``order`` derivatives in log lambda; O(draws r^3).
 
     Far out in the tails of a proposal rounding can make P indefinite: such a draw gets the value ``-inf``.
     """
@@ -69,17 +68,19 @@ def evaluate(
     blocks = data.block_roots(roots, log_lambda)
     P = _whitened(reduced.Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
     P, chol, lost = _positive_definite(P)
-    inverse = np.linalg.inv(P)
     right = np.broadcast_to(reduced.Q[:, :r, r:], (len(theta), r, 1))
     right = dense.whiten_rows(right, data.blocks, blocks)[:, :, 0]
-    standard = np.einsum("sij,sj->si", inverse, right)
+    inverse = np.linalg.inv(P) if order else None
+    standard = np.linalg.solve(P, right[:, :, None])[:, :, 0] if order == 0 else np.einsum("sij,sj->si", inverse, right)
     variance = theta[:, 0] ** 2
     log_det = reduced.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
     value = _value(log_det, reduced.Q[:, r, r] - np.sum(right * standard, axis=1), variance, data)
     value[lost] = -np.inf
+    if order == 0:
+        return DrawLikelihood(value, None)
     sums = _Sums(inverse, standard, variance, roots=blocks)
     gradient = np.zeros((len(theta), len(log_lambda)))
-    hessian = np.zeros((len(theta), len(log_lambda), len(log_lambda))) if curvature else None
+    hessian = np.zeros((len(theta), len(log_lambda), len(log_lambda))) if order == 2 else None
     _dense_ridges(sums, data, gradient, hessian)
     if reduced.ridge is not None:
         _first_ridges(sums, reduced.ridge, data, gradient, hessian)
@@ -153,19 +154,50 @@ class Expansion:
     """Every draw's likelihood at one lambda, and its second-order expansion in log lambda around that."""
 
     def __init__(self, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts):
-        self.centre = log_lambda
-        self.at = _each(theta, log_lambda, data) if data.columns > LARGE else _in_batches(theta, log_lambda, data)
+        self.theta, self.centre, self.data = theta, log_lambda, data
+
+    def values(self, log_lambda: np.ndarray) -> np.ndarray:
+        """Log-likelihoods (draws,), without what only other lambdas need."""
+        return self._values if np.array_equal(log_lambda, self.centre) else self(log_lambda).value
 
     def __call__(self, log_lambda: np.ndarray) -> DrawLikelihood:
-        step = log_lambda - self.centre
-        bend = self.at.hessian @ step
-        return DrawLikelihood(self.at.value + (self.at.gradient + 0.5 * bend) @ step, self.at.gradient + bend)
+        step, at = log_lambda - self.centre, self._at
+        bend = at.hessian @ step
+        return DrawLikelihood(at.value + (at.gradient + 0.5 * bend) @ step, at.gradient + bend)
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        if self.data.columns > LARGE:
+            return self._at.value
+        return _in_batches(self.theta, self.centre, self.data, 0).value
+
+    @cached_property
+    def _at(self) -> DrawLikelihood:
+        if self.data.columns > LARGE:
+            return _each(self.theta, self.centre, self.data)
+        return _in_batches(self.theta, self.centre, self.data, 2)
 
 
-def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
+class Exact:
+    """Every draw's likelihood at any lambda, computed anew for each."""
+
+    def __init__(self, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts):
+        self.reduced, self.data = reduce(theta, log_lambda, data), data
+
+    def values(self, log_lambda: np.ndarray) -> np.ndarray:
+        """Log-likelihoods (draws,)."""
+        return self(log_lambda).value
+
+    def __call__(self, log_lambda: np.ndarray) -> DrawLikelihood:
+        return evaluate(self.reduced, log_lambda, self.data)
+
+
+def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, order: int) -> DrawLikelihood:
     step = max(1, _BATCH // (data.columns + 1) ** 2)
     batches = [theta[first : first + step] for first in range(0, len(theta), step)]
-    parts = [evaluate(reduce(batch, log_lambda, data), log_lambda, data, curvature=True) for batch in batches]
+    parts = [evaluate(reduce(batch, log_lambda, data), log_lambda, data, order=order) for batch in batches]
+    if order == 0:
+        return DrawLikelihood(np.concatenate([part.value for part in parts]), None)
     return DrawLikelihood(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 

@@ -68,7 +68,7 @@ def test_draws_agree_with_single_evaluations(draw_case, case):
     d = data.parameters
     theta, log_lambda = np.stack([u[:d], u[:d]]), u[d:]
     theta[1] *= 1.5
-    many = draws.evaluate(draws.reduce(theta, log_lambda, data), log_lambda, data, curvature=True)
+    many = draws.evaluate(draws.reduce(theta, log_lambda, data), log_lambda, data, order=2)
     means = draws.effects(theta, log_lambda, data).mean
     for s in range(2):
         point = np.concatenate([theta[s], log_lambda])
