@@ -126,6 +126,7 @@ class Model:
         """
         from pmlmm.inference.space import build_space
         from pmlmm.inference.tune import tune
+        from pmlmm.kernels.threads import blas_threads
         from pmlmm.results.fit import Fit
 
         if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
@@ -133,7 +134,9 @@ class Model:
         coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
         options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
         space = build_space(self.design, self.priors, self.statistics, hyperprior)
-        return Fit(self, space, options, tune(self._source(space.fixed), space, options, progress))
+        with blas_threads(self.statistics.elimination.dense):
+            tuned = tune(self._source(space.fixed), space, options, progress)
+        return Fit(self, space, options, tuned)
 
     @property
     def structure(self) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from scipy.linalg import lapack, solve_triangular
 
-from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_size
+from pmlmm.kernels.coordinates import traces, unvech, vech, vech_indices, vech_size
 from pmlmm.kernels.crossproducts import mirror_in_place as mirror
 
 # From these sizes on LAPACK on half a matrix beats NumPy's general routines.
@@ -214,7 +214,14 @@ class Posterior:
 def gradient(posterior: Posterior, variance: float) -> tuple[np.ndarray, np.ndarray]:
     """Along every whitened block entry: of ``log_det + q_tilde / variance``, and of ``q_tilde`` alone."""
     total, squares = [np.zeros(0)], [np.zeros(0)]
+    diagonal = np.diagonal(posterior.det_inverse)
     for block in posterior.blocks:
+        if block.q == 1:
+            effects = posterior.standard[block.columns]
+            square = effects @ effects
+            total.append(np.array([block.levels - diagonal[block.columns].sum() - square / variance]))
+            squares.append(np.array([-square]))
+            continue
         inside = _diagonal_blocks(posterior.det_inverse, posterior.det_inverse, block, own=True)
         effects = posterior.standard[block.columns].reshape(block.levels, block.q)
         square = effects.T @ effects
@@ -243,6 +250,11 @@ def directions(posterior: Posterior) -> np.ndarray:
     r = len(posterior.standard)
     parts = [np.zeros((0, r))]
     for block in posterior.blocks:
+        if block.q == 1:
+            full = np.zeros((1, r))
+            full[0, block.columns] = posterior.standard[block.columns]
+            parts.append(full)
+            continue
         effects = posterior.standard[block.columns].reshape(block.levels, block.q)
         rows, cols = vech_indices(block.q)
         part = np.zeros((len(rows), block.levels, block.q))
@@ -270,24 +282,30 @@ def coupling(posterior: Posterior, slopes: np.ndarray, variance: float):
     """
     r = len(posterior.standard)
     w = posterior.residual_weights
-    n = len(slopes)
     moved = slopes @ w
     whitened = whiten_rows(np.swapaxes(moved[:, :r], 0, 1), posterior.blocks, posterior.roots).T
     pulled = whitened @ posterior.inverse
     own = -2.0 * pulled @ whitened.T / variance
     mixed = -2.0 * pulled @ directions(posterior).T / variance
-    if np.any(posterior.det_inverse):
-        products = [
-            posterior.det_inverse @ whiten(slope[:r, :r], posterior.blocks, posterior.roots) for slope in slopes
-        ]
-        for s in range(n):
-            for t in range(s + 1):
-                value = np.sum(products[s] * products[t].T)
-                own[s, t] -= value
-                own[t, s] -= value if s != t else 0.0
-            parts = [_slope(_diagonal_blocks(products[s], posterior.det_inverse, block)) for block in posterior.blocks]
-            mixed[s] += np.concatenate([np.zeros(0), *parts])
+    if posterior.gammas or not posterior.profile:
+        own_trace, mixed_trace = _coupled_traces(posterior, slopes[:, :r, :r])
+        own -= own_trace
+        mixed += mixed_trace
     return moved @ w, own, mixed
+
+
+def _coupled_traces(posterior: Posterior, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``tr(J Q_s J Q_t)``, and ``tr(J Q_s J dS_t)`` with the entries of the blocks."""
+    inverse = posterior.det_inverse
+    products = inverse @ whiten(slopes, posterior.blocks, posterior.roots)
+    diagonal = np.einsum("suv,uv->su", products, inverse)
+    parts = [np.zeros((len(slopes), 0))]
+    for block in posterior.blocks:
+        if block.q == 1:
+            parts.append(diagonal[:, block.columns].sum(axis=1, keepdims=True))
+        else:
+            parts.append(np.array([_slope(_diagonal_blocks(product, inverse, block)) for product in products]))
+    return traces(products, products), np.concatenate(parts, axis=1)
 
 
 def to_parameters(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from pmlmm.inference.space import Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.draws import Effects
+from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import hyperparameters, posterior
 from pmlmm.results.posterior import Parameters
 
@@ -325,7 +326,8 @@ class Fit:
         given the mode of (sigma, Sigma), to which very many groups pin it."""
         if self._tuned.sample is None:
             theta = np.repeat(self._tuned.proposal.theta[None], len(theta), axis=0)
-        return self._parameters(theta).effects(rng)
+        with blas_threads(self.model.statistics.elimination.dense):
+            return self._parameters(theta).effects(rng)
 
     def _weighted_draws(
         self, number: int | None = None, rng: np.random.Generator | None = None
