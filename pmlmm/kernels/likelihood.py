@@ -13,7 +13,7 @@ Two stages: one factor's groups, or penalised columns, are eliminated first (:mo
 everything else together in one dense factorisation (:mod:`pmlmm.kernels.dense`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -60,6 +60,7 @@ class Crossproducts:
     gammas: int
     counts: np.ndarray
     n: float
+    _last: dict[bool, tuple[np.ndarray, int, "Derivatives"]] = field(default_factory=dict, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -182,7 +183,7 @@ def evaluate(u: np.ndarray, data: Crossproducts, *, profile: bool, order: int) -
         The profile variant instead of the marginal one; it needs every coefficient among the dense
         columns (``data.ridges`` empty).
     order : {0, 1, 2}
-        Highest derivative wanted; what is not asked for is filled with nan.
+        Highest derivative wanted; what is not asked for may be filled with nan.
 
     Returns
     -------
@@ -191,7 +192,14 @@ def evaluate(u: np.ndarray, data: Crossproducts, *, profile: bool, order: int) -
         designs, K cross-products and r dense columns; the Hessian takes r^3 more for every
         parameter of the first elimination.
     """
-    u = np.asarray(u, dtype=float)
+    # A change of b or A alone leaves u as it was: the last evaluation then serves again.
+    u, last = np.array(u, dtype=float), data._last.get(profile)
+    if last is None or last[1] < order or not np.array_equal(last[0], u):
+        last = data._last[profile] = (u, order, _evaluate(u, data, profile, order))
+    return last[2]
+
+
+def _evaluate(u: np.ndarray, data: Crossproducts, profile: bool, order: int) -> Derivatives:
     size = len(u)
     gradient, hessian = np.full(size, np.nan), np.full((size, size), np.nan)
     point = _locate(u, data, profile) if u[0] > 0 else None
