@@ -11,8 +11,8 @@ DATA = Path(__file__).parent / "data"
 
 
 def read(name):
-    if name == "sleepstudy":
-        return pmlmm.datasets.load(name)
+    if name.lower() in pmlmm.datasets.names():
+        return pmlmm.datasets.load(name.lower())
     path = next(DATA.glob(f"{name}.*"))
     return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 

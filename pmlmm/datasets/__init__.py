@@ -21,6 +21,9 @@ def load(name: str) -> pd.DataFrame:
     name : str
         ``"sleepstudy"``: average reaction time (ms) of 18 subjects on days 0-9 of sleep restriction;
         180 rows (Belenky et al. 2003, J. Sleep Res. 12; distributed with lme4).
+        ``"penicillin"``: diameter of the zone of inhibition (mm) on 24 plates x 6 samples, fully crossed;
+        144 rows. ``"pastes"``: strength of a paste, 3 casks in each of 10 batches, two assays a cask; 60 rows
+        (both Davies and Goldsmith 1972, Statistical Methods in Research and Production; distributed with lme4).
 
     Raises
     ------
