@@ -227,15 +227,19 @@ def evidence_gradient(
     return gradient, slopes
 
 
-def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray, learned: list[int]) -> np.ndarray:
-    """Derivative of the log-volume at the mode in x and in the ``learned`` log lambdas, by one-sided differences."""
+def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray, which: list[int]) -> np.ndarray:
+    """Derivatives of the log-volume at the mode, by one-sided differences: (len(which),).
+
+    ``which`` counts the entries of x first, then those of ``hyper`` (log lambda are its first ones).
+    """
     d = problem.size
     volume = mode.log_evidence - mode.log_posterior
-    steps = 1e-5 / np.sqrt(np.diag(-mode.at.hessian)[:d])
-    in_x = [
-        (problem.log_volume(mode.x + step * unit, hyper)[0] - volume) / step
-        for step, unit in zip(steps, np.eye(d), strict=True)
-    ]
-    units = np.eye(len(hyper))[learned] * 1e-5
-    in_lambda = [(problem.log_volume(mode.x, hyper + unit)[0] - volume) / 1e-5 for unit in units]
-    return np.array(in_x + in_lambda)
+    at = np.concatenate([mode.x, hyper])
+    steps = np.full(len(at), 1e-5)
+    steps[:d] /= np.sqrt(np.diag(-mode.at.hessian)[:d])
+    slopes = []
+    for j in which:
+        moved = at.copy()
+        moved[j] += steps[j]
+        slopes.append((problem.log_volume(moved[:d], moved[d:])[0] - volume) / steps[j])
+    return np.array(slopes)

@@ -175,11 +175,12 @@ def _search(
     source: Source, space: Space, evidence: LaplaceEvidence, phi: np.ndarray, tolerance: float, progress: Progress
 ):
     """Maximise the Laplace evidence, and again from a better mode if a fresh start finds one at the end."""
+    records: list[SearchRecord] = []
     if evidence.enough > NO_STEP and len(phi):
-        phi, x, records = climb(evidence.problem, space, phi, evidence.last_x, tolerance, progress)
+        phi, x, records, settled = climb(evidence.problem, space, phi, evidence.last_x, tolerance, progress)
         evidence.restart(x)
-        return phi, records
-    records = []
+        if settled:
+            return phi, records
     for _ in range(3):
         phi, record = maximize_evidence(
             evidence, space, phi, "Laplace evidence", tolerance=tolerance, progress=progress

@@ -5,13 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from pmlmm.inference.climb import climb
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
+from pmlmm.inference.newton import NO_STEP
 from pmlmm.inference.space import Coordinate, Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.priors import b_from_eta
 from pmlmm.results.hyperparameters import curvature
+
+_TOLERANCE = 0.01
 
 
 def evidence_profile(
@@ -38,8 +42,12 @@ def _point(tuned: Tuned, space: Space, options: Options, column: int, value: flo
     start[column] = value
     bound = replace(space.coordinates[column], lower=value, upper=value)
     held = replace(space, coordinates=(*space.coordinates[:column], bound, *space.coordinates[column + 1 :]))
-    evidence = LaplaceEvidence(tuned.evidence.problem, held, tuned.mode.x)
-    best, _ = maximize_evidence(evidence, held, start, "profile")
+    problem, x = tuned.evidence.problem, tuned.mode.x
+    if tuned.evidence.enough > NO_STEP:
+        start, x, _, _ = climb(problem, held, start, x, _TOLERANCE, None)
+    evidence = LaplaceEvidence(problem, held, x)
+    evidence.enough = tuned.evidence.enough
+    best = start if evidence.enough > NO_STEP else maximize_evidence(evidence, held, start, "profile")[0]
     mode = evidence.mode(best)
     row = {
         "value": _shown(space.coordinates[column], value, space),
