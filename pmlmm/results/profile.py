@@ -13,7 +13,7 @@ from pmlmm.inference.newton import NO_STEP
 from pmlmm.inference.space import Coordinate, Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.priors import b_from_eta
-from pmlmm.results.hyperparameters import curvature
+from pmlmm.results.hyperparameters import curvature, profile_gradient
 
 _TOLERANCE = 0.01
 
@@ -23,7 +23,9 @@ def evidence_profile(
 ) -> pd.DataFrame:
     """Profile over ``space.coordinates[column]``; see :meth:`pmlmm.Fit.profile`."""
     coordinate = space.coordinates[column]
-    sd = curvature(tuned.evidence, tuned.phi, space).sd[column]
+    costly = tuned.evidence.enough > NO_STEP
+    function = profile_gradient(tuned.mode, space, tuned.phi) if costly else tuned.evidence
+    sd = curvature(function, tuned.phi, space).sd[column]
     half = width * sd if np.isfinite(sd) else 2.0
     ends = np.clip([tuned.phi[column] - half, tuned.phi[column] + half], coordinate.lower, coordinate.upper)
     rows, phi = [], tuned.phi
