@@ -200,18 +200,11 @@ class Fit:
         number = per_chain * _CHAINS
         theta, weights = self._weighted_draws(number, rng)
         theta = theta[posterior.resample(weights, number, rng)]
-        design, parameters = self.model.design, self._parameters(theta)
-        dense = self._effects(theta, rng).drawn
+        design = self.model.design
         with_gamma = number * self._number_of_gammas <= posterior.MOST_GAMMA if gamma is None else gamma
         few = number * sum(block.p for block in design.wide) <= posterior.MOST_WIDE
         with_wide = few if wide is None else wide
-        alpha = parameters.wide.alpha(dense, rng)
-        coefficients, shift = {}, parameters.wide.shift(alpha, rng)
-        if with_wide:
-            coefficients, shift = parameters.wide.draws(alpha, rng)
-        values = {"beta": parameters.user_beta(dense, shift)} | coefficients | self._covariance_parameters(parameters)
-        if with_gamma:
-            values |= parameters.gamma(dense, rng)
+        values = self._drawn(theta, rng, with_gamma, with_wide)
         shaped = {k: v.reshape(_CHAINS, per_chain, *v.shape[1:]) for k, v in values.items()}
         attrs = self._attributes() | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
         if design.wide:
@@ -225,6 +218,17 @@ class Fit:
         if self._reliable:
             tree["proposal"] = self._proposal_group()
         return xr.DataTree.from_dict(tree)
+
+    def _drawn(self, theta: np.ndarray, rng: np.random.Generator, gamma: bool, wide: bool) -> dict[str, np.ndarray]:
+        """All parameters for draws of (sigma, vech Sigma), the effects drawn given these."""
+        parameters, dense = self._parameters(theta), self._effects(theta, rng).drawn
+        alpha = parameters.wide.alpha(dense, rng)
+        if wide:
+            coefficients, shift = parameters.wide.draws(alpha, rng)
+        else:
+            coefficients, shift = {}, parameters.wide.shift(alpha, rng)
+        values = {"beta": parameters.user_beta(dense, shift)} | coefficients | self._covariance_parameters(parameters)
+        return values | (parameters.gamma(dense, rng) if gamma else {})
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
         """Evidence profile over one learned hyperparameter, the others at their best.
