@@ -110,11 +110,6 @@ class Design:
         """Random effects of one group, over all terms on the factor."""
         return sum(term.q for term in self.terms if term.factor == factor)
 
-    @property
-    def smallest_factor(self) -> int:
-        """Groups of the factor that has fewest; 0 without terms."""
-        return min((term.n_groups for term in self.terms), default=0)
-
 
 def build_design(
     formula: str, data: Any, context: Mapping[str, Any] | None = None, penalized: Mapping[str, Any] | None = None
@@ -149,7 +144,8 @@ def build_design(
     fixed = evaluate(parsed.fixed, table.frame, context)
     terms = _terms(parsed.random, table, context)
     _check_random_columns(terms)
-    taken = {*_RESERVED, *fixed.columns, *(name for term in terms for name in (term.name, term.factor))}
+    _refuse_same_names(terms)
+    taken = {*_RESERVED, *fixed.columns, *_names(terms)}
     return Design(
         formula=formula,
         parsed=parsed,
@@ -162,6 +158,25 @@ def build_design(
         wide=build_wide(penalized, table, row_labels(data), taken),
         table=table,
     )
+
+
+def _names(terms: tuple[Term, ...]) -> list[str]:
+    """Dimensions and variables that the results make of the terms."""
+    names = list({term.factor: None for term in terms})
+    for term in terms:
+        own = (f"{term.name}_effect", f"{term.name}_effect2", f"Sigma_{term.name}", f"gamma_{term.name}")
+        names += [term.name, *own] if term.name != term.factor else own
+    return names
+
+
+def _refuse_same_names(terms: tuple[Term, ...]) -> None:
+    names = _names(terms)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise FormulaError(
+            f"Two parts of the results would be called {twice[0]!r}, from the factors "
+            f"{', '.join(repr(f) for f in dict.fromkeys(term.factor for term in terms))}: rename a column."
+        )
 
 
 def _factor_columns(random: tuple[RandomTerm, ...], columns: list[str]) -> set[str]:

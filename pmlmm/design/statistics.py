@@ -1,7 +1,6 @@
 """Cross-products: the data are touched once, and every evaluation works on these sums."""
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,18 +85,21 @@ class Statistics:
     wide: tuple[StandardizedBlock, ...]
     z_moments: tuple[np.ndarray, ...]
     elimination: Elimination
-    _plan: Callable[..., Elimination]
-    _reduce: Callable[[Elimination], Reduced]
+    _design: Design
+    _priors: PriorSet
 
     @cached_property
     def marginal(self) -> Reduced:
         """For the marginal likelihood: beta and gamma integrated out."""
-        return self._reduce(self.elimination)
+        return _assemble(self._design, self._priors, self.standardization, self.wide, self.elimination)
 
     @cached_property
     def profile(self) -> Reduced:
         """For the profile likelihood: every coefficient among the dense columns."""
-        return self._reduce(self._plan(profile=True)) if self.elimination.wide_first else self.marginal
+        if not self.elimination.wide_first:
+            return self.marginal
+        elimination = plan(self._design, tuple(block.rank for block in self.wide), profile=True)
+        return _assemble(self._design, self._priors, self.standardization, self.wide, elimination)
 
     def crossproducts(self, profile: bool = False) -> Crossproducts:
         """What the likelihood needs."""
@@ -108,33 +110,28 @@ def build_statistics(
     design: Design, priors: PriorSet, standard: Standardization, *, method: str = "auto"
 ) -> Statistics:
     """Standardise, rotate wide blocks, and choose what is eliminated how; ``method`` forces that choice."""
-    X, y = (design.X - standard.center) / standard.scale, design.y - standard.offset
     wide = tuple(standardize(block, priors.standardize, standard.intercept is not None) for block in design.wide)
-
-    def choose(profile: bool) -> Elimination:
-        return plan(design, tuple(block.rank for block in wide), profile=profile, method=method)
-
     return Statistics(
-        n_rows=len(y),
+        n_rows=design.n_rows,
         standardization=standard,
         wide=wide,
-        z_moments=tuple(term.Z.T @ term.Z / len(y) for term in design.terms),
-        elimination=choose(profile=False),
-        _plan=choose,
-        _reduce=lambda elimination: _assemble(design, priors, X, y, wide, elimination),
+        z_moments=tuple(term.Z.T @ term.Z / design.n_rows for term in design.terms),
+        elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method),
+        _design=design,
+        _priors=priors,
     )
 
 
 def _assemble(
     design: Design,
     priors: PriorSet,
-    X: np.ndarray,
-    y: np.ndarray,
+    standard: Standardization,
     wide: tuple[StandardizedBlock, ...],
     elimination: Elimination,
 ) -> Reduced:
     """Sums for one choice of what goes first."""
     terms = design.terms
+    X, y = (design.X - standard.center) / standard.scale, design.y - standard.offset
     grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)

@@ -93,7 +93,8 @@ def build_wide(
             f"penalized is a {type(penalized).__name__}; it must be a dict from names to matrices, e.g. "
             "penalized={'genes': G}."
         )
-    blocks = tuple(_build(name, given, table, index, taken) for name, given in penalized.items())
+    taken = taken | {f"beta_{name}" for name in penalized}
+    blocks = tuple(_build(name, given, table, index, taken - {f"beta_{name}"}) for name, given in penalized.items())
     for block in blocks:
         _check_entries(block, constant_allowed)
     return blocks
@@ -102,7 +103,7 @@ def build_wide(
 def _build(name: str, given: Any, table: Table, index: pd.Index | None, taken: set[str]) -> WideBlock:
     if not isinstance(name, str) or not name or "/" in name:
         raise DataError(f"penalized has the key {name!r}; a block's name must be text without '/'.")
-    if name in taken or name == "common":
+    if {name, f"beta_{name}"} & taken or name == "common":
         raise DataError(f"The penalised block cannot be called {name!r}: the model uses that name. Choose another.")
     matrix, labels = as_matrix(name, given)
     if matrix.shape[0] != table.rows_given:
@@ -125,19 +126,19 @@ def as_matrix(name: str, given: Any) -> tuple[Any, np.ndarray]:
     if sparse.issparse(given):
         matrix = sparse.csc_array(given)
         return matrix, np.arange(matrix.shape[1])
-    if (
-        isinstance(given, pd.DataFrame)
-        and len(given.columns)
-        and all(isinstance(kind, pd.SparseDtype) for kind in given.dtypes)
-    ):
-        return sparse.csc_array(given.sparse.to_coo()), _labels(given.columns, name)
+    if isinstance(given, np.ma.MaskedArray):
+        raise DataError(f"The penalised block {name!r} is a masked array: fill or impute the masked entries.")
     labels = None
     if not isinstance(given, np.ndarray) and hasattr(given, "columns"):
         frame, labels = _frame(name, given)
-        given = frame.to_numpy()
+        if _is_sparse(frame):
+            return sparse.csc_array(frame.sparse.to_coo()), labels
+        given = frame.to_numpy(dtype=float, na_value=np.nan) if frame.isna().to_numpy().any() else frame.to_numpy()
     matrix = np.asarray(given)
     if matrix.ndim != 2:
         raise DataError(f"The penalised block {name!r} has {matrix.ndim} dimensions; it must be rows by columns.")
+    if matrix.dtype.kind == "c":
+        raise DataError(f"The penalised block {name!r} is complex: use real and imaginary parts as columns.")
     if matrix.dtype.kind not in "biuf":
         try:
             matrix = matrix.astype(float)
@@ -147,6 +148,12 @@ def as_matrix(name: str, given: Any) -> tuple[Any, np.ndarray]:
                 "(pandas.get_dummies does it for categories)."
             ) from error
     return matrix, np.arange(matrix.shape[1]) if labels is None else labels
+
+
+def _is_sparse(frame: pd.DataFrame) -> bool:
+    """Whether every column is sparse around 0."""
+    kinds = list(frame.dtypes)
+    return bool(kinds) and all(isinstance(kind, pd.SparseDtype) and kind.fill_value == 0 for kind in kinds)
 
 
 def _frame(name: str, given: Any) -> tuple[pd.DataFrame, np.ndarray]:
@@ -164,10 +171,11 @@ def _frame(name: str, given: Any) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def _labels(columns: pd.Index, name: str) -> np.ndarray:
-    if not columns.is_unique:
-        twice = columns[columns.duplicated()][0]
+    labels = pd.Index([str(label) for label in columns])
+    if not labels.is_unique:
+        twice = labels[labels.duplicated()][0]
         raise DataError(f"The penalised block {name!r} has several columns called {twice!r}: rename all but one.")
-    return np.array([str(label) for label in columns])
+    return np.array(labels, dtype=str)
 
 
 def _check_entries(block: WideBlock, constant_allowed: bool) -> None:

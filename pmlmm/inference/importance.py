@@ -106,9 +106,10 @@ class ImportanceSample:
 
     def likelihood(self, log_lambda: np.ndarray) -> draws.DrawLikelihood:
         """Likelihood of the draws, remembered for the last lambda."""
-        if self._last is None or not np.array_equal(self._last[0], log_lambda):
-            self._last = (log_lambda.copy(), self._likelihood(log_lambda))
-        return self._last[1]
+        last = self._last
+        if last is None or not np.array_equal(last[0], log_lambda):
+            last = self._last = (log_lambda.copy(), self._likelihood(log_lambda))
+        return last[1]
 
     def log_weights(self, theta: Theta) -> np.ndarray:
         """log p(y, draw | Theta) - log proposal(draw): (draws,)."""

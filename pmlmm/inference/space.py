@@ -53,6 +53,8 @@ class Space:
         For each term, the first of the terms that share its A.
     group_sizes : tuple of int
         Number of coefficients of each penalty group that is a wide block, 1 for others.
+    group_units : tuple of float
+        Mean square of its columns as the ridge sees them: 1 where they are standardised, and for others.
     z_square : tuple of (q,) arrays
         Mean of z_a^2 over the rows, for each term.
     hyperprior : Hyperprior or None
@@ -63,6 +65,7 @@ class Space:
     levels: tuple[int, ...]
     shared: tuple[int, ...]
     group_sizes: tuple[int, ...]
+    group_units: tuple[float, ...]
     z_square: tuple[np.ndarray, ...]
     hyperprior: Hyperprior | None
 
@@ -137,7 +140,7 @@ class Space:
         for column, coordinate in enumerate(self.coordinates):
             if coordinate.kind == "A":
                 continue
-            mean, sd = self._normal(coordinate, prior)
+            mean, sd = self.normal(coordinate, prior)
             residual = (phi[column] - mean) / sd
             total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi)
             gradient[column] = -residual / sd
@@ -153,11 +156,11 @@ class Space:
                 gradient[columns] = -residual / prior.pool_sd
         return float(total), gradient
 
-    def _normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
+    def normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
         """Mean and sd of the hyperprior on one coordinate."""
         if c.kind == "lambda":
             half = 0.5 * float(np.log(self.group_sizes[c.index]))
-            return half, prior.lambda_sd + half
+            return half + float(np.log(self.group_units[c.index])), prior.lambda_sd + half
         return (float(np.log(prior.eta_median)), prior.eta_sd) if c.kind == "eta" else (0.0, prior.rho_sd)
 
 
@@ -182,14 +185,18 @@ def _A_slope(c: Coordinate, A: np.ndarray, value: float) -> np.ndarray:
 def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperprior: Hyperprior | None) -> Space:
     """What is to be learned of a model's priors, where to start and where to stop."""
     coordinates: list[Coordinate] = []
-    log_lambda, sizes = [], []
+    log_lambda, sizes, units = [], [], []
     for index, group in enumerate(priors.penalty_groups):
-        value, size = group.prior.lambda_, 1 if group.block is None else group.size
-        start = float(np.log(size)) if value is None else float(np.log(value))
+        value, size, unit = group.prior.lambda_, 1, 1.0
+        if group.block is not None:
+            size, columns = group.size, statistics.wide[group.block].columns
+            unit = float(np.sum(columns**2)) / (len(columns) * size)
+        start = float(np.log(size * unit)) if value is None else float(np.log(value))
         log_lambda.append(start)
         sizes.append(size)
+        units.append(unit)
         if value is None:
-            low, high = (bound + np.log(size) for bound in _LOG_LAMBDA)
+            low, high = (bound + np.log(size * unit) for bound in _LOG_LAMBDA)
             coordinates.append(Coordinate(f"lambda[{group.name}]", "lambda", index, None, start, low, high))
     variance, effects = _residual_variance(design), sum(design.sizes)
     z_square = tuple(np.diagonal(moments).copy() for moments in statistics.z_moments)
@@ -206,7 +213,7 @@ def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperp
             coordinates.extend(_A_coordinates(index, ", ".join(names), term, prior, value, variance, z_square[index]))
     fixed = Theta(np.array(log_lambda, dtype=float), tuple(covariances))
     levels = tuple(term.n_groups for term in design.terms)
-    return Space(tuple(coordinates), fixed, levels, priors.shared, tuple(sizes), z_square, hyperprior)
+    return Space(tuple(coordinates), fixed, levels, priors.shared, tuple(sizes), tuple(units), z_square, hyperprior)
 
 
 def _residual_variance(design: Design) -> float:

@@ -164,11 +164,10 @@ def _reason_to_skip(options: Options, data: Crossproducts) -> str:
     if needed <= _MOST_WORK:
         return ""
     groups = sum(data.levels[k] for k in data.grouped)
-    what = f"over {groups} groups" if data.columns < draws.LARGE else f"with {data.columns} dense columns"
-    return (
-        f"not refined: {number} draws {what} would cost {needed:.1g} operations, and the Laplace error vanishes "
-        "as the groups grow (refine=True insists)"
-    )
+    many = groups > data.columns
+    what = f"over {groups} groups" if many else f"with {data.columns} dense columns"
+    why = ", and the Laplace error vanishes as the groups grow" if many else ""
+    return f"not refined: {number} draws {what} would cost {needed:.1g} operations{why} (refine=True insists)"
 
 
 def _search(

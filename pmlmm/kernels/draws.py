@@ -18,7 +18,7 @@ from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts
 _BATCH = 20_000_000
 #: Dense parts of so many columns are cheap enough (per draw) to be computed anew for every lambda.
 SMALL = 40
-#: From so many columns on, a draw at a time.
+#: Beyond so many columns, a draw at a time.
 LARGE = 200
 
 
@@ -69,7 +69,7 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, o
     P = _whitened(reduced.Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
     P, chol, lost = _positive_definite(P)
     right = np.broadcast_to(reduced.Q[:, :r, r:], (len(theta), r, 1))
-    right = dense.whiten_rows(right, data.blocks, blocks)[:, :, 0]
+    right = np.where(lost[:, None], 0.0, dense.whiten_rows(right, data.blocks, blocks)[:, :, 0])
     inverse = np.linalg.inv(P) if order else None
     standard = np.linalg.solve(P, right[:, :, None])[:, :, 0] if order == 0 else np.einsum("sij,sj->si", inverse, right)
     variance = theta[:, 0] ** 2
@@ -84,6 +84,9 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, o
     _dense_ridges(sums, data, gradient, hessian)
     if reduced.ridge is not None:
         _first_ridges(sums, reduced.ridge, data, gradient, hessian)
+    for derivative in (gradient, hessian):
+        if derivative is not None:
+            derivative[lost] = 0.0
     return DrawLikelihood(value, gradient, hessian)
 
 
@@ -138,6 +141,16 @@ def _first_ridges(
         for h, right in enumerate(products):
             total[:, g, h] -= np.sum(left * np.swapaxes(right, 1, 2), axis=(1, 2))
     hessian[np.ix_(np.arange(len(J)), groups, groups)] = -0.5 * total
+    pulled = moved[..., :r] @ J
+    for block, root in zip(data.blocks, sums.roots, strict=True):
+        if not block.ridge:
+            continue
+        own, scale = block.columns, float(root[0, 0])
+        for g, product in zip(groups, products, strict=True):
+            trace = np.einsum("suv,suv->s", product[:, own], J[:, own]) / scale**2
+            bend = np.sum(pulled[:, groups.index(g), own] * sums.standard[:, own], axis=1) / scale
+            mixed = 0.5 * (trace - 2.0 * bend / sums.variance)
+            hessian[:, g, block.parameter] = hessian[:, block.parameter, g] = mixed
 
 
 def _whitened(Q: np.ndarray, blocks: list[np.ndarray], data: Crossproducts, number: int) -> np.ndarray:

@@ -213,11 +213,11 @@ class Rotated:
 
     def eliminate(self, log_lambda: np.ndarray) -> "_RotatedAt":
         """At one lambda, ``log_lambda`` (1,); the last one is remembered, as modes are found at one lambda."""
-        value = float(log_lambda[0])
-        if self._last is None or self._last[0] != value:
+        value, last = float(log_lambda[0]), self._last
+        if last is None or last[0] != value:
             excess = self.squares * np.exp(-value)
-            self._last = value, _RotatedAt(excess / (1.0 + excess), float(np.sum(np.log1p(excess))), self)
-        return self._last[1]
+            last = self._last = value, _RotatedAt(excess / (1.0 + excess), float(np.sum(np.log1p(excess))), self)
+        return last[1]
 
     def work(self) -> float:
         """Floating-point operations of one elimination, about."""
@@ -281,10 +281,10 @@ class Kernels:
 
     def eliminate(self, log_lambda: np.ndarray) -> "_KernelsAt":
         """At one lambda a group, ``log_lambda`` (g,); the last ones are remembered."""
-        key = log_lambda.tobytes()
-        if self._last is None or self._last[0] != key:
-            self._last = key, _KernelsAt(self.kernels * np.exp(-log_lambda)[:, None, None], self.rows)
-        return self._last[1]
+        key, last = log_lambda.tobytes(), self._last
+        if last is None or last[0] != key:
+            last = self._last = key, _KernelsAt(self.kernels * np.exp(-log_lambda)[:, None, None], self.rows)
+        return last[1]
 
     def work(self) -> float:
         """Floating-point operations of one elimination, about."""

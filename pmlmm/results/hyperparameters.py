@@ -145,7 +145,7 @@ def _state(c: Coordinate, value: float, sd: float, share: float, space: Space, d
     elif isinstance(space.hyperprior, Hyperprior) and share > _MOSTLY_PRIOR:
         words = f"interior, {share:.0%} of its curvature from the hyperprior"
     size = space.group_sizes[c.index] if c.kind == "lambda" else 1
-    if 1 < size < _NEGLIGIBLE * np.exp(value):
+    if size > 1 and size * space.group_units[c.index] < _NEGLIGIBLE * np.exp(value):
         words += "; together these coefficients carry less than a tenth of the residual variance"
     return words
 

@@ -184,8 +184,8 @@ def _more_hyperpriors(fit: "Fit") -> list[str]:
     for c in space.coordinates:
         size = space.group_sizes[c.index] if c.kind == "lambda" else 1
         if size > 1:
-            half = 0.5 * np.log(size)
-            lines.append(f"            log {c.name} ~ Normal({half:.3g}, {hyperprior.lambda_sd + half:.3g})")
+            mean, sd = space.normal(c, hyperprior)
+            lines.append(f"            log {c.name} ~ Normal({mean:.3g}, {sd:.3g})")
         if c.kind == "rho":
             lines.append(f"            atanh {c.name} ~ Normal(0, {hyperprior.rho_sd:g})")
     return lines

@@ -92,7 +92,7 @@ class WideLaw:
         return result, shift
 
     def covariance(self, theta: np.ndarray) -> np.ndarray:
-        """Covariance of alpha given y and one (sigma, Sigma), the dense effects integrated out."""
+        """Covariance (ranks, ranks) of alpha given y and one (sigma, Sigma), the dense effects integrated out."""
         data = self.statistics.marginal.crossproducts
         law = likelihood.condition(np.concatenate([theta, self.log_lambda]), data)
         J = law.effect_covariance
@@ -116,7 +116,8 @@ class WideLaw:
         """
         centred = alpha - weights @ alpha
         total = (centred.T * weights) @ centred
-        total += np.mean([self.covariance(self.theta[s]) for s in chosen], axis=0)
+        for s in chosen:
+            total += self.covariance(self.theta[s]) / len(chosen)
         variance = float(np.mean(self.theta[chosen, 0] ** 2))
         return {
             f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], variance * np.exp(-log_lambda)))

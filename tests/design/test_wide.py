@@ -39,6 +39,10 @@ BAD = [
     (lambda g: g.to_numpy()[:, 0], "has 1 dimensions"),
     (lambda g: g.set_axis(["a", "a", *g.columns[2:]], axis=1), "several columns called 'a'"),
     (lambda g: g.to_numpy().astype(str) + "!", "not numeric"),
+    (lambda g: g.to_numpy() + 1j, "is complex"),
+    (lambda g: np.ma.masked_greater(g.to_numpy(), 1.0), "masked array"),
+    (lambda g: spoil(g.round().astype("Int64"), 3, 2, pd.NA), "Column 'g2'.*missing or infinite in 1 of 20"),
+    (lambda g: g.set_axis([1, "1", *g.columns[2:]], axis=1), "several columns called '1'"),
 ]
 
 
@@ -55,6 +59,8 @@ def test_bad_blocks_are_named(table, block, change, words):
         ({"x": np.random.default_rng(0).normal(size=(20, 3))}, "cannot be called 'x'"),
         ({"g": np.random.default_rng(0).normal(size=(20, 3))}, "cannot be called 'g'"),
         ({"sigma": np.random.default_rng(0).normal(size=(20, 3))}, "cannot be called 'sigma'"),
+        ({"g_effect": np.random.default_rng(0).normal(size=(20, 3))}, "cannot be called 'g_effect'"),
+        (dict.fromkeys(("w", "beta_w"), np.random.default_rng(0).normal(size=(20, 3))), "cannot be called 'beta_w'"),
         ({"a/b": np.random.default_rng(0).normal(size=(20, 3))}, "without '/'"),
     ],
 )
@@ -75,6 +81,7 @@ def test_column_names_of_every_kind_of_block(table, block):
         "pandas": block,
         "polars": pl.from_pandas(block),
         "sparse frame": block.astype(pd.SparseDtype(float, 0.0)),
+        "sparse around nan": block.astype(pd.SparseDtype(float)),
         "array": block.to_numpy(),
         "matrix": sparse.coo_array(block.to_numpy()),
     }
