@@ -111,7 +111,7 @@ class Model:
             Move on to the importance-sampled evidence; "auto": where it pays (see the summary).
         draws : int, optional
             Importance draws. Default: 2000, or 500 where each of them takes a dense factorisation of more
-            than 40 columns.
+            than 40 columns, or a wide block is eliminated first.
         random_seed : int
             Of these draws: the same seed gives the same fit.
         optimizer : "newton" or "em"

@@ -6,9 +6,11 @@ two agree. What a parabola lacks, the slope of the Laplace volume, is measured a
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
 from pmlmm.inference.empirical_bayes import (
     AT_BOUND,
@@ -78,30 +80,57 @@ def climb(
         No proper mode.
     """
     records: list[SearchRecord] = []
-    hyper = pack(space.theta(phi))
-    mode = problem.find_mode(x, hyper, ENOUGH)
-    volume = _VolumeSlope(problem, space)
+    volume, box = _VolumeSlope(problem, space), _BOX
+    best = _at(problem, space, phi, problem.find_mode(x, pack(space.theta(phi)), ENOUGH))
     for number in range(1, _ROUNDS + 1):
-        expanded = problem.expanded(mode, hyper)
-        function = volume.add_to(expanded, mode, hyper, phi)
-        near = [(max(low, v - _BOX), min(high, v + _BOX)) for (low, high), v in zip(space.bounds, phi, strict=True)]
+        function = volume.add_to(problem.expanded(best.mode, best.hyper), best.mode, best.hyper, best.phi)
+        near = [(max(low, v - box), min(high, v + box)) for (low, high), v in zip(space.bounds, best.phi, strict=True)]
         name = f"Laplace evidence, expansion {number}"
-        new, record = maximize_evidence(function, space, phi, name, tolerance=tolerance, bounds=near, progress=progress)
-        records.append(record)
-        found = function.inner.mode(new)
-        phi, hyper = new, pack(space.theta(new))
-        mode = problem.find_mode(found.x, hyper, ENOUGH)
-        missed = (mode.at.gradient - found.at.gradient)[problem.size :] @ space.pack_jacobian(new)
-        missed = float(np.max(np.abs(free_gradient(new, missed, space.bounds)), initial=0.0))
-        at_edge = any(
-            abs(v - edge) < AT_BOUND
-            for v, edges, own in zip(new, near, space.bounds, strict=True)
-            for edge in set(edges) - set(own)
+        new, record = maximize_evidence(
+            function, space, best.phi, name, tolerance=tolerance, bounds=near, progress=progress
         )
-        if missed < tolerance and not at_edge and not volume.outdated(mode).any():
-            record.gradient_norm = max(record.gradient_norm, missed)
-            return phi, mode.x, records, True
-    return phi, mode.x, records, False
+        records.append(record)
+        try:
+            found = function.inner.mode(new)
+            reached = _at(problem, space, new, problem.find_mode(found.x, pack(space.theta(new)), ENOUGH))
+        except ConvergenceError:
+            reached = None
+        if reached is None or reached.value < best.value - tolerance:
+            box, record.reason = box / 4.0, "the likelihood itself disagrees: back, in a smaller box"
+            continue
+        missed = _missed(reached, found, space)
+        record.gradient_norm = max(record.gradient_norm, missed)
+        best, inside = reached, _inside(new, near, space.bounds)
+        if missed < tolerance and inside and not volume.outdated(best.mode).any():
+            return best.phi, best.mode.x, records, True
+        record.reason = "to be expanded anew"
+    return best.phi, best.mode.x, records, False
+
+
+class _Point(NamedTuple):
+    """A mode of the likelihood itself, with log evidence + log hyperprior."""
+
+    phi: np.ndarray
+    hyper: np.ndarray
+    mode: Mode
+    value: float
+
+
+def _at(problem: LaplaceProblem, space: Space, phi: np.ndarray, mode: Mode) -> _Point:
+    return _Point(phi, pack(space.theta(phi)), mode, mode.log_evidence + space.log_hyperprior(phi)[0])
+
+
+def _missed(reached: _Point, found: Mode, space: Space) -> float:
+    """Largest entry of the gradient that the expansion did not see."""
+    d = len(reached.mode.x)
+    missed = (reached.mode.at.gradient - found.at.gradient)[d:] @ space.pack_jacobian(reached.phi)
+    return float(np.max(np.abs(free_gradient(reached.phi, missed, space.bounds)), initial=0.0))
+
+
+def _inside(phi: np.ndarray, near: list[tuple[float, float]], bounds: list[tuple[float, float]]) -> bool:
+    """Whether phi touches no edge of the box but those of the space."""
+    edges = [set(box) - set(own) for box, own in zip(near, bounds, strict=True)]
+    return not any(abs(v - edge) < AT_BOUND for v, own in zip(phi, edges, strict=True) for edge in own)
 
 
 class _VolumeSlope:

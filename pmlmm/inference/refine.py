@@ -54,16 +54,16 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
     records, first, space = [], phi, sampler.space
     box, best = _BOX, None
     for rounds in range(1, _ROUNDS + 1):
-        try:
-            centre = _centre(sampler, phi)
-        except ConvergenceError as error:
-            return Refinement(first, False, f"Laplace evidence kept: no proposal in round {rounds} ({error})", records)
-        if not centre.weights.reliable:
-            words = f"Laplace evidence kept: Pareto k-hat {centre.weights.k_hat:.2f} is above {LARGEST_K_HAT}"
-            return Refinement(first, False, words, records)
-        if best is not None and centre.value < best.value - max(_SETTLED, 2.0 * centre.weights.error):
-            centre, box = best, box / 4.0
-        best = centre
+        centre, words = _centre(sampler, phi)
+        if centre is None and best is None:
+            return Refinement(first, False, f"Laplace evidence kept: {words}", records)
+        back = best is not None and (
+            centre is None or centre.value < best.value - max(_SETTLED, 2.0 * centre.weights.error)
+        )
+        if back:
+            box /= 4.0
+        else:
+            best = centre
         near = [(max(low, x - box), min(high, x + box)) for (low, high), x in zip(space.bounds, best.phi, strict=True)]
         new, record = maximize_evidence(
             ImportanceEvidence(best.sample, space),
@@ -79,10 +79,11 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
             return Refinement(first, False, words, records)
         gain, phi = record.gain, new
         if gain < max(_SETTLED, 2.0 * best.weights.error):
+            end = best.phi if back else phi
             words = f"refined on the importance-sampled evidence, settled in round {rounds}"
-            return Refinement(phi, True, words, records)
+            return Refinement(end, True, words, records)
     words = (
-        f"Laplace evidence kept: after {_ROUNDS} rounds importance sampling still moved along a flat direction "
+        f"Laplace evidence kept: after {_ROUNDS} rounds importance sampling had not settled along a flat direction "
         f"(last gain {gain:.2g} nats)"
     )
     return Refinement(first, False, words, records)
@@ -97,10 +98,16 @@ class _Centre(NamedTuple):
     value: float
 
 
-def _centre(sampler: Sampler, phi: np.ndarray) -> _Centre:
-    sample = sampler.at(sampler.proposals.mode(phi), phi)
+def _centre(sampler: Sampler, phi: np.ndarray) -> tuple[_Centre | None, str]:
+    """Draws around the mode at phi; None where they do not serve, and why."""
+    try:
+        sample = sampler.at(sampler.proposals.mode(phi), phi)
+    except ConvergenceError as error:
+        return None, f"no proposal ({error})"
     weights = sample.weights(sampler.space.theta(phi))
-    return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_hyperprior(phi)[0])
+    if not weights.reliable:
+        return None, f"Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
+    return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_hyperprior(phi)[0]), ""
 
 
 def _pinned(space: Space, phi: np.ndarray) -> bool:

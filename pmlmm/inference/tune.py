@@ -176,7 +176,7 @@ def _search(
     """Maximise the Laplace evidence, and again from a better mode if a fresh start finds one at the end."""
     records: list[SearchRecord] = []
     if evidence.enough > NO_STEP and len(phi):
-        phi, x, records, settled = climb(evidence.problem, space, phi, evidence.last_x, tolerance, progress)
+        phi, x, records, settled = climb(evidence.problem, space, phi, evidence.mode(phi).x, tolerance, progress)
         evidence.restart(x)
         if settled:
             return phi, records

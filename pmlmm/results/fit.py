@@ -281,7 +281,7 @@ class Fit:
         Returns
         -------
         (rows,) array
-            nan in rows with a missing value.
+            nan in rows with a missing value in the table; a wide block must be complete in the other rows.
         """
         from pmlmm.results.predict import predict
 

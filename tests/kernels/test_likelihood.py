@@ -1,5 +1,7 @@
 """The collapsed likelihood against dense algebra and finite differences."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,9 +129,26 @@ def test_chunks_of_groups_add_up(monkeypatch):
     u = point(rng, (2,), (0, 0))
     whole = likelihood.evaluate(u, data, profile=False, order=2)
     monkeypatch.setattr("pmlmm.kernels.crossproducts._CHUNK", 1)
+    data = dataclasses.replace(data, _last={})  # or the last evaluation would serve again
     parts = likelihood.evaluate(u, data, profile=False, order=2)
     for left, right in zip(whole, parts, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-11, atol=1e-11)
+
+
+def test_the_last_evaluation_serves_only_itself():
+    """Another point, another variant and a higher order are computed; the same point is not."""
+    rng = np.random.default_rng(4)
+    data, *_ = problem(rng, (2,), (0, 0))
+    points = [point(rng, (2,), (0, 0)) for _ in range(2)]
+    for u in (points[0], points[1], points[0]):
+        for profile in (False, True):
+            for order in (0, 2, 1):
+                at = likelihood.evaluate(u, data, profile=profile, order=order)
+                fresh = likelihood._evaluate(u, data, profile, 2)
+                assert at.value == fresh.value
+                if order:
+                    np.testing.assert_array_equal(at.gradient, fresh.gradient)
+    assert likelihood.evaluate(points[0], data, profile=True, order=1) is at
 
 
 @pytest.mark.parametrize("sizes", [(2,), (1, 2), ()])

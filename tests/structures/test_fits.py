@@ -1,5 +1,7 @@
 """Whole fits of models with several factors and wide blocks."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,6 +115,42 @@ def test_dropped_rows_are_dropped_from_blocks():
     table.loc[:3, "t"] = np.nan
     missing = pmlmm.Model(FORMULA, table, priors, penalized={"genes": genes}).fit()
     np.testing.assert_allclose(missing.mean["beta_genes"], shorter.mean["beta_genes"], rtol=1e-8)
+
+
+def test_units_of_a_block_do_not_matter_without_standardisation():
+    table, genes = wide_data(4)
+    X = genes - genes.mean()
+    fits = [
+        pmlmm.Model(FORMULA, table, {"t": pmlmm.Ridge(1)}, penalized={"genes": c * X}, standardize=False).fit()
+        for c in (1.0, 100.0)
+    ]
+    one, hundred = (fit.hyperparameters.loc["lambda[genes]"] for fit in fits)
+    assert hundred["value"] == pytest.approx(1e4 * one["value"], rel=0.02)
+    assert one["state"] == hundred["state"]
+    assert fits[0].log_evidence == pytest.approx(fits[1].log_evidence, abs=1e-3)
+
+
+def test_models_and_fits_can_be_pickled():
+    table, genes = wide_data(5)
+    fit = pmlmm.Model(FORMULA, table, penalized={"genes": genes}).fit()
+    again = pickle.loads(pickle.dumps(fit))
+    np.testing.assert_array_equal(again.mean["beta_genes"], fit.mean["beta_genes"])
+    assert again.model.fit().log_evidence == pytest.approx(fit.log_evidence)
+
+
+@pytest.mark.parametrize("formula", ["y ~ t + u", FORMULA])
+def test_costly_models_give_the_same_fit(monkeypatch, formula):
+    """Climbing by expansions, with and without random effects."""
+    table, _ = wide_data(6)
+    table = table.assign(u=np.cos(np.arange(len(table))))
+    expected = pmlmm.Model(formula, table).fit(refine=False)
+    monkeypatch.setattr("pmlmm.inference.tune.COSTLY", 0.0)
+    fit = pmlmm.Model(formula, table).fit(refine=False)
+    assert "expansion" in fit.optimizer_records[0].objective
+    # both end where no entry of the gradient exceeds a tolerance, 5e-3 and 1e-3 nats per log unit
+    objective = [f.log_evidence + f._space.log_hyperprior(f._tuned.phi)[0] for f in (fit, expected)]
+    assert objective[0] == pytest.approx(objective[1], abs=1e-3)
+    np.testing.assert_allclose(fit.hyperparameters["value"], expected.hyperparameters["value"], rtol=0.1)
 
 
 def test_pure_noise_covariates_are_said_to_be_nothing():
