@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pmlmm.design.design import build_design
-from pmlmm.design.prior_set import INTERCEPT, resolve
+from pmlmm.design.prior_keys import INTERCEPT
+from pmlmm.design.prior_set import resolve
 from pmlmm.design.standardization import standardization
 from pmlmm.design.statistics import build_statistics
 from pmlmm.errors import OptionError
@@ -40,14 +41,15 @@ class Model:
         What is not given is learned. Keys: a grouping factor or term (:class:`InverseWishart`,
         :class:`Flat`); ``"common"``, ``"Intercept"``, a wide block or the name of a fixed effect
         (:class:`Ridge`, :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`). A tuple of fixed
-        effects makes them one penalty group; a tuple of random-effect terms lets them share A.
+        effects makes them one penalty group; a tuple of random-effect terms lets them share A. ``"| g"`` is
+        the factor g where a fixed effect has that name too.
     penalized : mapping, optional
         Wide blocks of columns, ``{"genes": G}``: arrays, data frames or SciPy sparse matrices with a row for
         every row of the data and any number of columns; each has its own lambda. Their coefficients are
         ``beta_genes``, with dimension ``genes``.
     standardize : bool
-        Centre and scale the penalised columns to unit standard deviation, so that one lambda is fair
-        to all; results are on the user's scale either way.
+        Centre the columns (where there is an intercept) and scale the penalised ones to unit standard
+        deviation, so that one lambda is fair to all; results are on the user's scale either way.
     context : mapping, optional
         Functions and values that the formula uses beside the columns.
 
@@ -78,9 +80,9 @@ class Model:
         self.priors = resolve(self.design, priors, standardize)
         names = self.design.coefficients
         intercept = names.index(INTERCEPT) if INTERCEPT in names else None
-        standard = standardization(
-            self.design.X, np.array(self.priors.standardized), intercept, self.priors.intercept_mean
-        )
+        scaled = np.array(self.priors.standardized)
+        centred = np.array([standardize and name != INTERCEPT for name in names], dtype=bool)
+        standard = standardization(self.design.X, scaled, centred, intercept, self.priors.intercept_mean)
         self.statistics = build_statistics(self.design, self.priors, standard)
 
     def fit(

@@ -145,7 +145,7 @@ def build_design(
     terms = _terms(parsed.random, table, context)
     _check_random_columns(terms)
     _refuse_same_names(terms)
-    taken = {*_RESERVED, *fixed.columns, *_names(terms)}
+    taken = {*_RESERVED, *fixed.columns, *_column_terms(fixed), *_names(terms)}
     return Design(
         formula=formula,
         parsed=parsed,
@@ -190,6 +190,8 @@ def _factor_columns(random: tuple[RandomTerm, ...], columns: list[str]) -> set[s
                 f"The grouping factor cannot be called {term.factor!r}: the results use that name, or cannot hold it. "
                 "Rename the column."
             )
+    if len({term.factor for term in random}) < len({term.columns for term in random}):
+        raise FormulaError("Two grouping factors read alike once their columns are joined by ':': rename a column.")
     if len(set(random)) < len(random):
         twice = next(term for term in random if random.count(term) > 1)
         raise FormulaError(f"The random term ({twice.expression} | {twice.factor}) is given twice.")

@@ -125,6 +125,8 @@ def _random_terms(text: str, pieces: list[str]) -> list[RandomTerm]:
     if not expression:
         raise FormulaError(f"{text} has nothing before its bar; (1 | {pieces[-1].strip()}) is a random intercept.")
     expressions = [expression] if correlated else _uncorrelated(expression)
+    if not expressions:
+        raise FormulaError(f"The random term {text} has no columns.")
     return [RandomTerm(part, columns) for columns in factors for part in expressions]
 
 

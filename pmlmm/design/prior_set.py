@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pmlmm.design.design import Design, Term
-from pmlmm.errors import DataError, PriorError, suggest
+from pmlmm.design.prior_keys import COMMON, INTERCEPT, SIGMA, Grouped, match
+from pmlmm.errors import DataError, PriorError
 from pmlmm.priors import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
 
-INTERCEPT, COMMON = "Intercept", "common"
 #: Prior sd of the intercept is 100 sigma around the mean of the response.
 DEFAULT_INTERCEPT = Ridge(lambda_=1e-4, mean="response")
 
@@ -68,11 +68,11 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
         raise PriorError(
             f"priors is {priors!r}; it must be a dict from names to priors, e.g. {{'common': pmlmm.Ridge(1)}}."
         )
-    given, shared = _spread(dict(priors or {}), design)
-    groups, flat = _penalty_groups(design, given)
+    given = match(dict(priors or {}), design)
+    groups, flat = _penalty_groups(design, given.fixed)
     _refuse_collinear(design, flat)
-    covariances = tuple(_covariance_prior(term, given) for term in design.terms)
-    sigma = _residual_prior(given.get("sigma", HalfStudentT()), design)
+    covariances = tuple(_covariance_prior(term, given.terms) for term in design.terms)
+    sigma = _residual_prior(given.fixed.get(SIGMA, HalfStudentT()), design)
     penalised = np.zeros(len(design.coefficients), dtype=bool)
     for group in groups:
         penalised[list(group.columns)] = group.name != INTERCEPT
@@ -83,71 +83,12 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
         penalty_groups=groups,
         flat_columns=flat,
         covariances=covariances,
-        shared=shared,
+        shared=tuple(given.shared),
         sigma=sigma,
         standardize=standardize,
         standardized=tuple(bool(x) for x in penalised & standardize),
         intercept_mean=float(design.y.mean()) if mean == "response" else float(mean),
     )
-
-
-def _valid_keys(design: Design) -> list[str]:
-    """Every name that a prior can be given for."""
-    names = [*design.coefficients, *design.coefficient_terms, COMMON, *(block.name for block in design.wide)]
-    names += [name for term in design.terms for name in (term.name, term.factor)]
-    return [name for name in dict.fromkeys([*names, "sigma"]) if name != "1"]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A prior for several fixed effects with one lambda; ``name`` is the group's."""
-
-    name: str
-    prior: Any
-
-
-def _spread(priors: dict[Any, Any], design: Design) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """One entry a name, tuples of names taken apart; and which terms share A."""
-    keys, given = _valid_keys(design), {}
-    shared = list(range(len(design.terms)))
-    for key, prior in priors.items():
-        names = key if isinstance(key, tuple) else (key,)
-        if not names:
-            raise PriorError("priors has an empty tuple as a key: a penalty group needs at least one fixed effect.")
-        for name in names:
-            if name not in keys:
-                raise PriorError(
-                    f"priors has the key {name!r}, which names nothing in the model." + suggest(name, keys)
-                )
-            if name in given:
-                raise PriorError(f"priors has {name!r} in two keys: give it one prior.")
-            given[name] = prior if not isinstance(key, tuple) else _Group(", ".join(map(str, key)), prior)
-        if isinstance(key, tuple):
-            _share(key, design, shared, given)
-    return given, tuple(shared)
-
-
-def _share(key: tuple[str, ...], design: Design, shared: list[int], given: dict[str, Any]) -> None:
-    """A tuple of random-effect terms has one A; a tuple of fixed effects stays one penalty group."""
-    of_terms = {name for term in design.terms for name in (term.name, term.factor)}
-    if not set(key) & of_terms:
-        alone = {INTERCEPT, COMMON, "sigma", *(block.name for block in design.wide)} & set(key)
-        if alone:
-            raise PriorError(
-                f"priors has the key {key!r}: {sorted(alone)[0]!r} cannot share a lambda. Tuples are for columns of "
-                "the formula, or for random-effect terms that share A."
-            )
-        return
-    if not set(key) <= of_terms:
-        raise PriorError(f"priors has the key {key!r}, which mixes random-effect terms with other parts of the model.")
-    members = [k for k, term in enumerate(design.terms) if term.name in key or term.factor in key]
-    if len({design.terms[k].q for k in members}) > 1:
-        sizes = ", ".join(f"{design.terms[k].name}: {design.terms[k].q}" for k in members)
-        raise PriorError(f"priors[{key!r}]: terms that share A need the same number of effects ({sizes}).")
-    for k in members:
-        shared[k] = members[0]
-    for name in key:
-        given[name] = given[name].prior
 
 
 def _penalty_groups(design: Design, given: dict[str, Any]):
@@ -158,7 +99,7 @@ def _penalty_groups(design: Design, given: dict[str, Any]):
         own = name if name in given else term if term in given else None
         group = INTERCEPT if name == INTERCEPT else own or COMMON
         prior = given.get(group, DEFAULT_INTERCEPT if group == INTERCEPT else Ridge())
-        if isinstance(prior, _Group):
+        if isinstance(prior, Grouped):
             group, prior = prior.name, prior.prior
         members.setdefault(group, []).append(column)
         priors[group] = prior

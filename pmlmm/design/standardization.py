@@ -21,18 +21,21 @@ class Standardization:
     shift: np.ndarray
 
 
-def standardization(X: np.ndarray, scaled: np.ndarray, intercept: int | None, offset: float) -> Standardization:
-    """Centre and scale the columns marked in ``scaled`` (p,) to unit standard deviation.
+def standardization(
+    X: np.ndarray, scaled: np.ndarray, centred: np.ndarray, intercept: int | None, offset: float
+) -> Standardization:
+    """Centre the columns marked in ``centred`` (p,), and scale those in ``scaled`` to unit standard deviation.
 
-    Columns are centred only where there is an intercept to take up the shift, as glmnet does.
+    Columns are centred only where there is an intercept to take up the shift, as glmnet does. Unpenalised
+    columns need it too: with the intercept's prior at their zero it would be a penalty on them.
     """
     p = X.shape[1]
     center, scale = np.zeros(p), np.ones(p)
     if scaled.any():
         deviation = X[:, scaled] - X[:, scaled].mean(axis=0)
         scale[scaled] = np.sqrt(np.mean(deviation**2, axis=0))
-        if intercept is not None:
-            center[scaled] = X[:, scaled].mean(axis=0)
+    if intercept is not None and centred.any():
+        center[centred] = X[:, centred].mean(axis=0)
     transform, shift = np.diag(1.0 / scale), np.zeros(p)
     if intercept is not None:
         transform[intercept] -= center / scale

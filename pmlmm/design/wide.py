@@ -20,6 +20,8 @@ from pmlmm.errors import DataError
 _CHUNK = 4_000_000
 # Directions of the rows with less than this share of the largest variance are rounding.
 _NO_DIRECTION = 1e-12
+# Up to so many numbers blocks that are not centred are decomposed as they are.
+_EXACT = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,21 +126,22 @@ def _build(name: str, given: Any, table: Table, index: pd.Index | None, taken: s
 def as_matrix(name: str, given: Any) -> tuple[Any, np.ndarray]:
     """A two-dimensional numeric array, or sparse by columns, and the names of its columns."""
     if sparse.issparse(given):
+        _check_kind(name, given.dtype, given.ndim)
         matrix = sparse.csc_array(given)
         return matrix, np.arange(matrix.shape[1])
     if isinstance(given, np.ma.MaskedArray):
         raise DataError(f"The penalised block {name!r} is a masked array: fill or impute the masked entries.")
     labels = None
-    if not isinstance(given, np.ndarray) and hasattr(given, "columns"):
+    if not isinstance(given, np.ndarray | list | tuple):
         frame, labels = _frame(name, given)
         if _is_sparse(frame):
             return sparse.csc_array(frame.sparse.to_coo()), labels
         given = frame.to_numpy(dtype=float, na_value=np.nan) if frame.isna().to_numpy().any() else frame.to_numpy()
-    matrix = np.asarray(given)
-    if matrix.ndim != 2:
-        raise DataError(f"The penalised block {name!r} has {matrix.ndim} dimensions; it must be rows by columns.")
-    if matrix.dtype.kind == "c":
-        raise DataError(f"The penalised block {name!r} is complex: use real and imaginary parts as columns.")
+    try:
+        matrix = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The penalised block {name!r} is not a matrix: {error}") from error
+    _check_kind(name, matrix.dtype, matrix.ndim)
     if matrix.dtype.kind not in "biuf":
         try:
             matrix = matrix.astype(float)
@@ -148,6 +151,13 @@ def as_matrix(name: str, given: Any) -> tuple[Any, np.ndarray]:
                 "(pandas.get_dummies does it for categories)."
             ) from error
     return matrix, np.arange(matrix.shape[1]) if labels is None else labels
+
+
+def _check_kind(name: str, dtype: np.dtype, ndim: int) -> None:
+    if ndim != 2:
+        raise DataError(f"The penalised block {name!r} has {ndim} dimensions; it must be rows by columns.")
+    if dtype.kind == "c":
+        raise DataError(f"The penalised block {name!r} is complex: use real and imaginary parts as columns.")
 
 
 def _is_sparse(frame: pd.DataFrame) -> bool:
@@ -160,7 +170,13 @@ def _frame(name: str, given: Any) -> tuple[pd.DataFrame, np.ndarray]:
     if not isinstance(given, pd.DataFrame):
         import narwhals as nw
 
-        given = nw.from_native(given, eager_only=True).to_pandas()
+        try:
+            given = nw.from_native(given, eager_only=True).to_pandas()
+        except TypeError as error:
+            raise DataError(
+                f"The penalised block {name!r} is a {type(given).__name__}; pass an array, a pandas, polars or Arrow "
+                "table (collected), or a SciPy sparse matrix."
+            ) from error
     bad = [column for column, kind in given.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if bad:
         raise DataError(
@@ -186,7 +202,7 @@ def _check_entries(block: WideBlock, constant_allowed: bool) -> None:
         names = block.labels[part]
         for label, column in zip(names[~finite], values.T[~finite], strict=True):
             bad.append((label, int(np.sum(~np.isfinite(column)))))
-        constant += list(names[np.ptp(values, axis=0) == 0])
+        constant += list(names[(values == values[:1]).all(axis=0)])
     if bad:
         more = f" and {len(bad) - 1} other columns" if len(bad) > 1 else ""
         raise DataError(
@@ -298,6 +314,15 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
+def _check_scale(block: WideBlock, part: slice, scale: np.ndarray) -> None:
+    bad = np.flatnonzero(~(np.isfinite(scale[part]) & (scale[part] > 0)))
+    if len(bad):
+        raise DataError(
+            f"Column {str(block.labels[part][bad[0]])!r} of the penalised block {block.name!r} is too large or too "
+            "small for its standard deviation to be computed: rescale it."
+        )
+
+
 def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBlock:
     """Centre and scale a block (to unit sd), and rotate it where it has more columns than rows.
 
@@ -305,12 +330,17 @@ def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBl
     """
     p, n = block.p, len(block.rows)
     center, scale = np.zeros(p), np.ones(p)
-    kernel = np.zeros((n, n)) if p > n else None
-    columns = None if p > n else np.empty((n, p))
+    rotate = p > n
+    # Squared, a large mean that is left in would drown everything else.
+    exact = rotate and not centred and n * p <= _EXACT
+    kernel = np.zeros((n, n)) if rotate and not exact else None
+    columns = None if rotate and not exact else np.empty((n, p))
     for part, values in block.chunks():
         if scaled:
             mean = values.mean(axis=0)
-            scale[part] = np.sqrt(np.mean((values - mean) ** 2, axis=0))
+            with np.errstate(all="ignore"):  # what is not finite is reported
+                scale[part] = np.sqrt(np.mean((values - mean) ** 2, axis=0))
+            _check_scale(block, part, scale)
             if centred:
                 center[part] = mean
         X = (values - center[part]) / scale[part]
@@ -318,9 +348,13 @@ def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBl
             columns[:, part] = X
         else:
             kernel += X @ X.T
-    if kernel is None:
+    if not rotate:
         return StandardizedBlock(block, center, scale, columns, None)
-    squares, U = np.linalg.eigh(kernel)
-    kept = squares > _NO_DIRECTION * squares[-1]
+    if exact:
+        U, lengths, _ = np.linalg.svd(columns, full_matrices=False)
+        squares = lengths**2
+    else:
+        squares, U = np.linalg.eigh(kernel)
+    kept = squares > (_NO_DIRECTION if kernel is not None else _NO_DIRECTION**2) * squares.max()
     lengths, U = np.sqrt(squares[kept]), U[:, kept]
     return StandardizedBlock(block, center, scale, U * lengths, U / lengths)

@@ -92,9 +92,12 @@ class LaplaceProblem:
         Jacobian.
         """
         d = self.size
-        with np.errstate(over="ignore"):
-            theta = coordinates.to_natural(x, self.sizes)
         size = d + len(hyper)
+        try:
+            with np.errstate(over="ignore"):
+                theta = coordinates.to_natural(x, self.sizes)
+        except np.linalg.LinAlgError:  # a factor that underflows
+            theta = np.full(d, np.inf)
         if not (np.abs(theta).max() < _ABSURD and theta[0] > 1.0 / _ABSURD):
             outside = Derivatives(-np.inf, np.full(size, np.nan), np.full((size, size), np.nan))
             return outside, outside
@@ -172,7 +175,8 @@ class LaplaceProblem:
             raise ConvergenceError(
                 f"Minus the Hessian at the mode is not positive definite in {self.coordinates} coordinates "
                 f"(smallest eigenvalue {smallest:.3g}): Laplace's approximation does not exist there. "
-                "Use coordinates='unconstrained', or give the covariance a proper prior."
+                + ("Use coordinates='unconstrained', or give" if self.coordinates == "natural" else "Give")
+                + " the covariance a proper prior."
             ) from None
         volume = d / 2 * LOG_2PI - float(np.sum(np.log(np.diag(factor))))
         if self.approximation == "joint":

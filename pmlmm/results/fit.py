@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,9 +194,11 @@ class Fit:
             says so); their means and sds are in :attr:`mean` and :attr:`sd` in any case.
         """
         seed = self.options.random_seed if random_seed is None else random_seed
-        rng = np.random.default_rng([seed, 1])
-        if draws is not None and draws < 1:
+        if draws is not None and not (isinstance(draws, Integral) and draws >= 1):
             raise OptionError(f"draw_posterior(draws={draws!r}): at least one draw a chain.")
+        if not (isinstance(seed, Integral) and seed >= 0):
+            raise OptionError(f"draw_posterior(random_seed={seed!r}): the seed must be an integer of at least 0.")
+        rng = np.random.default_rng([seed, 1])
         per_chain = draws or self._number // _CHAINS
         number = per_chain * _CHAINS
         theta, weights = self._weighted_draws(number, rng)
@@ -256,7 +259,7 @@ class Fit:
         """
         from pmlmm.results.profile import evidence_profile
 
-        if points < 2 or not width > 0:
+        if not (isinstance(points, Integral) and points >= 2) or not width > 0:
             raise OptionError(f"profile(points={points!r}, width={width!r}): at least 2 points and a positive width.")
 
         names = [c.name for c in self._space.coordinates]

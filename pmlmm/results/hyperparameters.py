@@ -103,7 +103,8 @@ def table(space: Space, phi: np.ndarray, curve: Curvature, design: Design, prior
             fixed = zip(term.coefficients, np.diag(hyper.A), strict=True)
             rows.update({f"A[{term.name}][{name}]": _fixed(float(value)) for name, value in fixed})
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper", "state"])
-    return frame.rename_axis("hyperparameter")
+    numbers = dict.fromkeys(("value", "lower", "upper"), float)
+    return frame.astype(numbers).rename_axis("hyperparameter")
 
 
 def _fixed(value: float) -> dict:

@@ -43,6 +43,10 @@ def _new_blocks(
     design: Design, penalized: Mapping[str, Any] | None, table: Table, index: pd.Index | None
 ) -> tuple[WideBlock, ...]:
     """The wide blocks' columns for new rows, in the order of the fit."""
+    if penalized is not None and not isinstance(penalized, Mapping):
+        raise DataError(
+            f"predict(penalized=...) is a {type(penalized).__name__}; it must be a dict from names to matrices."
+        )
     given = dict(penalized or {})
     for block in design.wide:
         if block.name not in given:
@@ -56,10 +60,19 @@ def _new_blocks(
     for block, new in zip(design.wide, blocks, strict=True):
         if not np.array_equal(block.labels, new.labels):
             raise DataError(
-                f"The wide block {block.name!r} must have the columns of the fit, in their order: {block.p} columns "
-                f"from {block.labels[0]!s} to {block.labels[-1]!s}; it has {new.p}."
+                f"The wide block {block.name!r} must have the columns of the fit, in their order: "
+                + _difference(block.labels, new.labels)
             )
     return blocks
+
+
+def _difference(fitted: np.ndarray, given: np.ndarray) -> str:
+    if len(fitted) != len(given):
+        return f"{len(fitted)} columns, not {len(given)}."
+    if fitted.dtype.kind != given.dtype.kind:
+        return "pass it as in the fit, with column names or without."
+    first = int(np.argmax(fitted != given))
+    return f"column {first + 1} is {str(fitted[first])!r}, not {str(given[first])!r}."
 
 
 def _wide(fit: "Fit", blocks: tuple[WideBlock, ...]) -> np.ndarray | float:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.design.prior_keys import INTERCEPT
 from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.priors import Flat, InverseWishart
@@ -42,7 +43,8 @@ def describe_model(model: "Model") -> str:
     words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
     lines.append(f"  sigma ~ {words}")
     if any(priors.standardized) or (priors.standardize and design.wide):
-        lines.append("  (penalised columns centred and scaled to unit sd; results on your scale)")
+        centred = "centred and " if INTERCEPT in design.coefficients else ""
+        lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
     lines += ["", f"Elimination: {model.structure}"]
     return "\n".join(lines)
 

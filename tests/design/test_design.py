@@ -98,6 +98,7 @@ BAD_INPUT = [
     ("y ~ x + (1 | g) + (1 + t | g)", {}, DataError, "collinear"),
     ("y ~ x + (1 | g) + (1 | g)", {}, FormulaError, "given twice"),
     ("y ~ x + (1 + t || g) + (1 | g_1)", {"g_1": list("ab") * 12}, FormulaError, "would be called 'g_1'"),
+    ("y ~ x + (0 || g)", {}, FormulaError, "no columns"),
     ("y ~ x + (1 | chain)", {"chain": 1}, FormulaError, "cannot be called 'chain'"),
     ("y ~ Intercept + (1 | g)", {"Intercept": 1}, FormulaError, "rename it"),
     ("y ~ x + (1 | g)", {"y": 1j}, DataError, "complex"),

@@ -10,7 +10,7 @@ from pmlmm.design.sums import pool
 
 def test_cross_products_by_group(sleepstudy):
     design = build_design("Reaction ~ Days + (Days | Subject)", sleepstudy.sample(frac=0.7, random_state=1))
-    standard = standardization(design.X, np.array([False, True]), 0, 250.0)
+    standard = standardization(design.X, np.array([False, True]), np.array([False, True]), 0, 250.0)
     statistics = build_statistics(design, resolve(design, None, True), standard)
     sums, term = statistics.marginal, design.terms[0]
     days = design.X[:, 1]
@@ -28,7 +28,7 @@ def test_cross_products_by_group(sleepstudy):
 
 def test_without_intercept_columns_are_scaled_but_not_centred(sleepstudy):
     design = build_design("Reaction ~ 0 + Days + (1 | Subject)", sleepstudy)
-    standard = standardization(design.X, np.array([True]), None, 0.0)
+    standard = standardization(design.X, np.array([True]), np.array([True]), None, 0.0)
     assert standard.center.tolist() == [0.0]
     assert standard.scale[0] == pytest.approx(design.X[:, 0].std())
 

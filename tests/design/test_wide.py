@@ -40,6 +40,9 @@ BAD = [
     (lambda g: g.set_axis(["a", "a", *g.columns[2:]], axis=1), "several columns called 'a'"),
     (lambda g: g.to_numpy().astype(str) + "!", "not numeric"),
     (lambda g: g.to_numpy() + 1j, "is complex"),
+    (lambda g: sparse.csr_array(g.to_numpy() + 1j), "is complex"),
+    (lambda g: [[1.0], [1.0, 2.0]], "is not a matrix"),
+    (lambda g: g.assign(g2=np.inf), "'g2'.*missing or infinite in 20 of 20"),
     (lambda g: np.ma.masked_greater(g.to_numpy(), 1.0), "masked array"),
     (lambda g: spoil(g.round().astype("Int64"), 3, 2, pd.NA), "Column 'g2'.*missing or infinite in 1 of 20"),
     (lambda g: g.set_axis([1, "1", *g.columns[2:]], axis=1), "several columns called '1'"),
@@ -113,7 +116,7 @@ def test_predictions_need_the_same_columns(table, block):
     assert fit.predict(one, penalized={"genes": block.head(1)}) == pytest.approx(fit.predict()[:1])
     with pytest.raises(pmlmm.DataError, match=r"predict\(data, penalized=\{'genes': ...\}\)"):
         fit.predict(one)
-    with pytest.raises(pmlmm.DataError, match="columns of the fit, in their order"):
+    with pytest.raises(pmlmm.DataError, match="columns of the fit, in their order: column 1 is 'g0', not 'g29'"):
         fit.predict(one, penalized={"genes": block.head(1).iloc[:, ::-1]})
     with pytest.raises(pmlmm.DataError, match=r"no wide block 'gene'.*Did you mean 'genes'"):
         fit.predict(one, penalized={"genes": block.head(1), "gene": block.head(1)})
@@ -159,6 +162,37 @@ def test_priors_by_tuples(table):
             pmlmm.Model(formula, table, priors)
     with pytest.raises(pmlmm.PriorError, match=r"same number of effects \(g: 1, h: 2\)"):
         pmlmm.Model("y ~ x + (1 | g) + (1 + x | h)", table, {("g", "h"): pmlmm.InverseWishart()})
+
+
+def test_a_factor_that_is_a_fixed_effect_too(table):
+    wishart, ridge = pmlmm.InverseWishart(b=0.5), pmlmm.Ridge(1.0)
+    model = pmlmm.Model("y ~ g + (1 | g)", table, {"g": ridge, "| g": wishart})
+    assert model.priors.covariances == (wishart,)
+    assert model.priors.penalty_groups[1].prior == ridge
+    assert pmlmm.Model("y ~ g + (1 | g)", table, {"g": wishart}).priors.covariances == (wishart,)
+    with pytest.raises(pmlmm.PriorError, match=r"a fixed effect and a grouping factor\. Use '[|] g'"):
+        pmlmm.Model("y ~ g + (1 | g)", table, {"g": pmlmm.Flat()})
+
+
+def test_a_large_mean_that_stays_in_does_not_drown_the_block(table):
+    """Without an intercept nothing is centred; compared with augmented least squares."""
+    rng = np.random.default_rng(5)
+    X = 1e4 + rng.normal(size=(20, 50))
+    priors = {"genes": pmlmm.Ridge(3.0), "g": pmlmm.InverseWishart(0.5, [[0.5]])}
+    model = pmlmm.Model("y ~ 0 + (1 | g)", table, priors, standardize=False, penalized={"genes": X})
+    fit = model.fit(refine=False)
+    mode, Z = fit.mode, np.eye(4)[table["g"]]
+    ratio = float(mode["sigma"]) ** 2 / float(mode["Sigma_g"][0, 0])
+    augmented = np.vstack([np.hstack([X, Z]), np.diag([*[np.sqrt(3.0)] * 50, *[np.sqrt(ratio)] * 4])])
+    expected = np.linalg.lstsq(augmented, np.concatenate([table["y"], np.zeros(54)]), rcond=None)[0]
+    fitted = X @ mode["beta_genes"].to_numpy() + Z @ mode["gamma_g"].to_numpy()[:, 0]
+    np.testing.assert_allclose(fitted, np.hstack([X, Z]) @ expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1e300, 1e-300])
+def test_columns_without_a_computable_scale(table, block, factor):
+    with pytest.raises(pmlmm.DataError, match=r"'g2'.*rescale it"):
+        pmlmm.Model("y ~ x", table, penalized={"genes": block.assign(g2=factor * block["g2"])})
 
 
 def test_a_block_keeps_a_penalty(table, block):

@@ -83,6 +83,17 @@ def test_crossed_and_nested_factors_give_lme4(load, reference, name, formula, re
         np.testing.assert_allclose(fit.mode[f"Sigma_{factor}"], theirs, rtol=1e-4)
 
 
+def test_an_unpenalised_slope_does_not_depend_on_its_origin(sleepstudy):
+    """The prior of the intercept is no penalty on it."""
+    slopes = []
+    for origin in (0.0, 1e4):
+        table = sleepstudy.assign(Days=sleepstudy["Days"] + origin)
+        priors = {"Days": pmlmm.Ridge(0), "Subject": pmlmm.InverseWishart(0.5, [[600]])}
+        slopes.append(float(pmlmm.Model("Reaction ~ Days + (1 | Subject)", table, priors).fit().mean["beta"][1]))
+    assert slopes[0] == pytest.approx(10.467, abs=1e-3)  # least squares: the design is balanced
+    assert slopes[1] == pytest.approx(slopes[0], rel=1e-6)
+
+
 def test_conditional_modes_of_gamma_are_lme4s(sleepstudy, reference):
     expected = next(f for f in reference["lme4"] if f["dataset"] == "sleepstudy" and not f["REML"])
     priors = dict.fromkeys(("Subject", "sigma", "Intercept", "common"), FLAT)
