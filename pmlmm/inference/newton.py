@@ -14,6 +14,8 @@ _LAST_STEP = 1e-7
 NO_STEP = 1e-18
 _LARGEST_STEP = 3.0
 _ITERATIONS = 200
+# So many steps in a row shorter than this fraction of Newton's lead nowhere.
+_USELESS_STEP, _MOST_CRAWLING = 1e-6, 5
 
 
 Objective = Callable[[np.ndarray], Derivatives]
@@ -43,11 +45,15 @@ def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP) ->
     x, at = start, function(start)
     if not np.isfinite(at.value):
         raise ConvergenceError("The log-posterior is not finite at the start of the search for its mode.")
+    crawling = 0
     for step in range(_ITERATIONS):
         direction, escape = _ascent_directions(at)
         gain = 0.5 * float(at.gradient @ direction)
         if gain >= _LAST_STEP:
-            x, at = _line_search(function, x, at, direction)
+            x, at, length = _line_search(function, x, at, direction)
+            crawling = crawling + 1 if length < _USELESS_STEP else 0
+            if crawling == _MOST_CRAWLING:
+                break
             continue
         left = None if escape is None else _leave_saddle(function, x, at, escape)
         if left is not None:
@@ -59,7 +65,7 @@ def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP) ->
         better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))
         return Maximum(x + direction, final, step + 1, gain) if better else Maximum(x, at, step, gain)
     raise ConvergenceError(
-        f"The mode was not reached in {_ITERATIONS} Newton steps (expected gain {gain:.2g} nats). A covariance "
+        f"The mode was not reached in {step + 1} Newton steps (expected gain {gain:.2g} nats). A covariance "
         "may be running to the edge of its space: give it an InverseWishart prior, or simplify the term."
     )
 
@@ -97,7 +103,7 @@ def _line_search(function: Objective, x: np.ndarray, at: Derivatives, direction:
         with np.errstate(all="ignore"):  # what overflows is rejected
             trial = function(x + length * direction)
         if np.isfinite(trial.value) and trial.value >= at.value + 1e-4 * length * slope:
-            return x + length * direction, trial
+            return x + length * direction, trial, length
         length /= 2
     raise ConvergenceError(
         "The search for the mode stopped where no step increases the log-posterior. Rescale the columns "
