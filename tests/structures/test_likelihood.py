@@ -81,3 +81,36 @@ def test_draws_agree_with_single_evaluations(draw_case, case):
         assert alone.value == pytest.approx(one.value, rel=1e-12)
         np.testing.assert_allclose(alone.gradient, one.gradient[d:], rtol=1e-8, atol=1e-9)
         np.testing.assert_allclose(alone.hessian, one.hessian[d:, d:], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("sizes", [(), (7,), (40,), (40, 30)])
+def test_large_dense_parts_draw_by_draw(draw_case, monkeypatch, sizes):
+    """One draw at a time and in batches: the same likelihoods, effects and draws of them."""
+    case = draw_case(3, TERM_SETS[4], sizes)
+    data, u = case.model.statistics.crossproducts(), case.u
+    d = data.parameters
+    theta, log_lambda = u[:d] * np.array([[1.0], [1.3], [0.8]]), u[d:]
+
+    def results():
+        at = draws.Expansion(theta, log_lambda, data)
+        moved = at(log_lambda + 0.1)
+        rng = np.random.default_rng(1)
+        return at.values(log_lambda), moved.value, moved.gradient, *draws.effects(theta, log_lambda, data, rng)
+
+    in_batches = results()
+    monkeypatch.setattr(draws, "LARGE", 0)
+    for left, right in zip(in_batches, results(), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8)
+
+
+def test_expansion_of_the_draws_is_close_around_its_centre(draw_case):
+    case = draw_case(5, TERM_SETS[2], (40,))
+    data, u = case.model.statistics.crossproducts(), case.u
+    theta, log_lambda = u[None, : data.parameters], u[data.parameters :]
+    expansion = draws.Expansion(theta, log_lambda, data)
+    errors = []
+    for step in (0.2, 0.1):
+        point = np.concatenate([theta[0], log_lambda + step])
+        exact = likelihood.evaluate(point, data, profile=False, order=0).value
+        errors.append(abs(float(expansion(log_lambda + step).value[0]) - exact))
+    assert errors[0] / errors[1] == pytest.approx(8.0, rel=0.3)  # third order
