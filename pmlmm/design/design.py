@@ -194,7 +194,9 @@ def _factor_columns(random: tuple[RandomTerm, ...], columns: list[str]) -> set[s
         raise FormulaError("Two grouping factors read alike once their columns are joined by ':': rename a column.")
     if len(set(random)) < len(random):
         twice = next(term for term in random if random.count(term) > 1)
-        raise FormulaError(f"The random term ({twice.expression} | {twice.factor}) is given twice.")
+        raise FormulaError(
+            f"The random term ({twice.expression} | {twice.factor}) is given twice (a/b stands for a and a:b)."
+        )
     return names
 
 
@@ -274,7 +276,8 @@ def _terms(random: tuple[RandomTerm, ...], table: Table, context: Mapping[str, A
 def _check_random_columns(terms: tuple[Term, ...]) -> None:
     """Zero or collinear columns of Z on one factor leave their covariance to the prior alone: refuse them."""
     for factor in {term.factor: None for term in terms}:
-        names = [name for term in terms if term.factor == factor for name in term.coefficients]
+        own = [term for term in terms if term.factor == factor]
+        names = [name if len(own) == 1 else f"{term.name} {name}" for term in own for name in term.coefficients]
         _refuse_collinear(names, np.hstack([term.Z for term in terms if term.factor == factor]))
     for k, term in enumerate(terms):
         for other in terms[:k]:
