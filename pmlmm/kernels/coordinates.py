@@ -132,6 +132,16 @@ def _inverse_gram_derivatives(x: np.ndarray, q: int, G: np.ndarray):
     return vech(first).T, 0.5 * (second + second.T)
 
 
+def _inverse_gram_jacobian(x: np.ndarray, q: int) -> np.ndarray:
+    """The Jacobian alone: ``vech(-K'W_s K)``, where K'A_s K is an outer product of a column of K'K and a row of K."""
+    rows, cols = vech_indices(q)
+    C = precision_cholesky(x, q)
+    K = np.linalg.inv(C)
+    step = np.where(rows == cols, C[rows, cols], 1.0)
+    half = (K.T @ K)[:, rows].T[:, :, None] * (step[:, None] * K[cols])[:, None, :]
+    return -vech(half + np.swapaxes(half, 1, 2)).T
+
+
 def traces(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """``tr(left_s right_t)`` for two stacks of matrices: (len(left), len(right))."""
     return np.tensordot(left, right, axes=([1, 2], [2, 1]))
@@ -176,9 +186,11 @@ def push_forward(x: np.ndarray, sizes: tuple[int, ...], gradient: np.ndarray, he
     gradient, hessian, inverse : arrays
         In theta; ``inverse`` is d x / d theta, (d, d).
     """
-    zero = np.zeros_like(hessian)
-    _, _, jacobian = pull_back(x, sizes, gradient, zero)
+    jacobian = np.zeros_like(hessian)
+    jacobian[0, 0] = np.exp(x[0])
+    for q, part in zip(sizes, vech_slices(sizes), strict=True):
+        jacobian[part, part] = _inverse_gram_jacobian(x[part], q)
     inverse = np.linalg.inv(jacobian)
     natural = inverse.T @ gradient
-    _, curvature, _ = pull_back(x, sizes, natural, zero)
+    _, curvature, _ = pull_back(x, sizes, natural, np.zeros_like(hessian))
     return natural, inverse.T @ (hessian - curvature) @ inverse, inverse
