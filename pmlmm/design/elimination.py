@@ -35,7 +35,11 @@ class Elimination:
     @property
     def gigabytes(self) -> float:
         """Memory that the dense part takes, about."""
-        return _MATRICES * 8.0 * self.dense**2 / 1e9
+        return _gigabytes(self.dense)
+
+
+def _gigabytes(dense: int) -> float:
+    return _MATRICES * 8.0 * dense**2 / 1e9
 
 
 def plan(design: Design, ranks: tuple[int, ...], *, profile: bool, method: str = "auto") -> Elimination:
@@ -65,11 +69,9 @@ def plan(design: Design, ranks: tuple[int, ...], *, profile: bool, method: str =
     allowed = bool(ranks) and not profile and (not several or design.n_rows <= _MOST_KERNEL_ROWS)
     wide_first = allowed and (method == "wide" or (method == "auto" and by_rows < by_groups))
     if wide_first:
-        words = _wide_words(design, by_rows)
-        result = Elimination(None, True, by_rows, words)
+        result = Elimination(None, True, by_rows, _wide_words(design, by_rows))
     else:
-        words = _group_words(design, factor, totals, ranks)
-        result = Elimination(factor, False, by_groups, words)
+        result = Elimination(factor, False, by_groups, _group_words(design, factor, totals, ranks, by_groups))
     _refuse_too_large(result, totals)
     return result
 
@@ -82,7 +84,7 @@ def _wide_words(design: Design, dense: int) -> str:
     )
 
 
-def _group_words(design: Design, factor: str | None, totals: dict[str, int], ranks: tuple[int, ...]) -> str:
+def _group_words(design: Design, factor: str | None, totals: dict[str, int], ranks: tuple[int, ...], dense: int) -> str:
     if factor is None:
         start = "no random effects; "
     else:
@@ -95,14 +97,13 @@ def _group_words(design: Design, factor: str | None, totals: dict[str, int], ran
     for block, rank in zip(design.wide, ranks, strict=True):
         rotated = f", rotated from {block.p}" if rank < block.p else ""
         parts.append(f"{block.name} ({rank}{rotated})")
-    dense = sum(totals.values()) - totals.get(factor, 0) + len(design.coefficients) + sum(ranks)
     if not parts:
         return start.removesuffix("; then ")
     return f"{start}{', '.join(parts)}: {dense} column{'s' * (dense != 1)} in one dense factorisation{_memory(dense)}"
 
 
 def _memory(dense: int) -> str:
-    size = _MATRICES * 8.0 * dense**2 / 1e9
+    size = _gigabytes(dense)
     return f", about {size:.2g} GB" if size >= 0.05 else ""
 
 

@@ -16,9 +16,6 @@ from pmlmm.kernels.dense import Block
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
 from pmlmm.kernels.likelihood import Crossproducts
 
-# Eigenvalues of C'C below this share of the largest are rounding.
-_NO_DIRECTION = 1e-12
-
 
 @dataclass(frozen=True, eq=False)
 class Segment:
@@ -70,7 +67,6 @@ class Statistics:
 
     Attributes
     ----------
-    n_rows : int
     standardization : Standardization
         Of the columns of X and of y.
     wide : tuple of StandardizedBlock
@@ -80,7 +76,6 @@ class Statistics:
         How the marginal likelihood eliminates the effects.
     """
 
-    n_rows: int
     standardization: Standardization
     wide: tuple[StandardizedBlock, ...]
     z_moments: tuple[np.ndarray, ...]
@@ -112,7 +107,6 @@ def build_statistics(
     """Standardise, rotate wide blocks, and choose what is eliminated how; ``method`` forces that choice."""
     wide = tuple(standardize(block, priors.standardize, standard.intercept is not None) for block in design.wide)
     return Statistics(
-        n_rows=design.n_rows,
         standardization=standard,
         wide=wide,
         z_moments=tuple(term.Z.T @ term.Z / design.n_rows for term in design.terms),
@@ -215,12 +209,8 @@ def _wide_first(
     across = [by_level(term, C).reshape(-1, C.shape[1]).T for term in terms]
     sums = WideSums(C.T @ C, np.hstack([*across, C.T @ M]))
     if len(wide) == 1:
-        squares, V = np.linalg.eigh(sums.gram)
-        squares = np.maximum(squares, 0.0)
-        lengths = np.sqrt(squares)
-        seen = squares > _NO_DIRECTION * squares[-1]
-        projected = (V[:, seen] / lengths[seen]).T @ sums.cross
-        return Rotated(squares[seen], projected, _gram(terms, M)), sums
+        squares, V = wide[0].directions()
+        return Rotated(squares, (V / np.sqrt(squares)).T @ sums.cross, _gram(terms, M)), sums
     rows = np.hstack([*(_dense_rows(term) for term in terms), M])
     return Kernels(np.stack([block.columns @ block.columns.T for block in wide]), rows), sums
 

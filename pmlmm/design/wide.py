@@ -245,6 +245,14 @@ class StandardizedBlock:
     def rank(self) -> int:
         return self.columns.shape[1]
 
+    def directions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of ``C'C``, C the ``columns``, that are not rounding, and their vectors (rank, k)."""
+        if self.basis is not None:  # U d is its own decomposition
+            return np.sum(self.columns**2, axis=0), np.eye(self.rank)
+        squares, vectors = np.linalg.eigh(self.columns.T @ self.columns)
+        kept = squares > _NO_DIRECTION * squares[-1]
+        return squares[kept], vectors[:, kept]
+
     def standardized(self) -> Iterator[tuple[slice, np.ndarray]]:
         """X in chunks of columns."""
         for part, values in self.block.chunks():

@@ -14,6 +14,7 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import pack
 from pmlmm.inference.empirical_bayes import (
     AT_BOUND,
+    ENOUGH,
     LaplaceEvidence,
     Progress,
     SearchRecord,
@@ -26,8 +27,6 @@ from pmlmm.kernels.coordinates import vech_size
 
 #: Seconds of one evaluation from which on expansions pay.
 COSTLY = 0.002
-#: Expected gain (nats) at which the search for a mode ends here.
-ENOUGH = 1e-9
 # Error (nats per unit of phi) that the measured slope of the volume may have where the mode has moved.
 _SLOPE_ERROR = 5e-3
 _ROUNDS = 15
@@ -60,15 +59,13 @@ class _ExpandedEvidence:
 
 
 def climb(
-    problem: LaplaceProblem, space: Space, phi: np.ndarray, x: np.ndarray, tolerance: float, progress: Progress
-) -> tuple[np.ndarray, np.ndarray, list[SearchRecord], bool]:
-    """Search from phi, with the mode there near x (unconstrained).
+    evidence: LaplaceEvidence, phi: np.ndarray, tolerance: float, progress: Progress
+) -> tuple[np.ndarray, list[SearchRecord], bool]:
+    """Search from phi; ``evidence`` is left at the mode of the end.
 
     Returns
     -------
     phi : (k,) array
-    x : (d,) array
-        The mode there.
     records : list of SearchRecord
         One a round.
     settled : bool
@@ -77,22 +74,22 @@ def climb(
     Raises
     ------
     ConvergenceError
-        No proper mode.
+        No proper mode at the start.
     """
+    problem, space = evidence.problem, evidence.space
     records: list[SearchRecord] = []
     volume, box = _VolumeSlope(problem, space), _BOX
-    best = _at(problem, space, phi, problem.find_mode(x, pack(space.theta(phi)), ENOUGH))
+    best = _at(evidence, phi, evidence.mode(phi).x)
     for number in range(1, _ROUNDS + 1):
-        function = volume.add_to(problem.expanded(best.mode, best.hyper), best.mode, best.hyper, best.phi)
-        near = [(max(low, v - box), min(high, v + box)) for (low, high), v in zip(space.bounds, best.phi, strict=True)]
-        name = f"Laplace evidence, expansion {number}"
+        function = volume.add_to(problem.expanded(best.mode, best.hyper), best)
+        near, name = space.near(best.phi, box), f"Laplace evidence, expansion {number}"
         new, record = maximize_evidence(
             function, space, best.phi, name, tolerance=tolerance, bounds=near, progress=progress
         )
         records.append(record)
         try:
             found = function.inner.mode(new)
-            reached = _at(problem, space, new, problem.find_mode(found.x, pack(space.theta(new)), ENOUGH))
+            reached = _at(evidence, new, found.x)
         except ConvergenceError:
             reached = None
         if reached is None or reached.value < best.value - tolerance:
@@ -102,9 +99,11 @@ def climb(
         record.gradient_norm = max(record.gradient_norm, missed)
         best, inside = reached, _inside(new, near, space.bounds)
         if missed < tolerance and inside and not volume.outdated(best.mode).any():
-            return best.phi, best.mode.x, records, True
+            evidence.restart(best.mode.x)
+            return best.phi, records, True
         record.reason = "to be expanded anew"
-    return best.phi, best.mode.x, records, False
+    evidence.restart(best.mode.x)
+    return best.phi, records, False
 
 
 class _Point(NamedTuple):
@@ -116,8 +115,11 @@ class _Point(NamedTuple):
     value: float
 
 
-def _at(problem: LaplaceProblem, space: Space, phi: np.ndarray, mode: Mode) -> _Point:
-    return _Point(phi, pack(space.theta(phi)), mode, mode.log_evidence + space.log_hyperprior(phi)[0])
+def _at(evidence: LaplaceEvidence, phi: np.ndarray, x: np.ndarray) -> _Point:
+    """The mode at phi, searched from x."""
+    space, hyper = evidence.space, pack(evidence.space.theta(phi))
+    mode = evidence.problem.find_mode(x, hyper, ENOUGH)
+    return _Point(phi, hyper, mode, mode.log_evidence + space.log_hyperprior(phi)[0])
 
 
 def _missed(reached: _Point, found: Mode, space: Space) -> float:
@@ -153,16 +155,17 @@ class _VolumeSlope:
         sd = 1.0 / np.sqrt(np.diag(-mode.at.hessian)[: self.problem.size])
         return ~(4.0 * np.abs(mode.x - self.measured) / sd / self.levels < _SLOPE_ERROR)
 
-    def add_to(self, expanded: LaplaceProblem, mode: Mode, hyper: np.ndarray, phi: np.ndarray) -> _ExpandedEvidence:
+    def add_to(self, expanded: LaplaceProblem, centre: _Point) -> _ExpandedEvidence:
         """The evidence of an expansion around a mode, with this slope."""
-        d, old = self.problem.size, np.flatnonzero(self.outdated(mode))
-        which = [int(j) for j in old]
-        rows = list(which)
+        d, mode = self.problem.size, centre.mode
+        old = [int(j) for j in np.flatnonzero(self.outdated(mode))]
+        which, rows = list(old), list(old)
         if np.isnan(self.measured).any():
             which += [d + g for g in self.learned]
             rows += range(d, d + len(self.learned))
-        exact, parabola = (volume_slope(p, mode, hyper, which) for p in (self.problem, expanded))
+        exact, parabola = (volume_slope(p, mode, centre.hyper, which) for p in (self.problem, expanded))
         self.lacking[rows] = exact - parabola
         self.measured[old] = mode.x[old]
+        log_lambda = self.space.theta(centre.phi).log_lambda
         inner = LaplaceEvidence(expanded, self.space, mode.x)
-        return _ExpandedEvidence(inner, mode, self.space.theta(phi).log_lambda, self.lacking.copy(), self.learned)
+        return _ExpandedEvidence(inner, mode, log_lambda, self.lacking.copy(), self.learned)

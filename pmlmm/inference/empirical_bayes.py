@@ -21,6 +21,8 @@ AT_BOUND = 1e-6
 _FIRST_STEP = 0.5
 # Gain of an evaluation (nats) that counts as one.
 _SMALLEST_GAIN = 1e-6
+#: Expected gain (nats) at which the search for a mode ends where an evaluation is costly.
+ENOUGH = 1e-9
 # So many evaluations in a row without such a gain end it too.
 _MOST_IDLE = 8
 
@@ -73,7 +75,10 @@ class SearchRecord:
 
 
 class LaplaceEvidence:
-    """Laplace evidence plus hyperprior as a function of phi, warm-started from its last mode."""
+    """Laplace evidence plus hyperprior as a function of phi, warm-started from its last mode.
+
+    Where an evaluation of the likelihood is ``costly``, modes are found to ``ENOUGH`` nats only.
+    """
 
     def __init__(
         self,
@@ -81,9 +86,9 @@ class LaplaceEvidence:
         space: Space,
         start: np.ndarray,
         find_mode: Callable[[np.ndarray, Theta], Mode] | None = None,
+        costly: bool = False,
     ):
-        self.problem, self.space, self.find = problem, space, find_mode
-        self.enough = NO_STEP
+        self.problem, self.space, self.find, self.costly = problem, space, find_mode, costly
         self._x, self._phi, self._slopes = start, None, None
 
     @property
@@ -102,9 +107,7 @@ class LaplaceEvidence:
 
     def from_start(self, x: np.ndarray) -> "LaplaceEvidence":
         """The same function, searching its modes from x."""
-        other = LaplaceEvidence(self.problem, self.space, x, self.find)
-        other.enough = self.enough
-        return other
+        return LaplaceEvidence(self.problem, self.space, x, self.find, self.costly)
 
     def mode(self, phi: np.ndarray) -> Mode:
         """The mode at phi, searched from where the last one should have moved, then from safer starts."""
@@ -114,7 +117,7 @@ class LaplaceEvidence:
         hyper, error = pack(theta), None
         for start in self._starts(phi, theta):
             try:
-                return self.problem.find_mode(start, hyper, self.enough)
+                return self.problem.find_mode(start, hyper, ENOUGH if self.costly else NO_STEP)
             except ConvergenceError as failure:
                 error = failure
         raise error

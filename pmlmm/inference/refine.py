@@ -64,13 +64,12 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
             box /= 4.0
         else:
             best = centre
-        near = [(max(low, x - box), min(high, x + box)) for (low, high), x in zip(space.bounds, best.phi, strict=True)]
         new, record = maximize_evidence(
             ImportanceEvidence(best.sample, space),
             space,
             best.phi,
             "importance-sampled evidence",
-            bounds=near,
+            bounds=space.near(best.phi, box),
             progress=progress,
         )
         records.append(record)

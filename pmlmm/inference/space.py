@@ -77,6 +77,11 @@ class Space:
     def bounds(self) -> list[tuple[float, float]]:
         return [(c.lower, c.upper) for c in self.coordinates]
 
+    def near(self, phi: np.ndarray, distance: float) -> list[tuple[float, float]]:
+        """The bounds, drawn in to a box around phi."""
+        pairs = zip(self.bounds, phi, strict=True)
+        return [(max(low, v - distance), min(high, v + distance)) for (low, high), v in pairs]
+
     @property
     def fewest_groups(self) -> int:
         """Groups of the factor that has fewest; 0 without random effects."""

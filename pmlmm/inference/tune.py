@@ -8,7 +8,7 @@ import numpy as np
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.build import Source
 from pmlmm.graph.compiled import compile_log_posterior, pack
-from pmlmm.inference.climb import COSTLY, ENOUGH, climb
+from pmlmm.inference.climb import COSTLY, climb
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import (
     LaplaceEvidence,
@@ -22,7 +22,6 @@ from pmlmm.inference.importance import (
     work,
 )
 from pmlmm.inference.laplace import Approximation, Coordinates, LaplaceProblem, Mode
-from pmlmm.inference.newton import NO_STEP
 from pmlmm.inference.refine import Sampler, refine
 from pmlmm.inference.space import Space
 from pmlmm.inference.start import crude_start, first_phi
@@ -93,9 +92,8 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
         options.coordinates,
     )
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
-    evidence = LaplaceEvidence(problem, space, np.empty(0), finder)
     costly = problem.data.seconds() > COSTLY and _is_marginal_newton(options)
-    evidence.enough = ENOUGH if costly else NO_STEP
+    evidence = LaplaceEvidence(problem, space, np.empty(0), finder, costly)
     phi = first_phi(source, space, evidence, profile)
     data = source.statistics.crossproducts()
     reason = _reason_to_skip(options, data)
@@ -175,9 +173,8 @@ def _search(
 ):
     """Maximise the Laplace evidence, and again from a better mode if a fresh start finds one at the end."""
     records: list[SearchRecord] = []
-    if evidence.enough > NO_STEP and len(phi):
-        phi, x, records, settled = climb(evidence.problem, space, phi, evidence.mode(phi).x, tolerance, progress)
-        evidence.restart(x)
+    if evidence.costly and len(phi):
+        phi, records, settled = climb(evidence, phi, tolerance, progress)
         if settled:
             return phi, records
     for _ in range(3):

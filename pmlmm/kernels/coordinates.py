@@ -32,6 +32,12 @@ def vech(matrix: np.ndarray) -> np.ndarray:
     return matrix[..., rows, cols]
 
 
+def vech_slope(G: np.ndarray) -> np.ndarray:
+    """Derivative in vech X of ``tr(G X)``, G symmetric: entries below the diagonal count twice."""
+    rows, cols = vech_indices(len(G))
+    return np.where(rows == cols, 1.0, 2.0) * G[rows, cols]
+
+
 def unvech(vector: np.ndarray, q: int) -> np.ndarray:
     """Symmetric (..., q, q) matrices from their lower triangles (..., q(q+1)/2)."""
     rows, cols = vech_indices(q)

@@ -175,19 +175,17 @@ def _couple_chunk(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _weigh_chunk(
-    D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, first: int, last: int, N: np.ndarray, e: np.ndarray
-):
-    """Fill e = D w and N = D_X J D_X' + scale e e' for the cross-products first..last-1."""
+def _weigh_chunk(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, first: int, last: int, N: np.ndarray):
+    """Fill N = D_X J D_X' + scale (D w)(D w)' for the cross-products first..last-1."""
     q, width = D.shape[1], D.shape[2]
     r = J.shape[0]
-    DJ = np.empty((q, r))
+    DJ, e = np.empty((q, r)), np.empty(q)
     for k in range(first, last):
         for a in range(q):
             value = 0.0
             for u in range(width):
                 value += D[k, a, u] * w[u]
-            e[k, a] = value
+            e[a] = value
             for v in range(r):
                 DJ[a, v] = 0.0
             for u in range(r):
@@ -196,7 +194,7 @@ def _weigh_chunk(
                     DJ[a, v] += factor * J[u, v]
         for a in range(q):
             for b in range(a + 1):
-                value = scale * e[k, a] * e[k, b]
+                value = scale * e[a] * e[b]
                 for u in range(r):
                     value += DJ[a, u] * D[k, b, u]
                 N[k, a, b] = value
@@ -292,18 +290,18 @@ def reduce_draws(
     return log_det, Q
 
 
-def weigh(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float):
-    """``e_k = D_k w`` (K, q) and ``N_k = D_k^X J D_k^X' + scale e_k e_k'`` (K, q, q).
+def weigh(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float) -> np.ndarray:
+    """``N_k = D_k^X J D_k^X' + scale e_k e_k'`` with ``e_k = D_k w``: (K, q, q).
 
     ``J`` (r, r) belongs to the columns of X, the first ones of D; J of size 0 leaves ``scale e e'``.
     """
     K, q = D.shape[:2]
-    N, e = np.empty((K, q, q)), np.empty((K, q))
+    N = np.empty((K, q, q))
     each_chunk(
-        lambda first, last: _weigh_chunk(D, J, w, scale, first, last, N, e),
+        lambda first, last: _weigh_chunk(D, J, w, scale, first, last, N),
         chunks(K * max(1, len(J) // 4), K),
     )
-    return N, e
+    return N
 
 
 def design_products(D: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from scipy.linalg import lapack, solve_triangular
 
-from pmlmm.kernels.coordinates import traces, unvech, vech, vech_indices, vech_size
+from pmlmm.kernels.coordinates import traces, unvech, vech, vech_indices, vech_size, vech_slope
 from pmlmm.kernels.crossproducts import mirror_in_place as mirror
 
 # From these sizes on LAPACK on half a matrix beats NumPy's general routines.
@@ -222,11 +222,11 @@ def gradient(posterior: Posterior, variance: float) -> tuple[np.ndarray, np.ndar
             total.append(np.array([block.levels - diagonal[block.columns].sum() - square / variance]))
             squares.append(np.array([-square]))
             continue
-        inside = _diagonal_blocks(posterior.det_inverse, posterior.det_inverse, block, own=True)
+        inside = _diagonal_blocks(posterior.det_inverse, block)
         effects = posterior.standard[block.columns].reshape(block.levels, block.q)
         square = effects.T @ effects
-        total.append(_slope(block.levels * np.eye(block.q) - inside - square / variance))
-        squares.append(_slope(-square))
+        total.append(vech_slope(block.levels * np.eye(block.q) - inside - square / variance))
+        squares.append(vech_slope(-square))
     return np.concatenate(total), np.concatenate(squares)
 
 
@@ -304,7 +304,7 @@ def _coupled_traces(posterior: Posterior, slopes: np.ndarray) -> tuple[np.ndarra
         if block.q == 1:
             parts.append(diagonal[:, block.columns].sum(axis=1, keepdims=True))
         else:
-            parts.append(np.array([_slope(_diagonal_blocks(product, inverse, block)) for product in products]))
+            parts.append(np.array([vech_slope(_product_blocks(product, inverse, block)) for product in products]))
     return traces(products, products), np.concatenate(parts, axis=1)
 
 
@@ -331,22 +331,17 @@ def to_parameters(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
     return jacobian, curvature
 
 
-def _slope(matrix: np.ndarray) -> np.ndarray:
-    """Derivative along symmetric unit matrices: entries below the diagonal count twice."""
-    rows, cols = vech_indices(len(matrix))
-    symmetric = 0.5 * (matrix + matrix.T)
-    return np.where(rows == cols, 1.0, 2.0) * symmetric[rows, cols]
+def _diagonal_blocks(matrix: np.ndarray, block: Block) -> np.ndarray:
+    """Sum over levels of the diagonal (q, q) blocks of a symmetric matrix."""
+    inside = matrix[block.columns, block.columns].reshape(block.levels, block.q, block.levels, block.q)
+    return np.einsum("iaib->ab", inside)
 
 
-def _diagonal_blocks(left: np.ndarray, right: np.ndarray, block: Block, own: bool = False) -> np.ndarray:
-    """Sum over levels of the diagonal (q, q) blocks of ``left @ right``, or of ``left`` itself (``own``)."""
-    q, columns = block.q, block.columns
-    if own:
-        inside = left[columns, columns].reshape(block.levels, q, block.levels, q)
-        return np.einsum("iaib->ab", inside)
-    rows = left[columns].reshape(block.levels, q, -1)
-    others = right[columns].reshape(block.levels, q, -1)
-    return np.tensordot(rows, others, axes=([0, 2], [0, 2]))
+def _product_blocks(left: np.ndarray, right: np.ndarray, block: Block) -> np.ndarray:
+    """The same of the symmetric part of ``left @ right``, right symmetric."""
+    rows, others = (x[block.columns].reshape(block.levels, block.q, -1) for x in (left, right))
+    total = np.tensordot(rows, others, axes=([0, 2], [0, 2]))
+    return 0.5 * (total + total.T)
 
 
 def _traces(inverse: np.ndarray, left: Block, right: Block) -> np.ndarray:

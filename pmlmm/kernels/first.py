@@ -9,7 +9,8 @@ ridge
     Penalised columns with more coefficients than the rows can tell apart, in the space of the rows:
     ``Q = [W y]'K^{-1}[W y]`` with ``K = I + sum_g X_g X_g' / lambda_g``.
 
-Both offer ``eliminate(...)``: the log-determinant, Q, and the derivatives along their own parameters.
+Both offer ``eliminate(...)``: the log-determinant, Q, and the derivatives along their own parameters; and
+``width``, the number of columns of ``[W y]``.
 """
 
 from dataclasses import dataclass, field
@@ -80,6 +81,10 @@ class Groups:
         return kept_entries(self.sizes)
 
     @property
+    def width(self) -> int:
+        return len(self.gram)
+
+    @property
     def design_starts(self) -> np.ndarray:
         return self.starts
 
@@ -98,7 +103,7 @@ class Groups:
         K, width = len(self.cross), len(self.gram)
         return D * (8.0 * q**3 + 100.0) + K * q * width * (q + width)
 
-    def _weigh(self, D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float):
+    def _weigh(self, D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float) -> np.ndarray:
         return crossproducts.weigh(D, J, w, scale)
 
     def _products(self, D: np.ndarray) -> np.ndarray:
@@ -132,6 +137,10 @@ class SparseGroups:
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
         return kept_entries(self.sizes)
 
+    @property
+    def width(self) -> int:
+        return len(self.gram)
+
     def eliminate(self, L: np.ndarray) -> "_GroupsAt":
         """At the relative covariance ``L L'``."""
         parts = sparse.reduce(self.designs, self.starts, self.columns, self.cross, self.gram, L)
@@ -153,7 +162,7 @@ class SparseGroups:
         effects = [csr_array((self.cross[:, a], self.columns, self.starts), shape=shape) for a in range(q)]
         return np.stack([(matrix @ weights.T).T for matrix in effects], axis=-1)
 
-    def _weigh(self, D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float):
+    def _weigh(self, D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float) -> np.ndarray:
         return sparse.weigh(self.starts, self.columns, D, J, w, scale)
 
     def _products(self, D: np.ndarray) -> np.ndarray:
@@ -173,7 +182,7 @@ class _GroupsAt:
 
     def _weights(self, J: np.ndarray, w: np.ndarray, scale: float) -> np.ndarray:
         if self._weighed is None or self._weighed[0] is not J:
-            self._weighed = (J, self.source._weigh(self.D, J, w, scale)[0])
+            self._weighed = (J, self.source._weigh(self.D, J, w, scale))
         return self._weighed[1]
 
     def gradient(self, J: np.ndarray, w: np.ndarray, scale: float) -> np.ndarray:
@@ -219,9 +228,9 @@ class Rotated:
             last = self._last = value, _RotatedAt(excess / (1.0 + excess), float(np.sum(np.log1p(excess))), self)
         return last[1]
 
-    def work(self) -> float:
-        """Floating-point operations of one elimination, about."""
-        return float(self.projected.size * len(self.gram))
+    @property
+    def width(self) -> int:
+        return len(self.gram)
 
 
 @dataclass(eq=False)
@@ -286,10 +295,9 @@ class Kernels:
             last = self._last = key, _KernelsAt(self.kernels * np.exp(-log_lambda)[:, None, None], self.rows)
         return last[1]
 
-    def work(self) -> float:
-        """Floating-point operations of one elimination, about."""
-        g, n, _ = self.kernels.shape
-        return float(n**2 * (n * (1 + 2 * g) + 2 * self.rows.shape[1]))
+    @property
+    def width(self) -> int:
+        return self.rows.shape[1]
 
 
 @dataclass(eq=False)

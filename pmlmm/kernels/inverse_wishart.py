@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
-from pmlmm.kernels.coordinates import unvech, vech_indices, vech_size
+from pmlmm.kernels.coordinates import unvech, vech_indices, vech_size, vech_slope
 from pmlmm.kernels.likelihood import Derivatives
 
 LOG_2, LOG_PI = float(np.log(2.0)), float(np.log(np.pi))
@@ -46,13 +46,13 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     sandwich = precision @ Phi @ precision
     half = (eta - np.arange(q)) / 2
     v, e, f = slice(0, nv), nv, slice(nv + 1, None)
-    gradient[v] = _slope(0.5 * (sandwich - (eta + q + 1) * precision))
+    gradient[v] = vech_slope(0.5 * (sandwich - (eta + q + 1) * precision))
     gradient[nv:] = hyperparameter_gradient(eta, Phi, precision, log_det_Sigma)
     hessian[v, v] = 0.5 * (eta + q + 1) * _congruence(precision, precision)
     hessian[v, v] -= 0.5 * (_congruence(precision, sandwich) + _congruence(sandwich, precision))
     hessian[e, e] = -0.25 * np.sum(polygamma(1, half))
-    hessian[v, e] = hessian[e, v] = -0.5 * _slope(precision)
-    hessian[f, e] = hessian[e, f] = 0.5 * _slope(Phi_inverse)
+    hessian[v, e] = hessian[e, v] = -0.5 * vech_slope(precision)
+    hessian[f, e] = hessian[e, f] = 0.5 * vech_slope(Phi_inverse)
     hessian[v, f] = 0.5 * _congruence(precision, precision)
     hessian[f, v] = hessian[v, f].T
     hessian[f, f] = -0.5 * eta * _congruence(Phi_inverse, Phi_inverse)
@@ -72,13 +72,7 @@ def hyperparameter_gradient(eta: float, Phi: np.ndarray, precision: np.ndarray, 
     half = (eta - np.arange(q)) / 2
     log_det_Phi = np.linalg.slogdet(Phi)[1]
     slope = 0.5 * (log_det_Phi - log_det_Sigma - q * LOG_2 - np.sum(digamma(half)))
-    return np.concatenate([[slope], _slope(0.5 * (eta * np.linalg.inv(Phi) - precision))])
-
-
-def _slope(G: np.ndarray) -> np.ndarray:
-    """Derivative in vech X of ``tr(G X)``: entries below the diagonal count twice."""
-    rows, cols = vech_indices(len(G))
-    return np.where(rows == cols, 1.0, 2.0) * G[rows, cols]
+    return np.concatenate([[slope], vech_slope(0.5 * (eta * np.linalg.inv(Phi) - precision))])
 
 
 def _congruence(G: np.ndarray, K: np.ndarray) -> np.ndarray:

@@ -70,8 +70,7 @@ class Crossproducts:
     @property
     def columns(self) -> int:
         """Number of dense columns, r."""
-        source = self.first
-        return (source.rows.shape[1] if isinstance(source, Kernels) else len(source.gram)) - 1
+        return self.first.width - 1
 
     @cached_property
     def flat(self) -> int:

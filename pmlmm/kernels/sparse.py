@@ -71,18 +71,17 @@ def _weigh_chunk(
     first: int,
     last: int,
     N: np.ndarray,
-    e: np.ndarray,
 ):
-    """Fill e = D w and N = D_X J D_X' + scale e e' for the groups first..last-1."""
+    """Fill N = D_X J D_X' + scale (D w)(D w)' for the groups first..last-1."""
     q, r = D.shape[1], J.shape[0]
-    JD = np.empty(q)
+    JD, e = np.empty(q), np.empty(q)
     for i in range(first, last):
-        e[i] = 0.0
+        e[:] = 0.0
         N[i] = 0.0
         for k in range(start[i], start[i + 1]):
             u = columns[k]
             for a in range(q):
-                e[i, a] += D[k, a] * w[u]
+                e[a] += D[k, a] * w[u]
             if u >= r:
                 continue
             JD[:] = 0.0
@@ -96,7 +95,7 @@ def _weigh_chunk(
                     N[i, a, b] += D[k, a] * JD[b]
         for a in range(q):
             for b in range(q):
-                N[i, a, b] += scale * e[i, a] * e[i, b]
+                N[i, a, b] += scale * e[a] * e[b]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -158,14 +157,14 @@ def reduce_draws(
 
 
 def weigh(starts: np.ndarray, columns: np.ndarray, D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float):
-    """``e_i = D_i w`` (m, q) and ``N_i = D_i^X J D_i^X' + scale e_i e_i'`` (m, q, q), J of the first r columns."""
+    """``N_i = D_i^X J D_i^X' + scale e_i e_i'`` with ``e_i = D_i w``, J of the first r columns: (m, q, q)."""
     m, q = len(starts) - 1, D.shape[1]
-    N, e = np.empty((m, q, q)), np.empty((m, q))
+    N = np.empty((m, q, q))
     each_chunk(
-        lambda first, last: _weigh_chunk(starts, columns, D, J, w, scale, first, last, N, e),
+        lambda first, last: _weigh_chunk(starts, columns, D, J, w, scale, first, last, N),
         chunks(len(columns), m),
     )
-    return N, e
+    return N
 
 
 def design_products(

@@ -120,12 +120,8 @@ class Fit:
 
         The latter by the law of total variance, at cost n p min(n, p); the others from the draws.
         """
-        draws = self._posterior_without_gamma
-        values = {
-            name: np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1)
-            for name in draws.data_vars
-            if name not in self._wide_names
-        }
+        draws = self._small_posterior
+        values = {name: np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1) for name in draws.data_vars}
         if self.model.design.wide:
             theta, weights, dense = self._weighted_means
             wide = self._parameters(theta).wide
@@ -168,8 +164,9 @@ class Fit:
         return self.draw_posterior()
 
     @cached_property
-    def _posterior_without_gamma(self) -> xr.Dataset:
-        return self.draw_posterior(gamma=False)["posterior"].to_dataset()
+    def _small_posterior(self) -> xr.Dataset:
+        """Draws without gamma and the coefficients of wide blocks."""
+        return self.draw_posterior(gamma=False, wide=False)["posterior"].to_dataset()
 
     def draw_posterior(
         self,
@@ -317,10 +314,6 @@ class Fit:
     @property
     def _number_of_gammas(self) -> int:
         return sum(term.n_groups * term.q for term in self.model.design.terms)
-
-    @property
-    def _wide_names(self) -> set[str]:
-        return {f"beta_{block.name}" for block in self.model.design.wide}
 
     @cached_property
     def _weighted_means(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

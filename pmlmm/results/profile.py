@@ -9,7 +9,6 @@ from pmlmm.inference.climb import climb
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
-from pmlmm.inference.newton import NO_STEP
 from pmlmm.inference.space import Coordinate, Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.priors import b_from_eta
@@ -23,8 +22,7 @@ def evidence_profile(
 ) -> pd.DataFrame:
     """Profile over ``space.coordinates[column]``; see :meth:`pmlmm.Fit.profile`."""
     coordinate = space.coordinates[column]
-    costly = tuned.evidence.enough > NO_STEP
-    function = profile_gradient(tuned.mode, space, tuned.phi) if costly else tuned.evidence
+    function = profile_gradient(tuned.mode, space, tuned.phi) if tuned.evidence.costly else tuned.evidence
     sd = curvature(function, tuned.phi, space).sd[column]
     half = width * sd if np.isfinite(sd) else 2.0
     ends = np.clip([tuned.phi[column] - half, tuned.phi[column] + half], coordinate.lower, coordinate.upper)
@@ -44,12 +42,11 @@ def _point(tuned: Tuned, space: Space, options: Options, column: int, value: flo
     start[column] = value
     bound = replace(space.coordinates[column], lower=value, upper=value)
     held = replace(space, coordinates=(*space.coordinates[:column], bound, *space.coordinates[column + 1 :]))
-    problem, x = tuned.evidence.problem, tuned.mode.x
-    if tuned.evidence.enough > NO_STEP:
-        start, x, _, _ = climb(problem, held, start, x, _TOLERANCE, None)
-    evidence = LaplaceEvidence(problem, held, x)
-    evidence.enough = tuned.evidence.enough
-    best = start if evidence.enough > NO_STEP else maximize_evidence(evidence, held, start, "profile")[0]
+    evidence = LaplaceEvidence(tuned.evidence.problem, held, tuned.mode.x, costly=tuned.evidence.costly)
+    if evidence.costly:
+        best, *_ = climb(evidence, start, _TOLERANCE, None)
+    else:
+        best, _ = maximize_evidence(evidence, held, start, "profile")
     mode = evidence.mode(best)
     row = {
         "value": _shown(space.coordinates[column], value, space),

@@ -104,7 +104,7 @@ def _hyperparameters(fit: "Fit") -> str:
 
 
 def _estimates(fit: "Fit") -> str:
-    mean, posterior, design = fit.mean, fit._posterior_without_gamma, fit.model.design
+    mean, posterior, design = fit.mean, fit._small_posterior, fit.model.design
     text = _fixed_effects(mean["beta"].to_numpy(), posterior["beta"].to_numpy(), design)
     for block in design.wide:
         text += ["", *_wide_block(fit, block)]
@@ -182,14 +182,13 @@ def _evidence(fit: "Fit") -> str:
 
 def _more_hyperpriors(fit: "Fit") -> list[str]:
     """Those that only some models have."""
-    lines, space, hyperprior = [], fit._space, fit._space.hyperprior
+    lines, space = [], fit._space
     for c in space.coordinates:
-        size = space.group_sizes[c.index] if c.kind == "lambda" else 1
-        if size > 1:
-            mean, sd = space.normal(c, hyperprior)
-            lines.append(f"            log {c.name} ~ Normal({mean:.3g}, {sd:.3g})")
-        if c.kind == "rho":
-            lines.append(f"            atanh {c.name} ~ Normal(0, {hyperprior.rho_sd:g})")
+        wide = c.kind == "lambda" and space.group_sizes[c.index] > 1
+        if wide or c.kind == "rho":
+            mean, sd = space.normal(c, space.hyperprior)
+            scale = "log" if wide else "atanh"
+            lines.append(f"            {scale} {c.name} ~ Normal({mean:.3g}, {sd:.3g})")
     return lines
 
 
