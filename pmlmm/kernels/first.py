@@ -51,8 +51,24 @@ def kept_entries(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(rows), np.concatenate(cols)
 
 
+class _OneFactor:
+    """What both ways of keeping one factor's cross-products have in common."""
+
+    gram: np.ndarray
+    sizes: tuple[int, ...]
+
+    @cached_property
+    def entries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the covariance entries of all terms."""
+        return kept_entries(self.sizes)
+
+    @property
+    def width(self) -> int:
+        return len(self.gram)
+
+
 @dataclass(frozen=True, eq=False)
-class Groups:
+class Groups(_OneFactor):
     """Cross-products of one factor's groups, every column of W stored.
 
     Attributes
@@ -75,14 +91,6 @@ class Groups:
     cross: np.ndarray
     gram: np.ndarray
     sizes: tuple[int, ...]
-
-    @cached_property
-    def entries(self) -> tuple[np.ndarray, np.ndarray]:
-        return kept_entries(self.sizes)
-
-    @property
-    def width(self) -> int:
-        return len(self.gram)
 
     @property
     def design_starts(self) -> np.ndarray:
@@ -111,7 +119,7 @@ class Groups:
 
 
 @dataclass(frozen=True, eq=False)
-class SparseGroups:
+class SparseGroups(_OneFactor):
     """Cross-products of one factor's groups, each with the columns of W that it touches.
 
     ``columns`` (entries,) and ``cross`` (entries, q) as in :mod:`pmlmm.kernels.sparse`; the other
@@ -132,14 +140,6 @@ class SparseGroups:
     @cached_property
     def design_starts(self) -> np.ndarray:
         return np.arange(len(self.designs) + 1)
-
-    @cached_property
-    def entries(self) -> tuple[np.ndarray, np.ndarray]:
-        return kept_entries(self.sizes)
-
-    @property
-    def width(self) -> int:
-        return len(self.gram)
 
     def eliminate(self, L: np.ndarray) -> "_GroupsAt":
         """At the relative covariance ``L L'``."""
