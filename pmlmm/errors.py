@@ -28,6 +28,14 @@ class ConvergenceError(PmlmmError, RuntimeError):
     """A mode was not found, or is not a proper maximum."""
 
 
+class SamplingError(PmlmmError, RuntimeError):
+    """Sampling ended before its time; ``draws`` has what was drawn after the warm-up, an array a chain."""
+
+    def __init__(self, message: str, draws: list):
+        super().__init__(message)
+        self.draws = draws
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
     """Sentence that lists the valid choices, the nearest first."""
     choices = [str(choice) for choice in choices]

@@ -13,8 +13,10 @@ from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
 from pmlmm.design.wide import StandardizedBlock
+from pmlmm.graph import numba_dispatch
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
-from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity
+from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
+from pmlmm.kernels.compiled import pack
 from pmlmm.priors import Flat
 from pmlmm.theta import Theta
 
@@ -59,12 +61,12 @@ def build_collapsed(
         Use these variables for the hyperparameters, and natural value variables. Without it they are
         data containers ``lambda_*``, ``b_*``, ``A_*`` and the values are unconstrained, for a sampler.
     profile : bool
-        beta at its maximum instead of integrated out.
+        beta at its maximum instead of integrated out; for the engine, not for samplers.
 
     Returns
     -------
     model, handles
-        With ``symbolic``, ``handles.data`` is the shared variable of the cross-products.
+        ``handles.data`` are the shared variables of the cross-products.
     """
     options = {} if symbolic is None else {"default_transform": None}
     with pm.Model(coords=source.design.coords()) as model:
@@ -72,10 +74,13 @@ def build_collapsed(
         handles = Handles()
         sigma, Sigmas = _covariance_parameters(source, theta, handles, options)
         u = pt.concatenate([sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in theta.log_lambda)])
-        data = source.statistics.crossproducts(profile)
         if symbolic is not None:
-            handles.data, data = [pytensor.shared(data)], None
-        op = CollapsedLogLikelihood(profile, data)
+            op, data = CollapsedLogLikelihood(profile), [source.statistics.crossproducts(profile)]
+        else:
+            numba_dispatch.register()
+            packed = pack(source.statistics.crossproducts())
+            op, data = SampledLogLikelihood(packed.kind), packed.arrays
+        handles.data = [pytensor.shared(x) for x in data]
         pm.Potential("log_likelihood", op(u, *handles.data))
     return model, handles
 
@@ -86,6 +91,7 @@ def build_full(source: Source) -> pm.Model:
     ``beta`` is on the user's scale; the sampled ``beta_used`` is on that of the ridge, and the sampled
     ``gamma_*_unit`` are standard: their covariance enters through its Cholesky factor (non-centred).
     """
+    numba_dispatch.register()
     design, standard = source.design, source.statistics.standardization
     with pm.Model(coords=design.coords() | {"row": source.design.table.rows}) as model:
         theta = _theta_containers(source)

@@ -4,7 +4,7 @@ Each ``pullback`` returns the Op of the next order, so that PyTensor differentia
 ever looking inside, and one node gives value, gradient and Hessian (:func:`merge_orders`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytensor.tensor as pt
@@ -19,7 +19,7 @@ from pytensor.link.c.type import generic
 from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
-from pmlmm.kernels import half_student_t, inverse_wishart, likelihood
+from pmlmm.kernels import compiled, half_student_t, inverse_wishart, likelihood
 from pmlmm.kernels.expansion import Expansion
 from pmlmm.kernels.likelihood import Crossproducts, Derivatives
 
@@ -80,21 +80,53 @@ def _vectorize_smooth(op: SmoothOp, node: Apply, *inputs):
 class CollapsedLogLikelihood(SmoothOp):
     """Log-likelihood of u = (sigma, vech Sigma_1, ..., log lambda) with gamma (and beta) eliminated.
 
-    ``data`` is a :class:`pmlmm.kernels.likelihood.Crossproducts`, part of the Op; or None, and then it is
-    an input, so that one compiled function serves many models (and expansions of their likelihoods).
+    Its data, an input so that one compiled function serves many models, is a
+    :class:`pmlmm.kernels.likelihood.Crossproducts`, or an expansion of the likelihood.
     """
 
-    __props__ = ("profile", "data", "order")
+    __props__ = ("profile", "order")
+    data_types = (generic,)
 
-    def __init__(self, profile: bool, data: Crossproducts | None = None, order: int = 0):
-        self.profile, self.data, self.order = profile, data, order
-        self.data_types = (generic,) if data is None else ()
+    def __init__(self, profile: bool, order: int = 0):
+        self.profile, self.order = profile, order
+
+    def derivatives(self, u: TensorLike, data: Crossproducts | Expansion):
+        if isinstance(data, Expansion):
+            return data.evaluate(u)
+        return likelihood.evaluate(u, data, profile=self.profile, order=self.order)
+
+
+class SampledLogLikelihood(SmoothOp):
+    """The marginal one for samplers: its data are arrays (:func:`pmlmm.kernels.compiled.pack`).
+
+    Numba compiles it with its gradient (:mod:`pmlmm.graph.numba_dispatch`); the Hessian is the engine's.
+    """
+
+    __props__ = ("kind", "order")
+
+    def __init__(self, kind: str, order: int = 0):
+        self.kind, self.order = kind, order
+        self.data_types = tuple(pt.TensorType(dtype, (None,) * ndim) for dtype, ndim in compiled.signature(kind))
+
+    def derivatives(self, u: TensorLike, *arrays: np.ndarray):
+        packed = compiled.Packed(self.kind, arrays)
+        if self.order < 2:
+            return compiled.value_and_gradient(u, packed)[: self.order + 1]
+        return likelihood.evaluate(u, compiled.unpack(packed), profile=False, order=2)
+
+
+class Differentiable(SmoothOp):
+    """Any Python function that returns its value and gradient, for a sampler."""
+
+    __props__ = ("function", "order")
+
+    def __init__(self, function: Callable[[np.ndarray], tuple[float, np.ndarray]], order: int = 0):
+        self.function, self.order = function, order
 
     def derivatives(self, u: TensorLike, *data):
-        sums = self.data if self.data is not None else data[0]
-        if isinstance(sums, Expansion):
-            return sums.evaluate(u)
-        return likelihood.evaluate(u, sums, profile=self.profile, order=self.order)
+        if self.order > 1:
+            raise NotImplementedError("A function with its gradient alone has no Hessian.")
+        return (*self.function(u), None)[: self.order + 1]
 
 
 class InverseWishartLogDensity(SmoothOp):

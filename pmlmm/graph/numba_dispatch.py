@@ -1,0 +1,56 @@
+"""Compiled versions of our Ops for PyTensor's numba backend, so that samplers do not call back into Python.
+
+Registered when a graph for a sampler is built: loading that backend takes seconds, and fitting does not need it.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from pytensor.graph.basic import Apply
+
+from pmlmm.graph.ops import InverseWishartLogDensity, SampledLogLikelihood
+from pmlmm.kernels import compiled, density
+
+
+@cache
+def register() -> None:
+    """Tell PyTensor how numba computes our Ops up to their gradients."""
+    from pytensor.link.numba.dispatch import basic
+
+    @basic.register_funcify_default_op_cache_key(SampledLogLikelihood)
+    def likelihood(op: SampledLogLikelihood, node: Apply | None = None, **options: Any) -> Callable:
+        if op.order > 1:
+            return basic.generate_fallback_impl(op, node=node, **options)
+        inner, end = compiled.FUNCTIONS[op.kind], 1 + len(compiled.PLAN)
+
+        @basic.numba_njit
+        def function(*inputs):
+            return inner(inputs[0], inputs[1:end], inputs[end:])
+
+        return _outputs(basic.numba_njit, function, op.order)
+
+    @basic.register_funcify_default_op_cache_key(InverseWishartLogDensity)
+    def inverse_wishart(op: InverseWishartLogDensity, node: Apply | None = None, **options: Any) -> Callable:
+        if op.order > 1:
+            return basic.generate_fallback_impl(op, node=node, **options)
+        return _outputs(basic.numba_njit, density.inverse_wishart, op.order)
+
+
+def _outputs(njit: Callable, function: Callable, order: int) -> Callable:
+    """The outputs of an Op of this order from a function that returns value and gradient."""
+    if order == 0:
+
+        @njit
+        def value(*inputs):
+            return np.asarray(function(*inputs)[0])
+
+        return value
+
+    @njit
+    def both(*inputs):
+        result, gradient = function(*inputs)
+        return np.asarray(result), gradient
+
+    return both

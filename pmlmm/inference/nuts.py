@@ -1,0 +1,233 @@
+"""NUTS on a log-density given as a function: by nutpie where it is installed, by PyMC otherwise.
+
+The density is sampled in coordinates in which Laplace's approximation is standard normal, so that there is
+little left to adapt to. What was drawn is kept here, chain by chain, whatever becomes of the sampler.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.errors import OptionError, SamplingError
+
+Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+SAMPLERS = ("auto", "nutpie", "pymc")
+# Starts are draws of a Student-t around the mode: wider than the posterior, so that R-hat means something.
+_START_NU = 5.0
+# Sampler statistics that are kept, under ArviZ's names.
+_STATISTICS = {
+    "diverging": ("diverging",),
+    "energy": ("energy",),
+    "lp": ("logp", "model_logp"),
+    "n_steps": ("n_steps",),
+    "tree_depth": ("depth", "tree_depth"),
+    "step_size": ("step_size",),
+    "acceptance_rate": ("mean_tree_accept", "mean_tree_accept_rate"),
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many draws, of how many chains, after how many of warm-up; and by what."""
+
+    draws: int
+    tune: int
+    chains: int
+    random_seed: int
+    progress: bool
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Draws (chains, draws, d) with the sampler's statistics and name."""
+
+    x: np.ndarray
+    statistics: xr.Dataset
+    sampler: str
+
+
+@dataclass(eq=False)
+class Target:
+    """A density in whitened coordinates z, ``x = centre + scale z``.
+
+    The first exception inside the density ends the sampling: every later call reports a density of 0, so
+    that the sampler runs out, and :func:`sample` raises with what had been drawn.
+    """
+
+    density: Density
+    centre: np.ndarray
+    scale: np.ndarray
+    error: BaseException | None = field(default=None, init=False)
+
+    def __call__(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        outside = -np.inf, np.full(len(z), np.nan)
+        if self.error is not None:
+            return outside
+        try:
+            with np.errstate(all="ignore"):  # overflow is far outside of the posterior, and rejected
+                value, gradient = self.density(self.point(z))
+        except np.linalg.LinAlgError:
+            return outside
+        except BaseException as error:
+            self.error = error
+            return outside
+        return (float(value), gradient @ self.scale) if np.isfinite(value) else outside
+
+    def point(self, z: np.ndarray) -> np.ndarray:
+        """x at z (..., d)."""
+        return self.centre + z @ self.scale.T
+
+    def start(self, rng: np.random.Generator) -> np.ndarray:
+        """A start of finite density, nearer to the centre the harder that is."""
+        z = rng.standard_normal(len(self.centre)) / np.sqrt(rng.chisquare(_START_NU) / _START_NU)
+        for _ in range(20):
+            if np.isfinite(self(z)[0]):
+                return z
+            z = z / 2.0
+        return np.zeros(len(self.centre))
+
+
+def choose_sampler(name: str) -> str:
+    """ "nutpie" or "pymc" for a choice of :data:`SAMPLERS`.
+
+    Raises
+    ------
+    OptionError
+        No such sampler, or it is not installed.
+    """
+    if name not in SAMPLERS:
+        raise OptionError(f"sampler={name!r}: choose one of {', '.join(map(repr, SAMPLERS))}.")
+    available = find_spec("nutpie") is not None
+    if name == "nutpie" and not available:
+        raise OptionError("sampler='nutpie' needs the package nutpie: pip install 'pmlmm[nutpie]', or sampler='pymc'.")
+    return ("nutpie" if available else "pymc") if name == "auto" else name
+
+
+def sample(density: Density, centre: np.ndarray, scale: np.ndarray, schedule: Schedule) -> Chains:
+    """Draw from a density with gradient by NUTS.
+
+    Parameters
+    ----------
+    density : callable
+        Point (d,) to log-density and gradient (d,).
+    centre : (d,) array
+        A mode, or a point near it.
+    scale : (d, d) array
+        A root of the covariance there, about.
+    schedule : Schedule
+
+    Raises
+    ------
+    SamplingError
+        The density failed, or the user interrupted; ``draws`` of the error holds what there is.
+    """
+    target, sampler = Target(density, centre, scale), choose_sampler(schedule.sampler)
+    run = _with_nutpie if sampler == "nutpie" else _with_pymc
+    drawn: list[list[np.ndarray]] = []
+    try:
+        z, statistics = run(target, schedule, drawn)
+    except KeyboardInterrupt as error:
+        raise _failure(target, drawn, schedule, error, "was interrupted") from error
+    if target.error is not None:
+        raise _failure(target, drawn, schedule, target.error, f"failed: {target.error}") from target.error
+    return Chains(target.point(z), statistics, sampler)
+
+
+def _failure(target: Target, drawn: list, schedule: Schedule, error: BaseException, what: str) -> SamplingError:
+    """What was drawn after the warm-up is kept."""
+    kept = [np.array(chain[schedule.tune :]) for chain in drawn if len(chain) > schedule.tune]
+    numbers = ", ".join(str(len(chain)) for chain in kept) or "none"
+    return SamplingError(
+        f"Sampling {what}. Draws after the warm-up, chain by chain: {numbers}; they are in the attribute 'draws' of "
+        "this error, in unconstrained coordinates.",
+        [target.point(chain) for chain in kept],
+    )
+
+
+def _with_nutpie(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]) -> tuple[np.ndarray, xr.Dataset]:
+    import nutpie
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    size = len(target.centre)
+
+    def make_expand(seed1: int, seed2: int, chain: int) -> Callable:
+        own: list[np.ndarray] = []
+        drawn.append(own)
+
+        def expand(z: np.ndarray) -> dict[str, np.ndarray]:
+            point = np.array(z)
+            if target.error is None:
+                own.append(point)
+            return {"z": point}
+
+        return expand
+
+    model = from_pyfunc(
+        size,
+        lambda: target,
+        make_expand,
+        [np.dtype("float64")],
+        [(size,)],
+        ["z"],
+        make_initial_point_fn=lambda seed: target.start(np.random.default_rng(seed)),
+    )
+    tree = nutpie.sample(
+        model,
+        draws=schedule.draws,
+        tune=schedule.tune,
+        chains=schedule.chains,
+        seed=schedule.random_seed,
+        progress_bar=schedule.progress,
+        save_warmup=False,
+    )
+    return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
+
+
+def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]) -> tuple[np.ndarray, xr.Dataset]:
+    import pymc as pm
+    from pytensor.compile.mode import Mode
+
+    from pmlmm.graph.ops import Differentiable
+
+    drawn.extend([] for _ in range(schedule.chains))
+
+    def keep(trace: Any, draw: Any) -> None:
+        if target.error is None:
+            drawn[draw.chain].append(np.array(draw.point["z"]))
+
+    rng = np.random.default_rng(schedule.random_seed)
+    with pm.Model() as model:
+        z = pm.Flat("z", shape=len(target.centre))
+        pm.Potential("density", Differentiable(target)(z))
+    tree = pm.sample(
+        draws=schedule.draws,
+        tune=schedule.tune,
+        chains=schedule.chains,
+        cores=1,  # a chain is quicker than a process with PyMC in it
+        random_seed=schedule.random_seed,
+        initvals=[{"z": target.start(rng)} for _ in range(schedule.chains)],
+        init="adapt_diag",
+        nuts_sampler="pymc",
+        progressbar=schedule.progress,
+        compute_convergence_checks=False,
+        compile_kwargs={"mode": Mode(linker="py", optimizer=None)},
+        callback=keep,
+        model=model,
+    )
+    return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
+
+
+def keep_statistics(found: xr.DataTree) -> xr.Dataset:
+    """The statistics that both samplers have, under the same names."""
+    kept = {}
+    for name, candidates in _STATISTICS.items():
+        present = next((candidate for candidate in candidates if candidate in found), None)
+        if present is not None:
+            kept[name] = found[present]
+    return xr.Dataset({name: (("chain", "draw"), value.to_numpy()) for name, value in kept.items()})
