@@ -142,6 +142,10 @@ class Hyperprior:
     the units of a covariate do not matter. An AR(1) A has ``atanh rho ~ N(0, rho_sd^2)``. For a wide block
     of p columns ``log lambda ~ N(log(p) / 2, (lambda_sd + log(p) / 2)^2)``: lambda may be of the order of 1,
     where every column carries as much as the noise, or of p, where all together do.
+
+    Where hyperparameters are integrated over or sampled, the common level of A needs a proper prior as
+    well: ``log level ~ N(log half of the residual variance shared by all effects, level_sd^2)``.
+    Maximising the evidence does without it.
     """
 
     eta_median: float = 10.7
@@ -149,6 +153,7 @@ class Hyperprior:
     lambda_sd: float = 2.0
     pool_sd: float = 0.7
     rho_sd: float = 1.0
+    level_sd: float = 3.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

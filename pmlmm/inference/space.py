@@ -161,6 +161,20 @@ class Space:
                 gradient[columns] = -residual / prior.pool_sd
         return float(total), gradient
 
+    def log_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
+        """The hyperprior with the level of every A: a proper, normalised log-density on phi, and its gradient."""
+        total, gradient = self.log_hyperprior(phi)
+        sd = self.hyperprior.level_sd
+        for k in range(len(self.z_square)):
+            columns = [j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k]
+            if columns:
+                start = np.array([self.coordinates[j].start for j in columns])
+                residual = float(np.mean(phi[columns] - start)) / sd
+                # the density of the mean, as one of an axis of unit length
+                total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi * len(columns))
+                gradient[columns] -= residual / sd / len(columns)
+        return total, gradient
+
     def normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
         """Mean and sd of the hyperprior on one coordinate."""
         if c.kind == "lambda":

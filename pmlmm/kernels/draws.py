@@ -236,7 +236,10 @@ class Effects(NamedTuple):
 def effects(
     theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, rng: np.random.Generator | None = None
 ) -> Effects:
-    """Law of the dense effects given each draw; ``drawn`` is the mean where ``rng`` is None."""
+    """Law of the dense effects given each draw; ``drawn`` is the mean where ``rng`` is None.
+
+    ``log_lambda`` is (G,), or (draws, G) where no penalised column is eliminated first.
+    """
     r = data.columns
     mean = np.empty((len(theta), r))
     drawn = mean if rng is None else np.empty((len(theta), r))
@@ -244,12 +247,13 @@ def effects(
     for first in range(0, len(theta), step):
         part = slice(first, first + step)
         noise = None if rng is None else rng.standard_normal((len(theta[part]), r, 1))
+        own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
         if r > LARGE:
-            law = likelihood.condition(np.concatenate([theta[first], log_lambda]), data)
+            law = likelihood.condition(np.concatenate([theta[first], own.ravel()]), data)
             mean[part] = law.mean
             deviation = None if noise is None else law.draw(noise[0]).T
         else:
-            mean[part], deviation = _batch(theta[part], log_lambda, data, noise)
+            mean[part], deviation = _batch(theta[part], own, data, noise)
         if deviation is not None:
             drawn[part] = mean[part] + theta[part, :1] * deviation
     return Effects(mean, drawn)

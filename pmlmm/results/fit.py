@@ -15,9 +15,8 @@ from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.kernels import coordinates
-from pmlmm.kernels.draws import Effects
-from pmlmm.kernels.threads import blas_threads
-from pmlmm.results import hyperparameters, posterior
+from pmlmm.results import hyperparameters, posterior, tree
+from pmlmm.results.law import Law, covariance_parameters, expected
 from pmlmm.results.posterior import Parameters
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from pmlmm.model import Model
 
 _CHAINS = 4
-# More numbers in the draws of gamma than this, and fit.mean conditions gamma on the other means.
-_FEW_GAMMA = 1_000_000
-# Draws over which the conditional covariance of wide blocks is averaged.
-_FEW_DRAWS = 50
 
 
 class Fit:
@@ -84,7 +79,7 @@ class Fit:
         """
         parameters = self._parameters(self._tuned.mode.theta[None])
         dense = parameters.effects().mean
-        values = self._means(parameters, dense) | parameters.gamma(dense)
+        values = expected(parameters, dense, self.model.design) | parameters.gamma(dense)
         single = {name: value[0] for name, value in values.items()}
         options = self.options
         return posterior.label(
@@ -103,16 +98,7 @@ class Fit:
         sampling was skipped, or the weights are unreliable, plain averages over Laplace draws. gamma
         of very many groups is its conditional mean at the mean of the other parameters.
         """
-        theta, weights, dense = self._weighted_means
-        centre = self._parameters((weights @ theta)[None])
-        mean = (weights @ dense)[None]
-        values = self._means(centre, mean)
-        if len(theta) * self._number_of_gammas <= _FEW_GAMMA:
-            gamma = self._parameters(theta).gamma(dense)
-            values |= {name: np.tensordot(weights, x, axes=1)[None] for name, x in gamma.items()}
-        else:
-            values |= centre.gamma(mean)
-        return posterior.label({name: value[0] for name, value in values.items()}, self.model.design)
+        return posterior.label(self._law.means(), self.model.design)
 
     @cached_property
     def sd(self) -> xr.Dataset:
@@ -123,10 +109,7 @@ class Fit:
         draws = self._small_posterior
         values = {name: np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1) for name in draws.data_vars}
         if self.model.design.wide:
-            theta, weights, dense = self._weighted_means
-            wide = self._parameters(theta).wide
-            chosen = posterior.resample(weights, _FEW_DRAWS, np.random.default_rng(self.options.random_seed))
-            values |= wide.sds(wide.alpha(dense), weights, chosen)
+            values |= self._law.wide_sds(np.random.default_rng(self.options.random_seed))
         return posterior.label(values, self.model.design)
 
     @property
@@ -156,7 +139,7 @@ class Fit:
 
     @cached_property
     def posterior(self) -> xr.DataTree:
-        """Draws for ArviZ: groups "posterior", "observed_data" and, with weights, "proposal".
+        """Draws for ArviZ: groups "posterior", "observed_data", "constant_data" and, with weights, "proposal".
 
         The draws are independent, of equal weight (importance-resampled where the weights are
         reliable), cut into 4 chains; beta and gamma are drawn exactly given sigma and Sigma.
@@ -197,38 +180,10 @@ class Fit:
             raise OptionError(f"draw_posterior(random_seed={seed!r}): the seed must be an integer of at least 0.")
         rng = np.random.default_rng([seed, 1])
         per_chain = draws or self._number // _CHAINS
-        number = per_chain * _CHAINS
-        theta, weights = self._weighted_draws(number, rng)
-        theta = theta[posterior.resample(weights, number, rng)]
-        design = self.model.design
-        with_gamma = number * self._number_of_gammas <= posterior.MOST_GAMMA if gamma is None else gamma
-        few = number * sum(block.p for block in design.wide) <= posterior.MOST_WIDE
-        with_wide = few if wide is None else wide
-        values = self._drawn(theta, rng, with_gamma, with_wide)
-        shaped = {k: v.reshape(_CHAINS, per_chain, *v.shape[1:]) for k, v in values.items()}
-        attrs = self._attributes() | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
-        if design.wide:
-            attrs["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
-        tree = {
-            "posterior": posterior.label(shaped, design, ("chain", "draw"), **attrs),
-            "observed_data": xr.Dataset(
-                {_variable_name(design.parsed.response): ("row", design.y)}, coords={"row": design.table.rows}
-            ),
-        }
-        if self._reliable:
-            tree["proposal"] = self._proposal_group()
-        return xr.DataTree.from_dict(tree)
-
-    def _drawn(self, theta: np.ndarray, rng: np.random.Generator, gamma: bool, wide: bool) -> dict[str, np.ndarray]:
-        """All parameters for draws of (sigma, vech Sigma), the effects drawn given these."""
-        parameters, dense = self._parameters(theta), self._effects(theta, rng).drawn
-        alpha = parameters.wide.alpha(dense, rng)
-        if wide:
-            coefficients, shift = parameters.wide.draws(alpha, rng)
-        else:
-            coefficients, shift = {}, parameters.wide.shift(alpha, rng)
-        values = {"beta": parameters.user_beta(dense, shift)} | coefficients | self._covariance_parameters(parameters)
-        return values | (parameters.gamma(dense, rng) if gamma else {})
+        law = self._make_law(per_chain * _CHAINS, rng).resampled(per_chain * _CHAINS, rng)
+        shape = (_CHAINS, per_chain)
+        groups = tree.posterior_groups(law, shape, rng, gamma=gamma, wide=wide, attributes=self._attributes())
+        return xr.DataTree.from_dict(groups | self._more_groups())
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
         """Evidence profile over one learned hyperparameter, the others at their best.
@@ -311,51 +266,38 @@ class Fit:
     def _parameters(self, theta: np.ndarray) -> Parameters:
         return Parameters(theta, self._tuned.theta.log_lambda, self.model.design, self.model.statistics)
 
-    @property
-    def _number_of_gammas(self) -> int:
-        return sum(term.n_groups * term.q for term in self.model.design.terms)
-
     @cached_property
-    def _weighted_means(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws of (sigma, vech Sigma), their weights, and the dense effects' conditional means."""
-        theta, weights = self._weighted_draws()
-        return theta, weights, self._effects(theta).mean
+    def _law(self) -> Law:
+        """The posterior of (sigma, Sigma) as weighted draws."""
+        return self._make_law(self._number, np.random.default_rng([self.options.random_seed, 2]))
 
-    def _effects(self, theta: np.ndarray, rng: np.random.Generator | None = None) -> Effects:
-        """Dense effects given each draw: means, or draws. Where that would take too long for every draw,
-        given the mode of (sigma, Sigma), to which very many groups pin it."""
-        if self._tuned.sample is None:
-            theta = np.repeat(self._tuned.proposal.theta[None], len(theta), axis=0)
-        with blas_threads(self.model.statistics.elimination.dense):
-            return self._parameters(theta).effects(rng)
+    def _make_law(self, number: int, rng: np.random.Generator) -> Law:
+        """Importance draws; where they are not to be had or not reliable, ``number`` Laplace draws.
 
-    def _weighted_draws(
-        self, number: int | None = None, rng: np.random.Generator | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of (sigma, vech Sigma) with weights: importance draws, or Laplace's own."""
+        Where effects given each of these would take too long, they are those given the mode.
+        """
+        tuned, pinned = self._tuned, None
         if self._reliable:
-            return self._tuned.sample.theta, self._tuned.weights.normalized
-        proposal, d = self._tuned.proposal, len(self._tuned.proposal.x)
-        number = number or self._number
-        rng = rng or np.random.default_rng([self.options.random_seed, 2])
+            theta, weights = tuned.sample.theta, tuned.weights.normalized
+        else:
+            theta, weights = self._laplace_draws(number, rng), np.full(number, 1.0 / number)
+            pinned = tuned.proposal.theta if tuned.sample is None else None
+        return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned)
+
+    def _laplace_draws(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws of (sigma, vech Sigma) from Laplace's approximation, (number, d)."""
+        proposal = self._tuned.proposal
+        d = len(proposal.x)
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
-        return coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)
+        return coordinates.to_natural(x, self.model.design.sizes)
 
-    def _means(self, parameters: Parameters, dense: np.ndarray) -> dict[str, np.ndarray]:
-        """Everything but gamma, given means of the dense effects (draws, r)."""
-        alpha = parameters.wide.alpha(dense)
-        values = {"beta": parameters.user_beta(dense, parameters.wide.shift(alpha))}
-        return values | parameters.wide.coefficients(alpha) | self._covariance_parameters(parameters)
-
-    def _covariance_parameters(self, parameters: Parameters) -> dict[str, np.ndarray]:
-        names = [f"Sigma_{term.name}" for term in self.model.design.terms]
-        return {"sigma": parameters.theta[:, 0]} | dict(zip(names, parameters.Sigmas(), strict=True))
-
-    def _proposal_group(self) -> xr.Dataset:
-        theta, weights = self._tuned.sample.theta, self._tuned.weights.normalized
-        values = self._covariance_parameters(self._parameters(theta))
+    def _more_groups(self) -> dict[str, xr.Dataset]:
+        """Group "proposal", where there are reliable weights."""
+        if not self._reliable:
+            return {}
+        values = covariance_parameters(self._tuned.sample.theta, self.model.design)
         group = posterior.label(values, self.model.design, ("proposal_draw",))
-        return group.assign(weight=("proposal_draw", weights))
+        return {"proposal": group.assign(weight=("proposal_draw", self._tuned.weights.normalized))}
 
     def _attributes(self) -> dict[str, Any]:
         return {
@@ -366,8 +308,3 @@ class Fit:
             "log_evidence": self.log_evidence,
             "log_evidence_psis": self.log_evidence_psis,
         }
-
-
-def _variable_name(response: str) -> str:
-    """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
-    return "y" if "/" in response or response == "row" else response

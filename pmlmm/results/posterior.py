@@ -14,16 +14,14 @@ from pmlmm.kernels.draws import Effects
 from pmlmm.kernels.first import SparseGroups
 from pmlmm.results.wide import WideLaw
 
-#: Draws of gamma that would take more numbers are left out of the DataTree.
-MOST_GAMMA = 50_000_000
-#: The same for the coefficients of wide blocks.
-MOST_WIDE = 2_000_000
 _BLOCK = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Natural coordinates (draws, d), lambda, and the sums to condition the effects on them.
+    """Natural coordinates (draws, d), log lambda (G,), and the sums to condition the effects on them.
+
+    Without wide blocks log lambda may differ between draws, (draws, G).
 
     The effects of the dense columns come as one array (draws, r); the methods take it apart.
     """
@@ -36,7 +34,7 @@ class Parameters:
     def effects(self, rng: np.random.Generator | None = None) -> Effects:
         """Dense effects given each draw: their means and, with ``rng``, draws of them."""
         data = self.statistics.marginal.crossproducts
-        same = len(self.theta) > 1 and not np.ptp(self.theta, axis=0).any()
+        same = self.log_lambda.ndim == 1 and len(self.theta) > 1 and not np.ptp(self.theta, axis=0).any()
         if not same:
             return draws.effects(self.theta, self.log_lambda, data, rng)
         law = likelihood.condition(np.concatenate([self.theta[0], self.log_lambda]), data)
@@ -114,10 +112,10 @@ class Parameters:
         assert isinstance(first, SparseGroups)
         return first.products(weights)
 
-    def Sigmas(self) -> list[np.ndarray]:
-        """Covariance of each term, (draws, q, q)."""
-        sizes = self.design.sizes
-        return [unvech(self.theta[:, part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
+
+def covariances(theta: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """Covariance of each term, (draws, q, q), of natural coordinates (draws, d)."""
+    return [unvech(theta[:, part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
 
 
 def dimensions(design: Design) -> dict[str, list[str]]:

@@ -102,24 +102,3 @@ class WideLaw:
             return theta[0] ** 2 * J[np.ix_(chosen, chosen)]
         own, _, moved = self._given_dense
         return theta[0] ** 2 * (own + moved[:, :-1] @ J @ moved[:, :-1].T)
-
-    def sds(self, alpha: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """Posterior sds of all beta by variable name, (p,): the law of total variance.
-
-        Parameters
-        ----------
-        alpha : (draws, ranks) array
-            Means given each draw, of the given weights.
-        weights : (draws,) array
-        chosen : (k,) int array
-            Draws over which the conditional covariance is averaged.
-        """
-        centred = alpha - weights @ alpha
-        total = (centred.T * weights) @ centred
-        for s in chosen:
-            total += self.covariance(self.theta[s]) / len(chosen)
-        variance = float(np.mean(self.theta[chosen, 0] ** 2))
-        return {
-            f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], variance * np.exp(-log_lambda)))
-            for block, part, log_lambda in zip(self.statistics.wide, self.slices, self.log_lambdas, strict=True)
-        }

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import pmlmm
+from pmlmm.kernels.coordinates import unvech
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -88,7 +89,7 @@ def test_gamma_is_drawn_from_its_conditional_law(sleep_fit):
     standard = fit.model.statistics.standardization
     X = (design.X - standard.center) / standard.scale
     Z = term.Z * (term.grouping.codes == 3)[:, None]
-    Sigma, n = parameters.Sigmas()[0][0], design.n_rows
+    Sigma, n = unvech(theta[1:], 2), design.n_rows
     same = term.grouping.codes[:, None] == term.grouping.codes
     V = theta[0] ** 2 * (np.eye(n) + (X * np.exp(-fit._tuned.theta.log_lambda)) @ X.T)
     V += (term.Z @ Sigma @ term.Z.T) * same

@@ -1,0 +1,72 @@
+"""The groups of a DataTree for ArviZ."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.design.design import Design
+from pmlmm.results import posterior
+from pmlmm.results.law import Law, number_of_gammas
+
+#: Draws of gamma that would take more numbers are left out.
+MOST_GAMMA = 50_000_000
+#: The same for the coefficients of wide blocks.
+MOST_WIDE = 2_000_000
+
+
+def posterior_groups(
+    law: Law,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    gamma: bool | None = None,
+    wide: bool | None = None,
+    attributes: dict[str, Any],
+) -> dict[str, xr.Dataset]:
+    """Groups "posterior", "observed_data" and "constant_data".
+
+    Parameters
+    ----------
+    law : Law
+        Draws of equal weight, chain after chain.
+    shape : (chains, draws)
+    rng : Generator
+    gamma, wide : bool, optional
+        Draw the random effects, the coefficients of wide blocks; by default where they fit in memory.
+    attributes : dict
+        Of the posterior.
+    """
+    design, number = law.model.design, len(law.theta)
+    few_gamma = number * number_of_gammas(design) <= MOST_GAMMA
+    few_wide = number * sum(block.p for block in design.wide) <= MOST_WIDE
+    with_gamma, with_wide = few_gamma if gamma is None else gamma, few_wide if wide is None else wide
+    values = law.draw(rng, gamma=with_gamma, wide=with_wide)
+    shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in values.items()}
+    attributes = attributes | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
+    if design.wide:
+        attributes["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
+    return {"posterior": posterior.label(shaped, design, ("chain", "draw"), **attributes)} | data_groups(design)
+
+
+def data_groups(design: Design) -> dict[str, xr.Dataset]:
+    """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row)."""
+    rows = {"row": design.table.rows}
+    constant: dict[str, tuple] = {}
+    coords: dict[str, Any] = dict(rows)
+    if design.coefficients:
+        constant["X"] = (("row", "coefficient"), design.X)
+        coords["coefficient"] = list(design.coefficients)
+    names = design.coords()
+    for grouping in design.groupings:
+        constant[grouping.factor] = ("row", np.asarray(names[grouping.factor])[grouping.codes])
+    return {
+        "observed_data": xr.Dataset({response_name(design): ("row", design.y)}, coords=rows),
+        "constant_data": xr.Dataset(constant, coords=coords),
+    }
+
+
+def response_name(design: Design) -> str:
+    """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
+    response = design.parsed.response
+    return "y" if "/" in response or response == "row" else response
