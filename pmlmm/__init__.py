@@ -7,7 +7,15 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules=["datasets", "graph", "simulate"],
     submod_attrs={
-        "errors": ["ConvergenceError", "DataError", "FormulaError", "OptionError", "PmlmmError", "PriorError"],
+        "errors": [
+            "ConvergenceError",
+            "DataError",
+            "FormulaError",
+            "OptionError",
+            "PmlmmError",
+            "PriorError",
+            "SamplingError",
+        ],
         "model": ["Model"],
         "priors": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],
         "results.fit": ["Fit"],

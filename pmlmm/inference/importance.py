@@ -33,10 +33,16 @@ _FEWEST_DRAWS = 0.1
 
 @dataclass(frozen=True)
 class BaseDraws:
-    """Standard multivariate Student-t draws (draws, d) and their log-density (draws,)."""
+    """Standard multivariate Student-t draws (draws, d), their log-density (draws,), and the normals behind them."""
 
     values: np.ndarray
     log_density: np.ndarray
+    normal: np.ndarray
+
+    def part(self, first: int, number: int) -> "BaseDraws":
+        """``number`` of them from ``first`` on."""
+        chosen = slice(first, first + number)
+        return BaseDraws(self.values[chosen], self.log_density[chosen], self.normal[chosen])
 
 
 def base_draws(number: int, size: int, rng: np.random.Generator) -> BaseDraws:
@@ -46,7 +52,7 @@ def base_draws(number: int, size: int, rng: np.random.Generator) -> BaseDraws:
     values = normal * np.sqrt(nu / rng.chisquare(nu, size=(number, 1)))
     constant = gammaln((nu + size) / 2) - gammaln(nu / 2) - size / 2 * np.log(nu * np.pi)
     kernel = -(nu + size) / 2 * np.log1p(np.sum(values**2, axis=1) / nu)
-    return BaseDraws(values, constant + kernel)
+    return BaseDraws(values, constant + kernel, normal)
 
 
 @dataclass(frozen=True)
@@ -137,20 +143,25 @@ class ImportanceSample:
 
     def weights(self, theta: Theta) -> Weights:
         """Pareto-smoothed weights at Theta; k-hat is infinite where hardly a draw has a likelihood."""
-        from arviz_stats.base import array_stats
-
         raw = np.nan_to_num(self.log_weights(theta), nan=-np.inf, neginf=-np.inf)
         number = len(raw)
         if np.count_nonzero(raw > np.max(raw) - _NO_WEIGHT) < _FEWEST_DRAWS * number:
             return Weights(np.nan, np.nan, np.inf, np.full(number, 1.0 / number))
-        raw = np.maximum(raw, np.max(raw) - _NO_WEIGHT)
-        smoothed, k_hat = array_stats.psislw(-raw)
-        # psislw normalises; the smallest weight is not smoothed and tells by how much
-        lowest = int(np.argmin(raw))
-        scale = raw[lowest] - smoothed[lowest]
-        normalized = np.exp(smoothed)
+        normalized, k_hat, log_total = smooth(raw)
         error = float(np.sqrt(max(np.sum(normalized**2) - 1.0 / number, 0.0)))
-        return Weights(float(scale + logsumexp(smoothed) - np.log(number)), error, float(k_hat), normalized)
+        return Weights(log_total - np.log(number), error, k_hat, normalized)
+
+
+def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Pareto-smoothed weights that sum to 1, their Pareto shape, and the log of the smoothed weights' sum."""
+    from arviz_stats.base import array_stats
+
+    raw = np.maximum(log_weights, np.max(log_weights) - _NO_WEIGHT)
+    smoothed, k_hat = array_stats.psislw(-raw)
+    # psislw normalises; the smallest weight is not smoothed and tells by how much
+    lowest = int(np.argmin(raw))
+    scale = raw[lowest] - smoothed[lowest]
+    return np.exp(smoothed), float(k_hat), float(scale + logsumexp(smoothed))
 
 
 class ImportanceEvidence:

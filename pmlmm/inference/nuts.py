@@ -5,16 +5,19 @@ little left to adapt to. What was drawn is kept here, chain by chain, whatever b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from pmlmm.errors import OptionError, SamplingError
+from pmlmm.kernels.density import Whitened
+from pmlmm.kernels.small import outside
 
-Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
+if TYPE_CHECKING:
+    import pymc as pm
 
 SAMPLERS = ("auto", "nutpie", "pymc")
 # Starts are draws of a Student-t around the mode: wider than the posterior, so that R-hat means something.
@@ -33,7 +36,10 @@ _STATISTICS = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many draws, of how many chains, after how many of warm-up; and by what."""
+    """How many draws, of how many chains, after how many of warm-up; by what, and how.
+
+    ``parallel``: chains side by side, which pays where the density itself, not Python, takes the time.
+    """
 
     draws: int
     tune: int
@@ -41,6 +47,8 @@ class Schedule:
     random_seed: int
     progress: bool
     sampler: str
+    parallel: bool = False
+    target_accept: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,45 +60,35 @@ class Chains:
     sampler: str
 
 
-@dataclass(eq=False)
 class Target:
-    """A density in whitened coordinates z, ``x = centre + scale z``.
+    """What a sampler calls: a whitened density that never raises.
 
     The first exception inside the density ends the sampling: every later call reports a density of 0, so
     that the sampler runs out, and :func:`sample` raises with what had been drawn.
     """
 
-    density: Density
-    centre: np.ndarray
-    scale: np.ndarray
-    error: BaseException | None = field(default=None, init=False)
+    def __init__(self, whitened: Whitened):
+        self.whitened = whitened
+        self.error: BaseException | None = None
 
     def __call__(self, z: np.ndarray) -> tuple[float, np.ndarray]:
-        outside = -np.inf, np.full(len(z), np.nan)
-        if self.error is not None:
-            return outside
-        try:
-            with np.errstate(all="ignore"):  # overflow is far outside of the posterior, and rejected
-                value, gradient = self.density(self.point(z))
-        except np.linalg.LinAlgError:
-            return outside
-        except BaseException as error:
-            self.error = error
-            return outside
-        return (float(value), gradient @ self.scale) if np.isfinite(value) else outside
-
-    def point(self, z: np.ndarray) -> np.ndarray:
-        """x at z (..., d)."""
-        return self.centre + z @ self.scale.T
+        if self.error is None:
+            try:
+                return self.whitened(z)
+            except np.linalg.LinAlgError:
+                pass
+            except BaseException as error:
+                self.error = error
+        return outside(z)
 
     def start(self, rng: np.random.Generator) -> np.ndarray:
         """A start of finite density, nearer to the centre the harder that is."""
-        z = rng.standard_normal(len(self.centre)) / np.sqrt(rng.chisquare(_START_NU) / _START_NU)
+        z = rng.standard_normal(len(self.whitened.centre)) / np.sqrt(rng.chisquare(_START_NU) / _START_NU)
         for _ in range(20):
             if np.isfinite(self(z)[0]):
                 return z
             z = z / 2.0
-        return np.zeros(len(self.centre))
+        return np.zeros(len(z))
 
 
 def choose_sampler(name: str) -> str:
@@ -109,17 +107,13 @@ def choose_sampler(name: str) -> str:
     return ("nutpie" if available else "pymc") if name == "auto" else name
 
 
-def sample(density: Density, centre: np.ndarray, scale: np.ndarray, schedule: Schedule) -> Chains:
+def sample(whitened: Whitened, schedule: Schedule) -> Chains:
     """Draw from a density with gradient by NUTS.
 
     Parameters
     ----------
-    density : callable
-        Point (d,) to log-density and gradient (d,).
-    centre : (d,) array
-        A mode, or a point near it.
-    scale : (d, d) array
-        A root of the covariance there, about.
+    whitened : Whitened
+        Around a mode or a point near it, with a root of the covariance there, about.
     schedule : Schedule
 
     Raises
@@ -127,7 +121,7 @@ def sample(density: Density, centre: np.ndarray, scale: np.ndarray, schedule: Sc
     SamplingError
         The density failed, or the user interrupted; ``draws`` of the error holds what there is.
     """
-    target, sampler = Target(density, centre, scale), choose_sampler(schedule.sampler)
+    target, sampler = Target(whitened), choose_sampler(schedule.sampler)
     run = _with_nutpie if sampler == "nutpie" else _with_pymc
     drawn: list[list[np.ndarray]] = []
     try:
@@ -136,7 +130,7 @@ def sample(density: Density, centre: np.ndarray, scale: np.ndarray, schedule: Sc
         raise _failure(target, drawn, schedule, error, "was interrupted") from error
     if target.error is not None:
         raise _failure(target, drawn, schedule, target.error, f"failed: {target.error}") from target.error
-    return Chains(target.point(z), statistics, sampler)
+    return Chains(whitened.point(z), statistics, sampler)
 
 
 def _failure(target: Target, drawn: list, schedule: Schedule, error: BaseException, what: str) -> SamplingError:
@@ -146,7 +140,7 @@ def _failure(target: Target, drawn: list, schedule: Schedule, error: BaseExcepti
     return SamplingError(
         f"Sampling {what}. Draws after the warm-up, chain by chain: {numbers}; they are in the attribute 'draws' of "
         "this error, in unconstrained coordinates.",
-        [target.point(chain) for chain in kept],
+        [target.whitened.point(chain) for chain in kept],
     )
 
 
@@ -154,7 +148,7 @@ def _with_nutpie(target: Target, schedule: Schedule, drawn: list[list[np.ndarray
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
-    size = len(target.centre)
+    size = len(target.whitened.centre)
 
     def make_expand(seed1: int, seed2: int, chain: int) -> Callable:
         own: list[np.ndarray] = []
@@ -182,9 +176,11 @@ def _with_nutpie(target: Target, schedule: Schedule, drawn: list[list[np.ndarray
         draws=schedule.draws,
         tune=schedule.tune,
         chains=schedule.chains,
+        cores=None if schedule.parallel else 1,
         seed=schedule.random_seed,
         progress_bar=schedule.progress,
         save_warmup=False,
+        **_steps(schedule),
     )
     return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
 
@@ -203,7 +199,7 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
 
     rng = np.random.default_rng(schedule.random_seed)
     with pm.Model() as model:
-        z = pm.Flat("z", shape=len(target.centre))
+        z = pm.Flat("z", shape=len(target.whitened.centre))
         pm.Potential("density", Differentiable(target)(z))
     tree = pm.sample(
         draws=schedule.draws,
@@ -214,6 +210,7 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
         initvals=[{"z": target.start(rng)} for _ in range(schedule.chains)],
         init="adapt_diag",
         nuts_sampler="pymc",
+        **_steps(schedule),
         progressbar=schedule.progress,
         compute_convergence_checks=False,
         compile_kwargs={"mode": Mode(linker="py", optimizer=None)},
@@ -221,6 +218,64 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
         model=model,
     )
     return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
+
+
+def sample_graph(model: "pm.Model", names: list[str], schedule: Schedule) -> tuple[xr.Dataset, xr.Dataset]:
+    """Draws of the named variables of a PyMC model, and the sampler's statistics.
+
+    Raises
+    ------
+    SamplingError
+        The sampler failed, or the user interrupted.
+    """
+    sampler = choose_sampler(schedule.sampler)
+    run = _graph_with_nutpie if sampler == "nutpie" else _graph_with_pymc
+    try:
+        tree = run(model, names, schedule)
+    except (Exception, KeyboardInterrupt) as error:
+        what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
+        raise SamplingError(
+            f"Sampling the full graph {what}. The collapsed graph is easier (collapsed=True).", []
+        ) from error
+    return tree["posterior"].to_dataset(), keep_statistics(tree["sample_stats"])
+
+
+def _graph_with_nutpie(model: "pm.Model", names: list[str], schedule: Schedule) -> xr.DataTree:
+    import nutpie
+
+    compiled = nutpie.compile_pymc_model(model, var_names=names)
+    return nutpie.sample(
+        compiled,
+        draws=schedule.draws,
+        tune=schedule.tune,
+        chains=schedule.chains,
+        seed=schedule.random_seed,
+        progress_bar=schedule.progress,
+        save_warmup=False,
+        **_steps(schedule),
+    )
+
+
+def _graph_with_pymc(model: "pm.Model", names: list[str], schedule: Schedule) -> xr.DataTree:
+    import pymc as pm
+
+    return pm.sample(
+        draws=schedule.draws,
+        tune=schedule.tune,
+        chains=schedule.chains,
+        cores=1,
+        random_seed=schedule.random_seed,
+        nuts_sampler="pymc",
+        progressbar=schedule.progress,
+        compute_convergence_checks=False,
+        var_names=names,
+        model=model,
+        **_steps(schedule),
+    )
+
+
+def _steps(schedule: Schedule) -> dict[str, float]:
+    return {} if schedule.target_accept is None else {"target_accept": schedule.target_accept}
 
 
 def keep_statistics(found: xr.DataTree) -> xr.Dataset:

@@ -51,6 +51,8 @@ class Space:
         Number of groups of each term.
     shared : tuple of int
         For each term, the first of the terms that share its A.
+    group_names : tuple of str
+        Of the penalty groups.
     group_sizes : tuple of int
         Number of coefficients of each penalty group that is a wide block, 1 for others.
     group_units : tuple of float
@@ -64,6 +66,7 @@ class Space:
     fixed: Theta
     levels: tuple[int, ...]
     shared: tuple[int, ...]
+    group_names: tuple[str, ...]
     group_sizes: tuple[int, ...]
     group_units: tuple[float, ...]
     z_square: tuple[np.ndarray, ...]
@@ -232,7 +235,9 @@ def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperp
             coordinates.extend(_A_coordinates(index, ", ".join(names), term, prior, value, variance, z_square[index]))
     fixed = Theta(np.array(log_lambda, dtype=float), tuple(covariances))
     levels = tuple(term.n_groups for term in design.terms)
-    return Space(tuple(coordinates), fixed, levels, priors.shared, tuple(sizes), tuple(units), z_square, hyperprior)
+    names = tuple(group.name for group in priors.penalty_groups)
+    shared = priors.shared
+    return Space(tuple(coordinates), fixed, levels, shared, names, tuple(sizes), tuple(units), z_square, hyperprior)
 
 
 def _residual_variance(design: Design) -> float:

@@ -60,6 +60,8 @@ class Tuned:
     ----------
     phi : (k,) array
         Learned hyperparameters on the search scale.
+    evidence, proposals : LaplaceEvidence
+        In the approximation and coordinates that were asked for, and in the default ones.
     mode : Mode
         In the approximation and coordinates that were asked for.
     sample, weights
@@ -80,6 +82,7 @@ class Tuned:
     refinement: str
     records: tuple[SearchRecord, ...]
     evidence: LaplaceEvidence
+    proposals: LaplaceEvidence
 
 
 def tune(source: Source, space: Space, options: Options, progress: Progress = None) -> Tuned:
@@ -118,7 +121,7 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     sample = sampler.at(proposal, phi) if sampler is not None else None
     theta = space.theta(phi)
     weights = sample.weights(theta) if sample is not None else None
-    return Tuned(theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence)
+    return Tuned(theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence, proposals)
 
 
 def _refuse_unidentified(proposal: Mode, source: Source) -> None:

@@ -75,14 +75,14 @@ def precision_cholesky(x: np.ndarray, q: int) -> np.ndarray:
 
 
 def from_natural(theta: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """Unconstrained coordinates of one theta; raises LinAlgError unless every Sigma is positive definite."""
-    parts = [np.log(theta[:1])]
+    """Unconstrained coordinates of (..., d) natural ones; raises LinAlgError unless every Sigma is positive definite."""
+    parts = [np.log(theta[..., :1])]
     for q, part in zip(sizes, vech_slices(sizes), strict=True):
-        lower = np.linalg.cholesky(np.linalg.inv(unvech(theta[part], q)))
+        lower = np.linalg.cholesky(np.linalg.inv(unvech(theta[..., part], q)))
         rows, cols = vech_indices(q)
-        values = lower[rows, cols]
+        values = lower[..., rows, cols]
         parts.append(np.where(rows == cols, np.log(np.where(rows == cols, values, 1.0)), values))
-    return np.concatenate(parts)
+    return np.concatenate(parts, axis=-1)
 
 
 def to_natural(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:

@@ -201,6 +201,23 @@ def inverse_wishart(w: np.ndarray):
     return value, gradient
 
 
+class Whitened:
+    """A density in coordinates z, ``x = centre + scale z``; arrays of the lengths d and (d, d)."""
+
+    def __init__(self, density: Callable, centre: np.ndarray, scale: np.ndarray):
+        self.density, self.centre, self.scale = density, centre, scale
+
+    def __call__(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log-density of x, and its gradient in z; ``-inf`` and nan where there is none."""
+        with np.errstate(all="ignore"):  # what overflows is far outside
+            value, gradient = self.density(self.point(z))
+            return (float(value), gradient @ self.scale) if np.isfinite(value) else outside(z)
+
+    def point(self, z: np.ndarray) -> np.ndarray:
+        """x at z (..., d)."""
+        return self.centre + z @ self.scale.T
+
+
 class CollapsedDensity:
     """log p(y, x | Theta) of one model and its gradient, as a function of x.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pymc as pm
 
     from pmlmm.model import Model
+    from pmlmm.results.integrated import IntegratedFit
 
 _CHAINS = 4
 
@@ -180,9 +181,10 @@ class Fit:
             raise OptionError(f"draw_posterior(random_seed={seed!r}): the seed must be an integer of at least 0.")
         rng = np.random.default_rng([seed, 1])
         per_chain = draws or self._number // _CHAINS
-        law = self._make_law(per_chain * _CHAINS, rng).resampled(per_chain * _CHAINS, rng)
-        shape = (_CHAINS, per_chain)
-        groups = tree.posterior_groups(law, shape, rng, gamma=gamma, wide=wide, attributes=self._attributes())
+        law, more = self._draw(per_chain * _CHAINS, rng)
+        groups = tree.posterior_groups(
+            law, (_CHAINS, per_chain), rng, gamma=gamma, wide=wide, more=more, attributes=self._attributes()
+        )
         return xr.DataTree.from_dict(groups | self._more_groups())
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
@@ -242,6 +244,97 @@ class Fit:
 
         return predict(self, data, penalized, new_groups)
 
+    def sample(
+        self,
+        draws: int = 1000,
+        *,
+        chains: int = 4,
+        tune: int = 500,
+        collapsed: bool = True,
+        hyperparameters: bool = False,
+        sampler: Literal["auto", "nutpie", "pymc"] = "auto",
+        random_seed: int | None = None,
+        progress: bool = True,
+        gamma: bool | None = None,
+        wide: bool | None = None,
+    ) -> xr.DataTree:
+        """Draw from the tuned model's posterior by NUTS, which needs no Laplace approximation.
+
+        Parameters
+        ----------
+        draws, chains, tune : int
+            Draws kept of each chain, chains, and draws of each that adapt the sampler and are dropped.
+        collapsed : bool
+            Sample (sigma, Sigma) alone, beta and gamma drawn exactly given these; or the full graph with
+            all of them, which shares no algebra with this library's fit. PyTensor takes a minute or so to
+            compile the latter for the first time.
+        hyperparameters : bool
+            Sample lambda, b and A too, under the hyperprior: what :meth:`integrate` approximates.
+        sampler : "auto", "nutpie" or "pymc"
+            "auto" takes nutpie where it is installed (``pip install pmlmm[nutpie]``).
+        random_seed : int, optional
+            The fit's by default.
+        progress : bool
+            Show a progress bar.
+        gamma, wide : bool, optional
+            As in :meth:`draw_posterior`.
+
+        Returns
+        -------
+        DataTree
+            Groups "posterior", "sample_stats", "observed_data", "constant_data". :func:`pmlmm.compare` sets it
+            beside this fit.
+
+        Raises
+        ------
+        SamplingError
+            Sampling failed or was interrupted; its ``draws`` are what there was.
+        """
+        from pmlmm.results.mcmc import sample
+
+        return sample(
+            self,
+            draws=draws,
+            chains=chains,
+            tune=tune,
+            collapsed=collapsed,
+            hyperparameters=hyperparameters,
+            sampler=sampler,
+            random_seed=random_seed,
+            progress=progress,
+            gamma=gamma,
+            wide=wide,
+        )
+
+    def integrate(
+        self, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
+    ) -> "IntegratedFit":
+        """Average over the hyperparameters instead of fixing them at their learned values.
+
+        Parameters
+        ----------
+        nodes, draws : int, optional
+            Settings of the hyperparameters, and draws of (sigma, Sigma) at each. Default: 256 and 16, or 96
+            and 8 where an evaluation of the likelihood takes long.
+        random_seed : int, optional
+            The fit's by default.
+
+        Returns
+        -------
+        IntegratedFit
+            A fit whose intervals carry the uncertainty of lambda, b and A.
+
+        Raises
+        ------
+        OptionError
+            The fit has no hyperprior.
+        ConvergenceError
+            Most settings around the learned ones have no proper mode.
+        """
+        from pmlmm.results.integrated import integrated_fit
+
+        return integrated_fit(self, nodes=nodes, draws=draws, random_seed=random_seed)
+
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""
         return self.model._graph(self._tuned.theta, collapsed)
@@ -283,6 +376,10 @@ class Fit:
             theta, weights = self._laplace_draws(number, rng), np.full(number, 1.0 / number)
             pinned = tuned.proposal.theta if tuned.sample is None else None
         return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned)
+
+    def _draw(self, number: int, rng: np.random.Generator) -> tuple[Law, dict[str, np.ndarray]]:
+        """``number`` draws of equal weight, and further variables of the posterior."""
+        return self._make_law(number, rng).resampled(number, rng), {}
 
     def _laplace_draws(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """Draws of (sigma, vech Sigma) from Laplace's approximation, (number, d)."""

@@ -113,17 +113,22 @@ def _fixed(value: float) -> dict:
 
 def _row(c: Coordinate, value: float, sd: float, share: float, space: Space, design: Design) -> dict:
     ends = np.array([value, value - _Z95 * sd, value + _Z95 * sd])
-    ends = np.clip(ends, c.lower, c.upper)
-    shown = np.tanh(ends) if c.kind == "rho" else np.exp(ends)
-    if c.kind == "eta":
-        q = design.terms[c.index].q
-        shown = np.array([b_from_eta(x + q - 1.0, space.levels[c.index], q) for x in shown])
+    shown = on_user_scale(c, np.clip(ends, c.lower, c.upper), space, design)
     return {
         "value": float(shown[0]),
         "lower": float(shown[1]),
         "upper": float(shown[2]),
         "state": _state(c, value, sd, share, space, design),
     }
+
+
+def on_user_scale(c: Coordinate, values: np.ndarray, space: Space, design: Design) -> np.ndarray:
+    """lambda, b, A or rho from the search scale."""
+    shown = np.tanh(values) if c.kind == "rho" else np.exp(values)
+    if c.kind != "eta":
+        return shown
+    q = design.terms[c.index].q
+    return np.array([b_from_eta(x + q - 1.0, space.levels[c.index], q) for x in shown])
 
 
 def _at_bound(c: Coordinate, value: float) -> str:

@@ -125,6 +125,7 @@ def dimensions(design: Design) -> dict[str, list[str]]:
         dims[f"beta_{block.name}"] = [block.name]
     for term in design.terms:
         dims[f"Sigma_{term.name}"] = [f"{term.name}_effect", f"{term.name}_effect2"]
+        dims[f"A_{term.name}"] = [f"{term.name}_effect"]
         dims[f"gamma_{term.name}"] = [term.factor, f"{term.name}_effect"]
     return dims
 
@@ -132,8 +133,9 @@ def dimensions(design: Design) -> dict[str, list[str]]:
 def label(values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs) -> xr.Dataset:
     """Dataset with the model's names along every dimension; ``leading`` ones are numbered from 0."""
     dims, names = dimensions(design), design.coords()
-    variables = {name: ((*leading, *dims[name]), value) for name, value in values.items()}
-    used = {dim for name in values for dim in dims[name]}
+    own = {name: dims.get(name, []) for name in values}  # hyperparameters are scalars, but for A
+    variables = {name: ((*leading, *own[name]), value) for name, value in values.items()}
+    used = {dim for name in values for dim in own[name]}
     numbers = {dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)}
     return xr.Dataset(variables, coords={d: names[d] for d in names if d in used} | numbers, attrs=attrs)
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from pmlmm.design.design import Design
+from pmlmm.inference.space import Space
 from pmlmm.results import posterior
 from pmlmm.results.law import Law, number_of_gammas
 
@@ -22,6 +23,7 @@ def posterior_groups(
     *,
     gamma: bool | None = None,
     wide: bool | None = None,
+    more: dict[str, np.ndarray] | None = None,
     attributes: dict[str, Any],
 ) -> dict[str, xr.Dataset]:
     """Groups "posterior", "observed_data" and "constant_data".
@@ -34,6 +36,8 @@ def posterior_groups(
     rng : Generator
     gamma, wide : bool, optional
         Draw the random effects, the coefficients of wide blocks; by default where they fit in memory.
+    more : dict, optional
+        Further variables of the posterior, (draws, ...), by name.
     attributes : dict
         Of the posterior.
     """
@@ -41,7 +45,7 @@ def posterior_groups(
     few_gamma = number * number_of_gammas(design) <= MOST_GAMMA
     few_wide = number * sum(block.p for block in design.wide) <= MOST_WIDE
     with_gamma, with_wide = few_gamma if gamma is None else gamma, few_wide if wide is None else wide
-    values = law.draw(rng, gamma=with_gamma, wide=with_wide)
+    values = law.draw(rng, gamma=with_gamma, wide=with_wide) | (more or {})
     shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in values.items()}
     attributes = attributes | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
     if design.wide:
@@ -64,6 +68,27 @@ def data_groups(design: Design) -> dict[str, xr.Dataset]:
         "observed_data": xr.Dataset({response_name(design): ("row", design.y)}, coords=rows),
         "constant_data": xr.Dataset(constant, coords=coords),
     }
+
+
+def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[str, np.ndarray]:
+    """The learned hyperparameters at every phi (draws, k): lambda_*, b_*, the diagonal A_*, and rho_* of an AR(1)."""
+    if not len(space.coordinates):
+        return {}
+    result: dict[str, list] = {}
+    distinct, which = np.unique(phi, axis=0, return_inverse=True)
+    learned = {(c.kind if c.kind == "lambda" else "covariance", c.index) for c in space.coordinates}
+    for point in distinct:
+        theta = space.theta(point)
+        for g, name in enumerate(space.group_names):
+            if ("lambda", g) in learned:
+                result.setdefault(f"lambda_{name}", []).append(np.exp(theta.log_lambda[g]))
+        for k, (term, value) in enumerate(zip(design.terms, theta.covariances, strict=True)):
+            if value is not None and (("covariance", k) in learned or ("covariance", space.shared[k]) in learned):
+                result.setdefault(f"b_{term.name}", []).append(value.b(space.levels[k]))
+                result.setdefault(f"A_{term.name}", []).append(np.diag(value.A))
+                if any(c.kind == "rho" and c.index == space.shared[k] for c in space.coordinates):
+                    result.setdefault(f"rho_{term.name}", []).append(value.A[0, 1] / value.A[0, 0])
+    return {name: np.array(values)[which.ravel()] for name, values in result.items()}
 
 
 def response_name(design: Design) -> str:

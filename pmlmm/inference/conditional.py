@@ -1,0 +1,150 @@
+"""The law of (sigma, Sigma) given the hyperparameters, near a mode that is known.
+
+Integration visits hundreds of settings of the hyperparameters. The compiled density serves there: its
+gradient costs microseconds, and a Hessian of a few dozen of them is good enough for a proposal. Where an
+evaluation is costly, the expansion of the likelihood around the known mode takes its place.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from pmlmm.graph.compiled import pack
+from pmlmm.inference.importance import BaseDraws
+from pmlmm.inference.laplace import LaplaceProblem, Mode
+from pmlmm.inference.newton import maximize
+from pmlmm.inference.space import Space
+from pmlmm.kernels.compiled import Packed
+from pmlmm.kernels.density import CollapsedDensity, Whitened
+from pmlmm.kernels.likelihood import LOG_2PI, Derivatives
+from pmlmm.priors import Flat, HalfStudentT
+
+# Step of the differences, in standard deviations; and the expected gain (nats) at which a mode is near enough.
+_STEP, _ENOUGH = 1e-3, 1e-6
+
+
+class Node(NamedTuple):
+    """The mode at one setting of the hyperparameters.
+
+    ``density`` is log p(y, x | phi) with its gradient; ``root`` (d, d) a root of the covariance at the mode.
+    """
+
+    x: np.ndarray
+    root: np.ndarray
+    log_evidence: float
+    density: Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+    def draw(self, base: BaseDraws, corrected: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Draws (draws, d) with the logarithms of their importance weights, or plain Laplace draws."""
+        if not corrected:
+            return self.x + base.normal @ self.root.T, np.full(len(base.normal), self.log_evidence)
+        x = self.x + base.values @ self.root.T
+        with np.errstate(all="ignore"):  # what overflows has no weight
+            values = np.array([self.density(point)[0] for point in x])
+        log_weights = values - base.log_density + np.linalg.slogdet(self.root)[1]
+        return x, np.nan_to_num(log_weights, nan=-np.inf, neginf=-np.inf)
+
+
+class Conditional:
+    """Modes at every phi, searched from one that is known.
+
+    Parameters
+    ----------
+    space : Space
+    packed : Packed
+        The model's cross-products.
+    sigma_prior : HalfStudentT or Flat
+    phi : (k,) array
+    mode : Mode
+        At phi, in the default approximation.
+    corrected : bool
+        Whether draws get importance weights.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        packed: Packed,
+        sigma_prior: HalfStudentT | Flat,
+        phi: np.ndarray,
+        mode: Mode,
+        corrected: bool = True,
+    ):
+        self.space, self.packed, self.sigma_prior, self.corrected = space, packed, sigma_student(sigma_prior), corrected
+        self.phi, self.x = phi, mode.x
+        d = len(mode.x)
+        precision = -mode.at.hessian[:d, :d]
+        self.scale = np.linalg.inv(np.linalg.cholesky(precision)).T
+        self.slopes = np.linalg.solve(precision, mode.at.hessian[:d, d:] @ space.pack_jacobian(phi))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters d."""
+        return len(self.x)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """q of each term."""
+        return tuple(self.packed.plan[0].tolist())
+
+    def density(self, phi: np.ndarray) -> CollapsedDensity:
+        """log p(y, x | phi) with its gradient in x."""
+        return CollapsedDensity(self.packed, self.space.theta(phi), self.sigma_prior)
+
+    def at(self, phi: np.ndarray) -> Node:
+        """The mode at phi.
+
+        Raises
+        ------
+        ConvergenceError
+            No mode is found.
+        LinAlgError
+            Minus the Hessian is not positive definite there.
+        """
+        density = self.density(phi)
+        whitened = Whitened(density, self.x, self.scale)
+        start = np.linalg.solve(self.scale, self.slopes @ (phi - self.phi))
+        if not whitened(start)[0] > whitened(np.zeros(self.size))[0]:
+            start = np.zeros(self.size)
+        found = maximize(lambda z: _with_hessian(whitened, z), start, _ENOUGH)
+        chol = np.linalg.cholesky(-found.at.hessian)
+        root = self.scale @ np.linalg.inv(chol).T
+        volume = 0.5 * self.size * LOG_2PI + np.linalg.slogdet(root)[1]
+        return Node(whitened.point(found.x), root, found.at.value + volume, density)
+
+
+class ExpandedConditional(Conditional):
+    """The same on the expansion of the likelihood around the known mode."""
+
+    def __init__(
+        self,
+        space: Space,
+        packed: Packed,
+        sigma_prior: HalfStudentT | Flat,
+        phi: np.ndarray,
+        mode: Mode,
+        corrected: bool,
+        problem: LaplaceProblem,
+    ):
+        super().__init__(space, packed, sigma_prior, phi, mode, corrected)
+        self._problem = problem.expanded(mode, pack(space.theta(phi)))
+
+    def at(self, phi: np.ndarray) -> Node:
+        hyper = pack(self.space.theta(phi))
+        mode = self._problem.find_mode(self.x + self.slopes @ (phi - self.phi), hyper)
+        root = np.linalg.inv(np.linalg.cholesky(-mode.at.hessian[: self.size, : self.size])).T
+        return Node(mode.x, root, mode.log_evidence, self.density(phi))
+
+
+def sigma_student(prior: HalfStudentT | Flat) -> tuple[float, float]:
+    """(nu, scale) of the prior of sigma as the compiled density takes it; nu = 0 where it is flat."""
+    return (0.0, 1.0) if isinstance(prior, Flat) else (float(prior.nu), float(prior.scale))
+
+
+def _with_hessian(function: Whitened, z: np.ndarray) -> Derivatives:
+    """Value, gradient and central differences of the gradient."""
+    value, gradient = function(z)
+    rows = [(function(z + unit)[1] - function(z - unit)[1]) / (2.0 * _STEP) for unit in np.eye(len(z)) * _STEP]
+    hessian = np.array(rows)
+    return Derivatives(value, gradient, (hessian + hessian.T) / 2.0)

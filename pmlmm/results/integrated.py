@@ -1,0 +1,135 @@
+"""A fit with the hyperparameters integrated out."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pmlmm.errors import OptionError
+from pmlmm.inference.climb import COSTLY
+from pmlmm.inference.conditional import Conditional, ExpandedConditional
+from pmlmm.inference.importance import LARGEST_K_HAT
+from pmlmm.inference.integrate import Integrated, integrate
+from pmlmm.kernels.compiled import pack
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.results import posterior
+from pmlmm.results.fit import Fit
+from pmlmm.results.hyperparameters import on_user_scale
+from pmlmm.results.law import Law
+from pmlmm.results.tree import hyperparameter_draws
+
+# Nodes, and draws at each; fewer where an evaluation takes longer than this (seconds).
+_NODES, _DRAWS = 256, 16
+_FEW_NODES, _FEW_DRAWS, _SLOW = 96, 8, 2e-4
+
+
+class IntegratedFit(Fit):
+    """What :meth:`pmlmm.Fit.integrate` returns: a fit whose posterior carries the uncertainty of lambda, b and A.
+
+    It has everything that a :class:`pmlmm.Fit` has. Means, sds, draws and predictions average over the
+    hyperparameters; :attr:`hyperparameters` has their posterior medians and intervals, and draws of them
+    are in :attr:`posterior`. :attr:`mode` and :meth:`profile` are those at the learned hyperparameters.
+    """
+
+    def __init__(self, fit: Fit, integrated: Integrated):
+        super().__init__(fit.model, fit._space, fit.options, fit._tuned)
+        self._integrated = integrated
+
+    @cached_property
+    def hyperparameters(self) -> pd.DataFrame:
+        """lambda, b and A: posterior median, 95% interval, state at the learned value."""
+        learned = super().hyperparameters
+        phi, weights = self._integrated.phi, self._integrated.node_weights
+        for j, c in enumerate(self._space.coordinates):
+            ends = np.quantile(phi[:, j], [0.5, 0.025, 0.975], weights=weights, method="inverted_cdf")
+            learned.loc[c.name, ["value", "lower", "upper"]] = on_user_scale(c, ends, self._space, self.model.design)
+        return learned
+
+    @property
+    def log_evidence(self) -> float:
+        """log p(y) with the hyperparameters integrated out too, by importance sampling (nats)."""
+        return self._integrated.log_evidence
+
+    log_evidence_psis = log_evidence
+
+    @property
+    def log_evidence_psis_error(self) -> float:
+        """Monte Carlo standard error of ``log_evidence`` (nats)."""
+        return self._integrated.error
+
+    @property
+    def k_hat(self) -> float:
+        """Pareto shape of the weights of hyperparameters and draws: above 0.7 they are not to be trusted."""
+        return self._integrated.k_hat
+
+    @property
+    def effective_nodes(self) -> float:
+        """Effective number of the settings of the hyperparameters that the posterior averages over."""
+        return self._integrated.effective
+
+    def integrate(self, **options: Any) -> "IntegratedFit":
+        """Integrate anew; see :meth:`pmlmm.Fit.integrate`."""
+        return integrated_fit(self, **options)
+
+    def _law_of(self, node: np.ndarray, theta: np.ndarray, weights: np.ndarray) -> Law:
+        log_lambda = np.stack([self._space.theta(phi).log_lambda for phi in self._integrated.phi])[node]
+        pinned = self._tuned.proposal.theta if self._tuned.sample is None else None
+        return Law(self.model, theta, log_lambda, weights, pinned)
+
+    def _make_law(self, number: int, rng: np.random.Generator) -> Law:
+        return self._law_of(self._integrated.node, self._integrated.theta, self._integrated.weights)
+
+    def _draw(self, number: int, rng: np.random.Generator) -> tuple[Law, dict[str, np.ndarray]]:
+        result = self._integrated
+        chosen = posterior.resample(result.weights, number, rng)
+        law = self._make_law(number, rng).take(chosen)
+        return law, hyperparameter_draws(self._space, result.phi[result.node[chosen]], self.model.design)
+
+    def _more_groups(self) -> dict[str, xr.Dataset]:
+        return {}
+
+    @property
+    def _reliable(self) -> bool:
+        return self._integrated.k_hat <= LARGEST_K_HAT
+
+    def _attributes(self) -> dict[str, Any]:
+        return super()._attributes() | {
+            "weights": "importance-resampled" if self._reliable else "importance-resampled, unreliable",
+            "intervals": "hyperparameters integrated out",
+        }
+
+
+def integrated_fit(
+    fit: Fit, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
+) -> IntegratedFit:
+    """Integrate the hyperparameters of a fit out; see :meth:`pmlmm.Fit.integrate`."""
+    if fit._space.hyperprior is None:
+        raise OptionError(
+            "integrate() needs a proper hyperprior, and this fit has none (hyperprior=None). Fit with the default, or "
+            "with a pmlmm.Hyperprior of your own."
+        )
+    for name, value, least in (("nodes", nodes, 16), ("draws", draws, 1)):
+        if value is not None and not (isinstance(value, int | np.integer) and value >= least):
+            raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
+    tuned, data = fit._tuned, fit.model.statistics.crossproducts()
+    slow = data.seconds() > _SLOW
+    seed = fit.options.random_seed if random_seed is None else random_seed
+    with blas_threads(fit.model.statistics.elimination.dense):
+        result = integrate(
+            conditional(fit),
+            fit._space,
+            tuned.phi,
+            nodes or (_FEW_NODES if slow else _NODES),
+            draws or (_FEW_DRAWS if slow else _DRAWS),
+            seed,
+        )
+    return IntegratedFit(fit, result)
+
+
+def conditional(fit: Fit) -> Conditional:
+    """The law of (sigma, Sigma) given the hyperparameters, around those of the fit."""
+    tuned, data = fit._tuned, fit.model.statistics.crossproducts()
+    common = fit._space, pack(data), fit.model.priors.sigma, tuned.phi, tuned.proposal, tuned.sample is not None
+    return ExpandedConditional(*common, tuned.proposals.problem) if data.seconds() > COSTLY else Conditional(*common)

@@ -1,0 +1,117 @@
+"""NUTS on a tuned model: on the collapsed density, or on the full PyMC graph."""
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.errors import OptionError
+from pmlmm.inference import nuts
+from pmlmm.kernels import coordinates
+from pmlmm.kernels.density import TunedDensity, Whitened
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.results import posterior, tree
+from pmlmm.results.integrated import conditional
+from pmlmm.results.law import Law
+
+if TYPE_CHECKING:
+    from pmlmm.results.fit import Fit
+
+# Dense columns from which chains run side by side: below, Python's interpreter is the bottleneck.
+_HEAVY = 60
+# Hyperparameters make for funnels: shorter steps.
+_CAREFUL = 0.95
+
+
+def sample(
+    fit: "Fit",
+    *,
+    draws: int,
+    chains: int,
+    tune: int,
+    collapsed: bool,
+    hyperparameters: bool,
+    sampler: str,
+    random_seed: int | None,
+    progress: bool,
+    gamma: bool | None,
+    wide: bool | None,
+) -> xr.DataTree:
+    """Draw from the posterior by NUTS; see :meth:`pmlmm.Fit.sample`."""
+    for name, value, least in (("draws", draws, 4), ("chains", chains, 1), ("tune", tune, 50)):
+        if not (isinstance(value, Integral) and value >= least):
+            raise OptionError(f"sample({name}={value!r}): an integer of at least {least}.")
+    seed = fit.options.random_seed if random_seed is None else random_seed
+    if not (isinstance(seed, Integral) and seed >= 0):
+        raise OptionError(f"sample(random_seed={seed!r}): the seed must be an integer of at least 0.")
+    if hyperparameters and not collapsed:
+        raise OptionError("sample(hyperparameters=True) runs on the collapsed density: leave collapsed=True.")
+    if hyperparameters and fit._space.hyperprior is None:
+        raise OptionError("sample(hyperparameters=True) needs a proper hyperprior: this fit has none.")
+    schedule = nuts.Schedule(
+        int(draws),
+        int(tune),
+        int(chains),
+        int(seed),
+        progress,
+        nuts.choose_sampler(sampler),
+        parallel=fit.model.statistics.crossproducts().columns >= _HEAVY,
+        target_accept=_CAREFUL if hyperparameters else None,
+    )
+    with blas_threads(fit.model.statistics.elimination.dense):
+        if not collapsed:
+            return _full(fit, schedule, gamma, wide)
+        return _collapsed(fit, schedule, hyperparameters, gamma, wide)
+
+
+def _collapsed(
+    fit: "Fit", schedule: nuts.Schedule, hyperparameters: bool, gamma: bool | None, wide: bool | None
+) -> xr.DataTree:
+    """NUTS on (sigma, Sigma), perhaps with the hyperparameters; beta and gamma drawn exactly given these."""
+    near, space, phi = conditional(fit), fit._space, fit._tuned.phi
+    if hyperparameters:
+        k = len(phi)
+        density = TunedDensity(
+            near.packed, near.sigma_prior, near.size, space.theta, space.pack_jacobian, space.log_prior
+        )
+        scale = np.block([[near.scale, near.slopes], [np.zeros((k, near.size)), np.eye(k)]])
+        whitened = Whitened(density, np.concatenate([near.x, phi]), scale)
+    else:
+        whitened = Whitened(near.density(phi), near.x, near.scale)
+    chains = nuts.sample(whitened, schedule)
+    x = chains.x.reshape(-1, chains.x.shape[-1])
+    theta, number = coordinates.to_natural(x[:, : near.size], near.sizes), len(x)
+    log_lambda, more = fit._tuned.theta.log_lambda, {}
+    if hyperparameters:
+        log_lambda = np.stack([space.theta(point).log_lambda for point in x[:, near.size :]])
+        more = tree.hyperparameter_draws(space, x[:, near.size :], fit.model.design)
+    law = Law(fit.model, theta, log_lambda, np.full(number, 1.0 / number))
+    groups = tree.posterior_groups(
+        law,
+        chains.x.shape[:2],
+        np.random.default_rng([schedule.random_seed, 4]),
+        gamma=gamma,
+        wide=wide,
+        more=more,
+        attributes=_attributes(fit, schedule, "collapsed", hyperparameters),
+    )
+    return xr.DataTree.from_dict(groups | {"sample_stats": chains.statistics})
+
+
+def _full(fit: "Fit", schedule: nuts.Schedule, gamma: bool | None, wide: bool | None) -> xr.DataTree:
+    """NUTS on the full graph: nothing of it is ours but the inverse-Wishart density."""
+    design = fit.model.design
+    names = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
+    names += [] if gamma is False else [f"gamma_{term.name}" for term in design.terms]
+    names += [] if wide is False else [f"beta_{block.name}" for block in design.wide]
+    drawn, statistics = nuts.sample_graph(fit.graph(), names, schedule)
+    values = {name: drawn[name].to_numpy() for name in names if name in drawn}
+    attributes = _attributes(fit, schedule, "full", False)
+    group = posterior.label(values, design, ("chain", "draw"), **attributes)
+    return xr.DataTree.from_dict({"posterior": group, "sample_stats": statistics} | tree.data_groups(design))
+
+
+def _attributes(fit: "Fit", schedule: nuts.Schedule, graph: str, hyperparameters: bool) -> dict[str, Any]:
+    given = "hyperparameters sampled" if hyperparameters else "given the learned hyperparameters"
+    return {"sampler": schedule.sampler, "graph": graph, "tune": schedule.tune, "intervals": given}
