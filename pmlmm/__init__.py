@@ -18,7 +18,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "model": ["Model"],
         "priors": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],
+        "results.compare": ["Comparison", "compare"],
         "results.fit": ["Fit"],
+        "results.integrated": ["IntegratedFit"],
     },
 )
 __version__ = "0.1.0"

@@ -75,7 +75,7 @@ def precision_cholesky(x: np.ndarray, q: int) -> np.ndarray:
 
 
 def from_natural(theta: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """Unconstrained coordinates of (..., d) natural ones; raises LinAlgError unless every Sigma is positive definite."""
+    """Unconstrained coordinates of (..., d) natural ones; LinAlgError where a Sigma is not positive definite."""
     parts = [np.log(theta[..., :1])]
     for q, part in zip(sizes, vech_slices(sizes), strict=True):
         lower = np.linalg.cholesky(np.linalg.inv(unvech(theta[..., part], q)))

@@ -13,6 +13,7 @@ from pmlmm.inference.conditional import Conditional, ExpandedConditional
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated, integrate
 from pmlmm.kernels.compiled import pack
+from pmlmm.kernels.density import TunedDensity
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import posterior
 from pmlmm.results.fit import Fit
@@ -126,6 +127,12 @@ def integrated_fit(
             seed,
         )
     return IntegratedFit(fit, result)
+
+
+def tuned_density(fit: Fit, near: Conditional) -> TunedDensity:
+    """log p(y, x, phi) of a fit's model."""
+    space = fit._space
+    return TunedDensity(near.packed, near.sigma_prior, near.size, space.theta, space.pack_jacobian, space.log_prior)
 
 
 def conditional(fit: Fit) -> Conditional:

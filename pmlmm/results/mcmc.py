@@ -9,10 +9,10 @@ import xarray as xr
 from pmlmm.errors import OptionError
 from pmlmm.inference import nuts
 from pmlmm.kernels import coordinates
-from pmlmm.kernels.density import TunedDensity, Whitened
+from pmlmm.kernels.density import Whitened
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import posterior, tree
-from pmlmm.results.integrated import conditional
+from pmlmm.results.integrated import conditional, tuned_density
 from pmlmm.results.law import Law
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def _collapsed(
     near, space, phi = conditional(fit), fit._space, fit._tuned.phi
     if hyperparameters:
         k = len(phi)
-        density = TunedDensity(
-            near.packed, near.sigma_prior, near.size, space.theta, space.pack_jacobian, space.log_prior
-        )
+        density = tuned_density(fit, near)
         scale = np.block([[near.scale, near.slopes], [np.zeros((k, near.size)), np.eye(k)]])
         whitened = Whitened(density, np.concatenate([near.x, phi]), scale)
     else:

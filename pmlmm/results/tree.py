@@ -7,6 +7,7 @@ import xarray as xr
 
 from pmlmm.design.design import Design
 from pmlmm.inference.space import Space
+from pmlmm.priors import eta_from_b
 from pmlmm.results import posterior
 from pmlmm.results.law import Law, number_of_gammas
 
@@ -89,6 +90,24 @@ def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[
                 if any(c.kind == "rho" and c.index == space.shared[k] for c in space.coordinates):
                     result.setdefault(f"rho_{term.name}", []).append(value.A[0, 1] / value.A[0, 0])
     return {name: np.array(values)[which.ravel()] for name, values in result.items()}
+
+
+def search_scale(space: Space, draws: xr.Dataset, design: Design) -> np.ndarray:
+    """Inverse of :func:`hyperparameter_draws`: phi of every draw, (chains, draws, k)."""
+    columns = []
+    for c in space.coordinates:
+        if c.kind == "lambda":
+            columns.append(np.log(draws[f"lambda_{space.group_names[c.index]}"].to_numpy()))
+            continue
+        term = design.terms[c.index]
+        if c.kind == "eta":
+            eta = eta_from_b(draws[f"b_{term.name}"].to_numpy(), space.levels[c.index], term.q)
+            columns.append(np.log(eta - term.q + 1.0))
+        elif c.kind == "A":
+            columns.append(np.log(draws[f"A_{term.name}"].to_numpy()[..., c.entry or 0]))
+        else:
+            columns.append(np.arctanh(draws[f"rho_{term.name}"].to_numpy()))
+    return np.stack(columns, axis=-1)
 
 
 def response_name(design: Design) -> str:
