@@ -42,7 +42,9 @@ def _gigabytes(dense: int) -> float:
     return _MATRICES * 8.0 * dense**2 / 1e9
 
 
-def plan(design: Design, ranks: tuple[int, ...], *, profile: bool, method: str = "auto") -> Elimination:
+def plan(
+    design: Design, ranks: tuple[int, ...], *, profile: bool, method: str = "auto", factor: str | None = None
+) -> Elimination:
     """Choose what is eliminated first so that the dense part is small.
 
     Parameters
@@ -54,6 +56,8 @@ def plan(design: Design, ranks: tuple[int, ...], *, profile: bool, method: str =
         Coefficients have to stay among the dense columns.
     method : "auto", "groups" or "wide"
         Force a choice (for checks of one against the other).
+    factor : str, optional
+        Which factor goes group by group, with method "groups"; the one with most effects by default.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def plan(design: Design, ranks: tuple[int, ...], *, profile: bool, method: str =
         The dense part does not fit in memory.
     """
     totals = {g.factor: g.n_groups * design.effects(g.factor) for g in design.groupings}
-    factor = max(totals, key=totals.get) if totals else None
+    factor = factor or (max(totals, key=totals.get) if totals else None)
     narrow, every = len(design.coefficients), sum(totals.values())
     by_groups = every - totals.get(factor, 0) + narrow + sum(ranks)
     by_rows = every + narrow

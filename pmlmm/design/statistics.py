@@ -102,15 +102,20 @@ class Statistics:
 
 
 def build_statistics(
-    design: Design, priors: PriorSet, standard: Standardization, *, method: str = "auto"
+    design: Design,
+    priors: PriorSet,
+    standard: Standardization,
+    *,
+    method: str = "auto",
+    factor: str | None = None,
 ) -> Statistics:
-    """Standardise, rotate wide blocks, and choose what is eliminated how; ``method`` forces that choice."""
+    """Standardise, rotate wide blocks, choose what is eliminated how; ``method`` and ``factor`` force that choice."""
     wide = tuple(standardize(block, priors.standardize, standard.intercept is not None) for block in design.wide)
     return Statistics(
         standardization=standard,
         wide=wide,
         z_moments=tuple(term.Z.T @ term.Z / design.n_rows for term in design.terms),
-        elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method),
+        elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method, factor=factor),
         _design=design,
         _priors=priors,
     )
@@ -213,6 +218,20 @@ def _wide_first(
         return Rotated(squares, (V / np.sqrt(squares)).T @ sums.cross, _gram(terms, M)), sums
     rows = np.hstack([*(_dense_rows(term) for term in terms), M])
     return Kernels(np.stack([block.columns @ block.columns.T for block in wide]), rows), sums
+
+
+def dense_columns(design: Design, statistics: Statistics) -> np.ndarray:
+    """W written out, (n, r): the columns that the marginal likelihood of these statistics eliminates last."""
+    X = (design.X - statistics.standardization.center) / statistics.standardization.scale
+    parts = [np.zeros((design.n_rows, 0))]
+    for segment in statistics.marginal.segments:
+        if segment.kind == "gamma":
+            parts.append(_dense_rows(design.terms[segment.index]))
+        elif segment.kind == "alpha":
+            parts.append(statistics.wide[segment.index].columns)
+        else:
+            parts.append(X[:, segment.index])
+    return np.hstack(parts)
 
 
 def _dense_rows(term: Term) -> np.ndarray:

@@ -178,6 +178,21 @@ class Space:
                 gradient[columns] -= residual / sd / len(columns)
         return total, gradient
 
+    def draw_prior(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """phi from :meth:`log_prior`, (number, k)."""
+        prior, phi = self.hyperprior, np.empty((number, len(self.coordinates)))
+        for j, c in enumerate(self.coordinates):
+            if c.kind != "A":
+                mean, sd = self.normal(c, prior)
+                phi[:, j] = mean + sd * rng.standard_normal(number)
+        for k in range(len(self.z_square)):
+            own = [j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k]
+            level, spread = rng.standard_normal((number, 1)), rng.standard_normal((number, len(own)))
+            spread -= spread.mean(axis=1, keepdims=True) if own else 0.0
+            start = np.array([self.coordinates[j].start for j in own])
+            phi[:, own] = start + prior.level_sd * level + prior.pool_sd * spread
+        return phi
+
     def normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
         """Mean and sd of the hyperprior on one coordinate."""
         if c.kind == "lambda":

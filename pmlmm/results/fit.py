@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from pmlmm.inference.space import Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.kernels import coordinates
 from pmlmm.results import hyperparameters, posterior, tree
+from pmlmm.results.checks import Checks, count
 from pmlmm.results.law import Law, covariance_parameters, expected
 from pmlmm.results.posterior import Parameters
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     import pymc as pm
 
     from pmlmm.model import Model
-    from pmlmm.results.integrated import IntegratedFit
 
 _CHAINS = 4
 
 
-class Fit:
+class Fit(Checks):
     """A tuned model: learned hyperparameters, mode, evidence, posterior.
 
     Made by :meth:`pmlmm.Model.fit`. Printing it shows the summary.
@@ -174,18 +174,18 @@ class Fit:
             Draw the coefficients of wide blocks too. Default: where they are few (the attribute "wide"
             says so); their means and sds are in :attr:`mean` and :attr:`sd` in any case.
         """
-        seed = self.options.random_seed if random_seed is None else random_seed
-        if draws is not None and not (isinstance(draws, Integral) and draws >= 1):
-            raise OptionError(f"draw_posterior(draws={draws!r}): at least one draw a chain.")
-        if not (isinstance(seed, Integral) and seed >= 0):
-            raise OptionError(f"draw_posterior(random_seed={seed!r}): the seed must be an integer of at least 0.")
-        rng = np.random.default_rng([seed, 1])
-        per_chain = draws or self._number // _CHAINS
-        law, more = self._draw(per_chain * _CHAINS, rng)
-        groups = tree.posterior_groups(
-            law, (_CHAINS, per_chain), rng, gamma=gamma, wide=wide, more=more, attributes=self._attributes()
-        )
+        draws = count("draws", draws)
+        rng = np.random.default_rng([self._seed(random_seed), 1])
+        number = _CHAINS * draws if draws else self._number
+        groups, _, _ = self._drawn_groups(number, rng, gamma=gamma, wide=wide)
         return xr.DataTree.from_dict(groups | self._more_groups())
+
+    def _drawn_groups(self, number: int, rng: np.random.Generator, **options: bool | None):
+        """Groups of a DataTree, everything that was drawn, and the shape (chains, draws)."""
+        shape = _CHAINS, number // _CHAINS
+        law, more = self._draw(shape[0] * shape[1], rng)
+        groups, values = tree.posterior_groups(law, shape, rng, more=more, attributes=self._attributes(), **options)
+        return groups, values, shape
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
         """Evidence profile over one learned hyperparameter, the others at their best.
@@ -244,97 +244,6 @@ class Fit:
 
         return predict(self, data, penalized, new_groups)
 
-    def sample(
-        self,
-        draws: int = 1000,
-        *,
-        chains: int = 4,
-        tune: int = 500,
-        collapsed: bool = True,
-        hyperparameters: bool = False,
-        sampler: Literal["auto", "nutpie", "pymc"] = "auto",
-        random_seed: int | None = None,
-        progress: bool = True,
-        gamma: bool | None = None,
-        wide: bool | None = None,
-    ) -> xr.DataTree:
-        """Draw from the tuned model's posterior by NUTS, which needs no Laplace approximation.
-
-        Parameters
-        ----------
-        draws, chains, tune : int
-            Draws kept of each chain, chains, and draws of each that adapt the sampler and are dropped.
-        collapsed : bool
-            Sample (sigma, Sigma) alone, beta and gamma drawn exactly given these; or the full graph with
-            all of them, which shares no algebra with this library's fit. PyTensor takes a minute or so to
-            compile the latter for the first time.
-        hyperparameters : bool
-            Sample lambda, b and A too, under the hyperprior: what :meth:`integrate` approximates.
-        sampler : "auto", "nutpie" or "pymc"
-            "auto" takes nutpie where it is installed (``pip install pmlmm[nutpie]``).
-        random_seed : int, optional
-            The fit's by default.
-        progress : bool
-            Show a progress bar.
-        gamma, wide : bool, optional
-            As in :meth:`draw_posterior`.
-
-        Returns
-        -------
-        DataTree
-            Groups "posterior", "sample_stats", "observed_data", "constant_data". :func:`pmlmm.compare` sets it
-            beside this fit.
-
-        Raises
-        ------
-        SamplingError
-            Sampling failed or was interrupted; its ``draws`` are what there was.
-        """
-        from pmlmm.results.mcmc import sample
-
-        return sample(
-            self,
-            draws=draws,
-            chains=chains,
-            tune=tune,
-            collapsed=collapsed,
-            hyperparameters=hyperparameters,
-            sampler=sampler,
-            random_seed=random_seed,
-            progress=progress,
-            gamma=gamma,
-            wide=wide,
-        )
-
-    def integrate(
-        self, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
-    ) -> "IntegratedFit":
-        """Average over the hyperparameters instead of fixing them at their learned values.
-
-        Parameters
-        ----------
-        nodes, draws : int, optional
-            Settings of the hyperparameters, and draws of (sigma, Sigma) at each. Default: 256 and 16, or 96
-            and 8 where an evaluation of the likelihood takes long.
-        random_seed : int, optional
-            The fit's by default.
-
-        Returns
-        -------
-        IntegratedFit
-            A fit whose intervals carry the uncertainty of lambda, b and A.
-
-        Raises
-        ------
-        OptionError
-            The fit has no hyperprior.
-        ConvergenceError
-            Most settings around the learned ones have no proper mode.
-        """
-        from pmlmm.results.integrated import integrated_fit
-
-        return integrated_fit(self, nodes=nodes, draws=draws, random_seed=random_seed)
-
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""
         return self.model._graph(self._tuned.theta, collapsed)
@@ -346,6 +255,24 @@ class Fit:
         return summarize(self)
 
     __repr__ = summary
+
+    def _seed(self, random_seed: int | None) -> int:
+        seed = self.options.random_seed if random_seed is None else random_seed
+        if not (isinstance(seed, Integral) and seed >= 0):
+            raise OptionError(f"random_seed={seed!r}: the seed must be an integer of at least 0.")
+        return int(seed)
+
+    def _prior_draws(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(sigma, vech Sigma) from their priors, and log lambda."""
+        from pmlmm.results.predictive import draw_covariance_parameters
+
+        theta = self._tuned.theta
+        return draw_covariance_parameters(self, [theta] * number, rng), theta.log_lambda
+
+    _about_hyperparameters = "95% intervals from the curvature of the evidence"
+    _about_intervals = (
+        "Intervals are given the learned hyperparameters, hence too narrow for Sigma; fit.integrate() mends that."
+    )
 
     @property
     def _number(self) -> int:

@@ -19,6 +19,7 @@ from pmlmm.results import posterior
 from pmlmm.results.fit import Fit
 from pmlmm.results.hyperparameters import on_user_scale
 from pmlmm.results.law import Law
+from pmlmm.results.predictive import draw_covariance_parameters
 from pmlmm.results.tree import hyperparameter_draws
 
 # Nodes, and draws at each; fewer where an evaluation takes longer than this (seconds).
@@ -87,6 +88,14 @@ class IntegratedFit(Fit):
         chosen = posterior.resample(result.weights, number, rng)
         law = self._make_law(number, rng).take(chosen)
         return law, hyperparameter_draws(self._space, result.phi[result.node[chosen]], self.model.design)
+
+    _about_hyperparameters = "posterior medians and 95% intervals"
+    _about_intervals = "Estimates and intervals carry the uncertainty of the hyperparameters."
+
+    def _prior_draws(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        thetas = [self._space.theta(phi) for phi in self._space.draw_prior(number, rng)]
+        log_lambda = np.stack([theta.log_lambda for theta in thetas])
+        return draw_covariance_parameters(self, thetas, rng), log_lambda
 
     def _more_groups(self) -> dict[str, xr.Dataset]:
         return {}

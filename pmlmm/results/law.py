@@ -16,6 +16,8 @@ from pmlmm.results.posterior import Parameters
 if TYPE_CHECKING:
     from pmlmm.model import Model
 
+#: Name of the linear predictor among drawn values.
+PREDICTOR = "linear_predictor"
 # More numbers in the draws of gamma than this, and means condition gamma on the other means.
 _FEW_GAMMA = 1_000_000
 # Draws over which the conditional covariance of wide blocks is averaged.
@@ -84,17 +86,24 @@ class Law:
         with blas_threads(self.model.statistics.elimination.dense):
             return parameters.effects(rng)
 
-    def draw(self, rng: np.random.Generator, *, gamma: bool, wide: bool) -> dict[str, np.ndarray]:
-        """All parameters by variable name, the effects drawn given (sigma, Sigma): (draws, ...)."""
+    def draw(
+        self, rng: np.random.Generator, *, gamma: bool, wide: bool, predictor: bool = False
+    ) -> dict[str, np.ndarray]:
+        """All parameters by variable name, the effects drawn given (sigma, Sigma): (draws, ...).
+
+        With ``predictor`` also ``X beta + Z gamma`` of every row, named :data:`PREDICTOR`: (draws, n).
+        """
         result: dict[str, np.ndarray] = {}
         for piece in self.pieces():
-            for name, value in self._drawn(piece, rng, gamma, wide).items():
+            for name, value in self._drawn(piece, rng, gamma, wide, predictor).items():
                 if name not in result:
                     result[name] = np.empty((len(self.theta), *value.shape[1:]))
                 result[name][piece.index] = value
         return result
 
-    def _drawn(self, piece: Piece, rng: np.random.Generator, gamma: bool, wide: bool) -> dict[str, np.ndarray]:
+    def _drawn(
+        self, piece: Piece, rng: np.random.Generator, gamma: bool, wide: bool, predictor: bool
+    ) -> dict[str, np.ndarray]:
         parameters, dense = piece.parameters, self._effects(piece, rng).drawn
         alpha = parameters.wide.alpha(dense, rng)
         if wide:
@@ -103,7 +112,19 @@ class Law:
             coefficients, shift = {}, parameters.wide.shift(alpha, rng)
         values = {"beta": parameters.user_beta(dense, shift)} | coefficients
         values |= covariance_parameters(self.theta[piece.index], self.model.design)
-        return values | (parameters.gamma(dense, rng) if gamma else {})
+        effects = parameters.gamma(dense, rng) if gamma or predictor else {}
+        if predictor:
+            values[PREDICTOR] = self._predictor(parameters.user_beta(dense), alpha, effects)
+        return values | (effects if gamma else {})
+
+    def _predictor(self, beta: np.ndarray, alpha: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
+        """``X beta + Z gamma``; wide blocks enter centred, by their alpha."""
+        total = linear_predictor(self.model.design, beta, gamma)
+        first = 0
+        for block in self.model.statistics.wide:
+            total += alpha[:, first : first + block.rank] @ block.columns.T
+            first += block.rank
+        return total
 
     @cached_property
     def _dense_means(self) -> list[tuple[Piece, np.ndarray]]:
@@ -160,6 +181,14 @@ class Law:
             f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], float(variance)))
             for block, part, variance in zip(self.model.statistics.wide, slices, unseen, strict=True)
         }
+
+
+def linear_predictor(design: Design, beta: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
+    """``X beta + Z gamma`` of the formula's terms, (draws, n)."""
+    total = beta @ design.X.T
+    for term in design.terms:
+        total += np.einsum("sna,na->sn", gamma[f"gamma_{term.name}"][:, term.grouping.codes], term.Z, optimize=True)
+    return total
 
 
 def expected(parameters: Parameters, dense: np.ndarray, design: Design) -> dict[str, np.ndarray]:

@@ -85,7 +85,7 @@ def _collapsed(
         log_lambda = np.stack([space.theta(point).log_lambda for point in x[:, near.size :]])
         more = tree.hyperparameter_draws(space, x[:, near.size :], fit.model.design)
     law = Law(fit.model, theta, log_lambda, np.full(number, 1.0 / number))
-    groups = tree.posterior_groups(
+    groups, _ = tree.posterior_groups(
         law,
         chains.x.shape[:2],
         np.random.default_rng([schedule.random_seed, 4]),

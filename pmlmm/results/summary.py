@@ -98,7 +98,7 @@ def _hyperparameters(fit: "Fit") -> str:
         (name, _number(row.value), _number(row.lower), _number(row.upper), row.state)
         for name, row in zip(table.index, table.itertuples(), strict=True)
     ]
-    return "Hyperparameters (95% intervals from the curvature of the evidence)\n" + _columns(
+    return f"Hyperparameters ({fit._about_hyperparameters})\n" + _columns(
         [("", "value", "lower", "upper", "state"), *rows], text=(0, 4)
     )
 
@@ -148,6 +148,8 @@ def _wide_block(fit: "Fit", block: WideBlock) -> list[str]:
 
 
 def _evidence(fit: "Fit") -> str:
+    if (nodes := getattr(fit, "effective_nodes", None)) is not None:
+        return _integrated_evidence(fit, nodes)
     options = fit.options
     what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
     lines = [
@@ -180,6 +182,17 @@ def _evidence(fit: "Fit") -> str:
     return "\n".join(lines)
 
 
+def _integrated_evidence(fit: "Fit", nodes: float) -> str:
+    verdict = "reliable" if fit._reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
+    lines = [
+        f"Log evidence: {fit.log_evidence:.4f} +- {fit.log_evidence_psis_error:.4f} (hyperparameters integrated out; "
+        f"{nodes:.0f} effective settings of them, Pareto k-hat {fit.k_hat:.2f}, {verdict})",
+        f"Hyperprior: {fit._space.hyperprior}",
+        f"            log level of A ~ Normal(log start, {fit._space.hyperprior.level_sd:g})",
+    ]
+    return "\n".join(lines + _more_hyperpriors(fit))
+
+
 def _more_hyperpriors(fit: "Fit") -> list[str]:
     """Those that only some models have."""
     lines, space = [], fit._space
@@ -193,7 +206,7 @@ def _more_hyperpriors(fit: "Fit") -> list[str]:
 
 
 def _footnotes(fit: "Fit") -> str:
-    notes = ["Intervals of the parameters are given the learned hyperparameters, hence somewhat too narrow."]
+    notes = [fit._about_intervals]
     if fit.model.priors.improper:
         notes.append(
             "Some priors are flat: the evidence is defined up to their constants; compare it only between models "

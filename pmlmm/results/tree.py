@@ -9,7 +9,7 @@ from pmlmm.design.design import Design
 from pmlmm.inference.space import Space
 from pmlmm.priors import eta_from_b
 from pmlmm.results import posterior
-from pmlmm.results.law import Law, number_of_gammas
+from pmlmm.results.law import PREDICTOR, Law, number_of_gammas
 
 #: Draws of gamma that would take more numbers are left out.
 MOST_GAMMA = 50_000_000
@@ -25,9 +25,10 @@ def posterior_groups(
     gamma: bool | None = None,
     wide: bool | None = None,
     more: dict[str, np.ndarray] | None = None,
+    predictor: bool = False,
     attributes: dict[str, Any],
-) -> dict[str, xr.Dataset]:
-    """Groups "posterior", "observed_data" and "constant_data".
+) -> tuple[dict[str, xr.Dataset], dict[str, np.ndarray]]:
+    """Groups "posterior", "observed_data" and "constant_data"; and all that was drawn, (draws, ...) by name.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ def posterior_groups(
     rng : Generator
     gamma, wide : bool, optional
         Draw the random effects, the coefficients of wide blocks; by default where they fit in memory.
+    predictor : bool
+        Also the linear predictor of every row, among what was drawn.
     more : dict, optional
         Further variables of the posterior, (draws, ...), by name.
     attributes : dict
@@ -46,12 +49,14 @@ def posterior_groups(
     few_gamma = number * number_of_gammas(design) <= MOST_GAMMA
     few_wide = number * sum(block.p for block in design.wide) <= MOST_WIDE
     with_gamma, with_wide = few_gamma if gamma is None else gamma, few_wide if wide is None else wide
-    values = law.draw(rng, gamma=with_gamma, wide=with_wide) | (more or {})
-    shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in values.items()}
+    values = law.draw(rng, gamma=with_gamma or predictor, wide=with_wide, predictor=predictor) | (more or {})
+    left_out = {PREDICTOR} | (set() if with_gamma else {f"gamma_{term.name}" for term in design.terms})
+    shaped = {name: v.reshape(*shape, *v.shape[1:]) for name, v in values.items() if name not in left_out}
     attributes = attributes | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
     if design.wide:
         attributes["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
-    return {"posterior": posterior.label(shaped, design, ("chain", "draw"), **attributes)} | data_groups(design)
+    groups = {"posterior": posterior.label(shaped, design, ("chain", "draw"), **attributes)}
+    return groups | data_groups(design), values
 
 
 def data_groups(design: Design) -> dict[str, xr.Dataset]:
