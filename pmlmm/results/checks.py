@@ -101,6 +101,18 @@ class Checks:
 
         return posterior_predictive(self, mcmc, count("draws", draws), self._seed(random_seed))
 
+    def marginal_log_likelihood(self, draws: xr.Dataset) -> xr.DataArray:
+        """log p(y | sigma, Sigma) of every draw at the learned lambda, beta and gamma integrated out.
+
+        Parameters
+        ----------
+        draws : Dataset
+            A group with ``sigma`` and every ``Sigma_*``, such as ``fit.posterior["posterior"]``.
+        """
+        from pmlmm.results.predictive import marginal_log_likelihood
+
+        return marginal_log_likelihood(self, draws)
+
     def sample_prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> xr.DataTree:
         """Parameters and data from the prior with the learned hyperparameters.
 

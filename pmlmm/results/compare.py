@@ -16,7 +16,7 @@ from pmlmm.results import verdict
 from pmlmm.results.fit import Fit
 from pmlmm.results.integrated import IntegratedFit, conditional, tuned_density
 from pmlmm.results.law import Law
-from pmlmm.results.tree import search_scale
+from pmlmm.results.tree import natural_draws, search_scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -199,11 +199,7 @@ def _of_fit(fit: Fit, rng: np.random.Generator) -> list[Marginals]:
     """Laplace's approximation and the weighted draws, or the integrated posterior."""
     if isinstance(fit, IntegratedFit):
         return [_of_law("integrated", fit._law, rng, fit._integrated.node)]
-    theta = fit._laplace_draws(_LAPLACE_DRAWS, rng)
-    pinned = fit._tuned.proposal.theta if fit._tuned.sample is None else None
-    weights = np.full(len(theta), 1.0 / len(theta))
-    laplace = Law(fit.model, theta, fit._tuned.theta.log_lambda, weights, pinned)
-    found = [_of_law("Laplace", laplace, rng)]
+    found = [_of_law("Laplace", fit._laplace_law(_LAPLACE_DRAWS, rng), rng)]
     if fit._tuned.weights is not None:
         sample = fit._tuned.sample
         law = Law(fit.model, sample.theta, fit._tuned.theta.log_lambda, fit._tuned.weights.normalized)
@@ -265,9 +261,7 @@ def _effects(fit: Fit, mcmc: xr.DataTree) -> pd.DataFrame:
 def _evidence(fit: Fit, mcmc: xr.DataTree, rng: np.random.Generator) -> pd.DataFrame:
     """Evidence by every method."""
     near, draws, design = conditional(fit), mcmc["posterior"], fit.model.design
-    natural = [draws["sigma"].to_numpy()[..., None]]
-    natural += [vech(draws[f"Sigma_{term.name}"].to_numpy()) for term in design.terms]
-    x = from_natural(np.concatenate(natural, axis=-1), design.sizes)
+    x = from_natural(natural_draws(draws.to_dataset(), design), design.sizes)
     if isinstance(fit, IntegratedFit):
         x = np.concatenate([x, search_scale(fit._space, draws.to_dataset(), design)], axis=-1)
         rows = {"integrated": (fit.log_evidence, fit.log_evidence_psis_error)}

@@ -159,6 +159,7 @@ class Fit(Checks):
         random_seed: int | None = None,
         gamma: bool | None = None,
         wide: bool | None = None,
+        corrected: bool = True,
     ) -> xr.DataTree:
         """Posterior draws as an ArviZ DataTree; see :attr:`posterior`.
 
@@ -173,18 +174,23 @@ class Fit(Checks):
         wide : bool, optional
             Draw the coefficients of wide blocks too. Default: where they are few (the attribute "wide"
             says so); their means and sds are in :attr:`mean` and :attr:`sd` in any case.
+        corrected : bool
+            False: from Laplace's approximation as it is, not importance-resampled.
         """
         draws = count("draws", draws)
         rng = np.random.default_rng([self._seed(random_seed), 1])
         number = _CHAINS * draws if draws else self._number
-        groups, _, _ = self._drawn_groups(number, rng, gamma=gamma, wide=wide)
+        groups, _, _ = self._drawn_groups(number, rng, corrected=corrected, gamma=gamma, wide=wide)
         return xr.DataTree.from_dict(groups | self._more_groups())
 
-    def _drawn_groups(self, number: int, rng: np.random.Generator, **options: bool | None):
+    def _drawn_groups(self, number: int, rng: np.random.Generator, *, corrected: bool = True, **options: bool | None):
         """Groups of a DataTree, everything that was drawn, and the shape (chains, draws)."""
         shape = _CHAINS, number // _CHAINS
-        law, more = self._draw(shape[0] * shape[1], rng)
-        groups, values = tree.posterior_groups(law, shape, rng, more=more, attributes=self._attributes(), **options)
+        law, more = self._draw(shape[0] * shape[1], rng) if corrected else (self._laplace_law(number, rng), {})
+        attributes = self._attributes()
+        if not corrected:
+            attributes["weights"] = "Laplace draws, unweighted"
+        groups, values = tree.posterior_groups(law, shape, rng, more=more, attributes=attributes, **options)
         return groups, values, shape
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
@@ -296,24 +302,23 @@ class Fit(Checks):
 
         Where effects given each of these would take too long, they are those given the mode.
         """
-        tuned, pinned = self._tuned, None
-        if self._reliable:
-            theta, weights = tuned.sample.theta, tuned.weights.normalized
-        else:
-            theta, weights = self._laplace_draws(number, rng), np.full(number, 1.0 / number)
-            pinned = tuned.proposal.theta if tuned.sample is None else None
-        return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned)
+        tuned = self._tuned
+        if not self._reliable:
+            return self._laplace_law(number, rng)
+        return Law(self.model, tuned.sample.theta, tuned.theta.log_lambda, tuned.weights.normalized)
 
     def _draw(self, number: int, rng: np.random.Generator) -> tuple[Law, dict[str, np.ndarray]]:
         """``number`` draws of equal weight, and further variables of the posterior."""
         return self._make_law(number, rng).resampled(number, rng), {}
 
-    def _laplace_draws(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws of (sigma, vech Sigma) from Laplace's approximation, (number, d)."""
-        proposal = self._tuned.proposal
+    def _laplace_law(self, number: int, rng: np.random.Generator) -> Law:
+        """Draws of (sigma, Sigma) from Laplace's approximation at the learned hyperparameters."""
+        tuned, proposal = self._tuned, self._tuned.proposal
         d = len(proposal.x)
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
-        return coordinates.to_natural(x, self.model.design.sizes)
+        theta, weights = coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)
+        pinned = proposal.theta if tuned.sample is None else None
+        return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned)
 
     def _more_groups(self) -> dict[str, xr.Dataset]:
         """Group "proposal", where there are reliable weights."""

@@ -8,8 +8,10 @@ from scipy.stats import invwishart, t
 
 from pmlmm.design.design import Design
 from pmlmm.errors import OptionError, PriorError
+from pmlmm.kernels.compiled import pack, value_and_gradient
 from pmlmm.kernels.coordinates import block_diagonal, vech
 from pmlmm.kernels.likelihood import LOG_2PI
+from pmlmm.kernels.threads import blas_threads
 from pmlmm.priors import Flat
 from pmlmm.results import posterior, tree
 from pmlmm.results.law import PREDICTOR, covariance_parameters, linear_predictor
@@ -129,6 +131,18 @@ def group_log_likelihood(
         quadratic = (squares - np.sum(half**2, axis=2)) / variance
         result[part] = -0.5 * (sizes * (LOG_2PI + np.log(variance)) + log_det + quadratic)
     return result
+
+
+def marginal_log_likelihood(fit: "Fit", draws: xr.Dataset) -> xr.DataArray:
+    """See :meth:`pmlmm.Fit.marginal_log_likelihood`."""
+    packed, log_lambda = pack(fit.model.statistics.crossproducts()), fit._tuned.theta.log_lambda
+    theta = tree.natural_draws(draws, fit.model.design)
+    with blas_threads(fit.model.statistics.elimination.dense):
+        values = [
+            value_and_gradient(np.concatenate([point, log_lambda]), packed)[0]
+            for point in theta.reshape(-1, theta.shape[-1])
+        ]
+    return xr.zeros_like(draws["sigma"]).copy(data=np.reshape(values, theta.shape[:-1])).rename("log_likelihood")
 
 
 def prior_predictive(fit: "Fit", draws: int, random_seed: int) -> xr.DataTree:

@@ -7,6 +7,7 @@ import xarray as xr
 
 from pmlmm.design.design import Design
 from pmlmm.inference.space import Space
+from pmlmm.kernels.coordinates import vech
 from pmlmm.priors import eta_from_b
 from pmlmm.results import posterior
 from pmlmm.results.law import PREDICTOR, Law, number_of_gammas
@@ -95,6 +96,12 @@ def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[
                 if any(c.kind == "rho" and c.index == space.shared[k] for c in space.coordinates):
                     result.setdefault(f"rho_{term.name}", []).append(value.A[0, 1] / value.A[0, 0])
     return {name: np.array(values)[which.ravel()] for name, values in result.items()}
+
+
+def natural_draws(draws: xr.Dataset, design: Design) -> np.ndarray:
+    """(sigma, vech Sigma_1, ...) of every draw, (chains, draws, d)."""
+    parts = [draws["sigma"].to_numpy()[..., None]]
+    return np.concatenate([*parts, *(vech(draws[f"Sigma_{term.name}"].to_numpy()) for term in design.terms)], axis=-1)
 
 
 def search_scale(space: Space, draws: xr.Dataset, design: Design) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""What the studies share: replicates over the cores with a line of progress, and settings to draw data from."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+import pmlmm
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Groups of the same size; ``design`` "gaussian" or "cubic" (powers of a uniform time) for the random effects."""
+
+    name: str
+    groups: int
+    repeats: int
+    q: int
+    design: str = "gaussian"
+    covariates: int = 2
+    sigma: float = 1.0
+    nu: float = 10.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What made the data; Sigma is (q, q), gamma (groups, q)."""
+
+    beta: np.ndarray
+    sigma: float
+    Sigma: np.ndarray
+    gamma: np.ndarray
+
+
+def formula(setting: Setting) -> str:
+    """The model that made the data."""
+    effects = " + ".join(f"z{k}" for k in range(setting.q))
+    fixed = " + ".join(["1", *(f"x{k}" for k in range(setting.covariates))])
+    return f"y ~ {fixed} + (0 + {effects} | g)"
+
+
+def columns(setting: Setting, rng: np.random.Generator) -> pd.DataFrame:
+    """Groups, random-effect columns and standardised covariates, without a response."""
+    n = setting.groups * setting.repeats
+    if setting.design == "cubic":
+        Z = rng.uniform(-1.0, 1.0, n)[:, None] ** np.arange(setting.q)
+    else:
+        Z = rng.normal(size=(n, setting.q))
+    X = rng.normal(size=(n, setting.covariates))
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    table = {"g": np.repeat(np.arange(setting.groups), setting.repeats)}
+    table |= {f"z{k}": Z[:, k] for k in range(setting.q)} | {f"x{k}": X[:, k] for k in range(setting.covariates)}
+    return pd.DataFrame(table)
+
+
+def respond(table: pd.DataFrame, setting: Setting, truth: Truth, rng: np.random.Generator) -> pd.DataFrame:
+    """Add the response: ``beta`` has the intercept first."""
+    X = table[[f"x{k}" for k in range(setting.covariates)]].to_numpy()
+    Z = table[[f"z{k}" for k in range(setting.q)]].to_numpy()
+    mean = truth.beta[0] + X @ truth.beta[1:] + np.sum(Z * truth.gamma[table["g"]], axis=1)
+    return table.assign(y=mean + truth.sigma * rng.normal(size=len(table)))
+
+
+def simulate(setting: Setting, seed: int) -> tuple[pd.DataFrame, Truth]:
+    """Data as in the talk: Sigma ~ IW with mean I, beta standard normal."""
+    rng = np.random.default_rng([seed, setting.groups, setting.repeats, setting.q])
+    Sigma = pmlmm.simulate.draw_covariance(setting.nu, np.eye(setting.q), seed=int(rng.integers(2**31)))
+    gamma = rng.normal(size=(setting.groups, setting.q)) @ np.linalg.cholesky(Sigma).T
+    truth = Truth(rng.normal(size=1 + setting.covariates), setting.sigma, Sigma, gamma)
+    return respond(columns(setting, rng), setting, truth, rng), truth
+
+
+def replicate(function: Callable, tasks: Iterable[tuple], workers: int | None = None) -> list:
+    """``function(*task)`` for every task, over the cores, with progress on standard error."""
+    tasks, done = list(tasks), []
+    workers = min(len(tasks), workers or os.cpu_count() or 1)
+    pool = ProcessPoolExecutor(workers)
+    with pool:
+        for result in pool.map(_call, [(function, task) for task in tasks]):
+            done.append(result)
+            print(f"\r{len(done)} of {len(tasks)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return done
+
+
+def _call(pair: tuple):
+    function, task = pair
+    return function(*task)
