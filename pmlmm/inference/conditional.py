@@ -20,8 +20,9 @@ from pmlmm.kernels.density import CollapsedDensity, Whitened
 from pmlmm.kernels.likelihood import LOG_2PI, Derivatives
 from pmlmm.priors import Flat, HalfStudentT
 
-# Step of the differences, in standard deviations; and the expected gain (nats) at which a mode is near enough.
-_STEP, _ENOUGH = 1e-3, 1e-6
+# Step of the differences, in standard deviations; and the expected gain (nats) at which a mode is near enough:
+# for a proposal, whose weights correct it, and where evidence is to be differenced.
+_STEP, _NEAR, _EXACT = 1e-3, 1e-3, 1e-6
 
 
 class Node(NamedTuple):
@@ -92,8 +93,8 @@ class Conditional:
         """log p(y, x | phi) with its gradient in x."""
         return CollapsedDensity(self.packed, self.space.theta(phi), self.sigma_prior)
 
-    def at(self, phi: np.ndarray) -> Node:
-        """The mode at phi.
+    def at(self, phi: np.ndarray, exact: bool = False) -> Node:
+        """The mode at phi, near enough for a proposal or exactly.
 
         Raises
         ------
@@ -107,7 +108,7 @@ class Conditional:
         start = np.linalg.solve(self.scale, self.slopes @ (phi - self.phi))
         if not whitened(start)[0] > whitened(np.zeros(self.size))[0]:
             start = np.zeros(self.size)
-        found = maximize(lambda z: _with_hessian(whitened, z), start, _ENOUGH)
+        found = maximize(lambda z: _with_hessian(whitened, z), start, _EXACT if exact else _NEAR)
         chol = np.linalg.cholesky(-found.at.hessian)
         root = self.scale @ np.linalg.inv(chol).T
         volume = 0.5 * self.size * LOG_2PI + np.linalg.slogdet(root)[1]
@@ -130,7 +131,7 @@ class ExpandedConditional(Conditional):
         super().__init__(space, packed, sigma_prior, phi, mode, corrected)
         self._problem = problem.expanded(mode, pack(space.theta(phi)))
 
-    def at(self, phi: np.ndarray) -> Node:
+    def at(self, phi: np.ndarray, exact: bool = False) -> Node:
         hyper = pack(self.space.theta(phi))
         mode = self._problem.find_mode(self.x + self.slopes @ (phi - self.phi), hyper)
         root = np.linalg.inv(np.linalg.cholesky(-mode.at.hessian[: self.size, : self.size])).T
@@ -143,8 +144,7 @@ def sigma_student(prior: HalfStudentT | Flat) -> tuple[float, float]:
 
 
 def _with_hessian(function: Whitened, z: np.ndarray) -> Derivatives:
-    """Value, gradient and central differences of the gradient."""
+    """Value, gradient and one-sided differences of the gradient."""
     value, gradient = function(z)
-    rows = [(function(z + unit)[1] - function(z - unit)[1]) / (2.0 * _STEP) for unit in np.eye(len(z)) * _STEP]
-    hessian = np.array(rows)
+    hessian = np.array([(function(z + unit)[1] - gradient) / _STEP for unit in np.eye(len(z)) * _STEP])
     return Derivatives(value, gradient, (hessian + hessian.T) / 2.0)

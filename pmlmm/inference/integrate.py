@@ -108,7 +108,7 @@ def integrate(
 
     def log_density(point: np.ndarray) -> float:
         try:
-            return conditional.at(point).log_evidence + space.log_prior(point)[0]
+            return conditional.at(point, exact=True).log_evidence + space.log_prior(point)[0]
         except (ConvergenceError, np.linalg.LinAlgError):
             return -np.inf
 
@@ -141,7 +141,9 @@ def _visit(
             f"Only {len(kept)} of {nodes} settings of the hyperparameters have a proper mode: they cannot be "
             "integrated out this way. Use fit.sample(hyperparameters=True), or a tighter Hyperprior."
         )
-    return _combine(points[kept], np.concatenate(thetas), np.stack(log_weights), nodes, conditional.corrected)
+    theta = np.concatenate(thetas)
+    good = coordinates.proper(theta, conditional.sizes)
+    return _combine(points[kept], theta, np.stack(log_weights), nodes, conditional.corrected, good)
 
 
 def adapt(phi: np.ndarray, weights: np.ndarray) -> Centre:
@@ -224,8 +226,10 @@ def draw_nodes(centre: Centre, number: int, seed: int) -> tuple[np.ndarray, np.n
     return centre.phi + (z * np.where(z < 0, centre.below, centre.above)) @ centre.axes.T, log_density
 
 
-def _combine(phi: np.ndarray, theta: np.ndarray, log_weights: np.ndarray, number: int, corrected: bool) -> Integrated:
-    """Smoothed weights of all draws (nodes, draws), and what they say of the evidence."""
+def _combine(
+    phi: np.ndarray, theta: np.ndarray, log_weights: np.ndarray, number: int, corrected: bool, good: np.ndarray
+) -> Integrated:
+    """Smoothed weights of all draws (nodes, draws), and what they say of the evidence; ``good`` draws are kept."""
     nodes, per_node = log_weights.shape
     of_nodes = logsumexp(log_weights, axis=1) - np.log(per_node)
     smoothed, node_k, _ = smooth(of_nodes)
@@ -238,9 +242,9 @@ def _combine(phi: np.ndarray, theta: np.ndarray, log_weights: np.ndarray, number
     return Integrated(
         phi,
         node_weights,
-        np.repeat(np.arange(nodes), per_node),
-        theta,
-        weights,
+        np.repeat(np.arange(nodes), per_node)[good],
+        theta[good],
+        weights[good] / np.sum(weights[good]),
         float(logsumexp(of_nodes) - np.log(number)),
         float(np.sqrt(max(np.sum(raw**2) - 1.0 / number, 0.0))),
         max(node_k, k_hat),

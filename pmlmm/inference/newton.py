@@ -49,7 +49,7 @@ def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP) ->
     for step in range(_ITERATIONS):
         direction, escape = _ascent_directions(at)
         gain = 0.5 * float(at.gradient @ direction)
-        if gain >= _LAST_STEP:
+        if gain >= max(_LAST_STEP, enough):
             x, at, length = _line_search(function, x, at, direction)
             crawling = crawling + 1 if length < _USELESS_STEP else 0
             if crawling == _MOST_CRAWLING:

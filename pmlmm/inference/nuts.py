@@ -127,13 +127,16 @@ def sample(whitened: Whitened, schedule: Schedule) -> Chains:
     try:
         z, statistics = run(target, schedule, drawn)
     except KeyboardInterrupt as error:
-        raise _failure(target, drawn, schedule, error, "was interrupted") from error
+        raise _failure(target, drawn, schedule, "was interrupted") from error
+    except Exception:
+        if target.error is None:
+            raise
     if target.error is not None:
-        raise _failure(target, drawn, schedule, target.error, f"failed: {target.error}") from target.error
+        raise _failure(target, drawn, schedule, f"failed: {target.error}") from target.error
     return Chains(whitened.point(z), statistics, sampler)
 
 
-def _failure(target: Target, drawn: list, schedule: Schedule, error: BaseException, what: str) -> SamplingError:
+def _failure(target: Target, drawn: list, schedule: Schedule, what: str) -> SamplingError:
     """What was drawn after the warm-up is kept."""
     kept = [np.array(chain[schedule.tune :]) for chain in drawn if len(chain) > schedule.tune]
     numbers = ", ".join(str(len(chain)) for chain in kept) or "none"

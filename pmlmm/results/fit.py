@@ -186,7 +186,10 @@ class Fit(Checks):
     def _drawn_groups(self, number: int, rng: np.random.Generator, *, corrected: bool = True, **options: bool | None):
         """Groups of a DataTree, everything that was drawn, and the shape (chains, draws)."""
         shape = _CHAINS, number // _CHAINS
-        law, more = self._draw(shape[0] * shape[1], rng) if corrected else (self._laplace_law(number, rng), {})
+        if corrected:
+            law, more = self._draw(shape[0] * shape[1], rng)
+        else:
+            law, more = self._laplace_law(number, rng).resampled(shape[0] * shape[1], rng), {}
         attributes = self._attributes()
         if not corrected:
             attributes["weights"] = "Laplace draws, unweighted"
@@ -305,7 +308,7 @@ class Fit(Checks):
         tuned = self._tuned
         if not self._reliable:
             return self._laplace_law(number, rng)
-        return Law(self.model, tuned.sample.theta, tuned.theta.log_lambda, tuned.weights.normalized)
+        return Law(self.model, tuned.sample.theta, tuned.theta.log_lambda, tuned.weights.normalized).proper()
 
     def _draw(self, number: int, rng: np.random.Generator) -> tuple[Law, dict[str, np.ndarray]]:
         """``number`` draws of equal weight, and further variables of the posterior."""
@@ -318,7 +321,7 @@ class Fit(Checks):
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
         theta, weights = coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)
         pinned = proposal.theta if tuned.sample is None else None
-        return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned)
+        return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned).proper()
 
     def _more_groups(self) -> dict[str, xr.Dataset]:
         """Group "proposal", where there are reliable weights."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.kernels import coordinates
 from pmlmm.kernels.draws import LARGE, Effects
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import posterior
@@ -51,6 +52,15 @@ class Law:
     log_lambda: np.ndarray
     weights: np.ndarray
     pinned: np.ndarray | None = None
+
+    def proper(self) -> "Law":
+        """Without draws from the far tails whose Sigma is singular to rounding: nothing can be conditioned on them."""
+        good = coordinates.proper(self.theta, self.model.design.sizes)
+        if good.all():
+            return self
+        log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[good]
+        weights = self.weights[good] / np.sum(self.weights[good])
+        return replace(self, theta=self.theta[good], log_lambda=log_lambda, weights=weights)
 
     def resampled(self, number: int, rng: np.random.Generator) -> "Law":
         """``number`` draws of equal weight."""

@@ -1,0 +1,147 @@
+"""Hyperparameters integrated out, against quadrature and where there is nothing to integrate."""
+
+import numpy as np
+import pytest
+from scipy.integrate import dblquad, quad
+
+import pmlmm
+from pmlmm.errors import OptionError
+from pmlmm.inference.integrate import Centre, adapt, draw_nodes, find_centre
+from pmlmm.inference.space import build_space
+from pmlmm.results.integrated import conditional
+
+FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+def kernel(z, widths, k, nu=5.0):
+    """Density of one point from the formula, for :func:`draw_nodes`."""
+    from scipy.stats import multivariate_t
+
+    return multivariate_t(np.zeros(k), np.eye(k), df=nu).pdf(z / widths) / np.prod(widths)
+
+
+def test_node_densities_are_those_of_a_split_student():
+    centre = Centre(np.array([1.0, -2.0]), np.eye(2), np.array([0.5, 1.0]), np.array([1.5, 2.0]))
+    nodes, log_density = draw_nodes(centre, 1024, 0)
+    share = 2.0 / (centre.below + centre.above)
+
+    def density(b, a):
+        z = np.array([a, b]) - centre.phi
+        widths = np.where(z < 0, centre.below, centre.above)
+        return float(kernel(z, widths, 2) * np.prod(widths * share))
+
+    assert dblquad(density, -40, 40, -60, 60, epsabs=1e-4)[0] == pytest.approx(1.0, abs=5e-3)
+    for node, value in list(zip(nodes, log_density, strict=True))[:20]:
+        assert value == pytest.approx(np.log(density(node[1], node[0])), rel=1e-9)
+    # medians sit where the shares of the sides put them
+    assert np.mean(nodes[:, 0] < 1.0) == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_centre_of_a_skewed_density_is_found_and_fitted():
+    axes = np.array([[0.8, -0.6], [0.6, 0.8]])
+
+    def log_density(phi):
+        a, b = axes.T @ phi
+        return -0.5 * ((a - 1.0) / (2.0 if a > 1.0 else 1.0)) ** 2 - 0.5 * (b + 1.0) ** 2
+
+    centre = find_centre(log_density, np.zeros(2))
+    np.testing.assert_allclose(axes.T @ centre.phi, [1.0, -1.0], atol=0.15)
+    nodes, log_g = draw_nodes(centre, 1024, 1)
+    weights = np.exp(np.array([log_density(node) for node in nodes]) - log_g)
+    adapted = adapt(nodes, weights / weights.sum())
+    long = np.argmax(np.abs(adapted.axes.T @ axes[:, 0]))
+    sides = sorted([adapted.below[long], adapted.above[long]])
+    assert sides[1] / sides[0] > 1.2  # it has learned that one side is longer
+    again, log_g = draw_nodes(adapted, 1024, 2)
+    values = np.array([log_density(node) for node in again]) - log_g
+    assert np.log(np.mean(np.exp(values))) == pytest.approx(np.log(1.5 * 2 * np.pi), abs=0.05)
+
+
+def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy):
+    model = pmlmm.Model("Reaction ~ 0 + (Days | Subject)", sleepstudy)
+    space = build_space(model.design, model.priors, model.statistics, pmlmm.Hyperprior(level_sd=1.0, eta_sd=0.5))
+    phi = space.draw_prior(4000, np.random.default_rng(0))
+    level = np.mean(phi[:, 1:] - space.start[1:], axis=1)
+    assert level.std() == pytest.approx(1.0, abs=0.04)
+    assert np.diff(phi[:, 1:] - space.start[1:], axis=1).std() == pytest.approx(0.7 * np.sqrt(2), abs=0.04)
+    # E[1 / p] over draws of p is the volume of the region that is looked at
+    box = np.all(np.abs(phi - space.start) < 1.0, axis=1)
+    inverse = np.array([np.exp(-space.log_prior(point)[0]) for point in phi[box]])
+    assert np.sum(inverse) / len(phi) == pytest.approx(8.0, rel=0.1)
+
+
+def test_gradient_of_the_hyperprior(sleepstudy, differences):
+    model = pmlmm.Model(FORMULA, sleepstudy)
+    space = build_space(model.design, model.priors, model.statistics, pmlmm.Hyperprior())
+    phi = space.start + np.array([0.3, -0.4, 0.5, -1.0])
+    np.testing.assert_allclose(
+        space.log_prior(phi)[1], differences(lambda x: space.log_prior(x)[0], phi), rtol=1e-6, atol=1e-8
+    )
+
+
+def test_one_hyperparameter_against_quadrature(sleepstudy):
+    """Only b is learned: the integral over it by quadrature of corrected evidence at every b."""
+    prior = {"Subject": pmlmm.InverseWishart(A=[[600.0, 0.0], [0.0, 40.0]]), "common": pmlmm.Ridge(0.5)}
+    fit = pmlmm.Model(FORMULA, sleepstudy, prior).fit()
+    integrated = fit.integrate(nodes=256, draws=32)
+    space = fit._space
+
+    def evidence(phi):
+        at = fit._tuned.proposals.mode(np.array([phi]))
+        from pmlmm.inference.importance import ImportanceSample, base_draws
+
+        base = base_draws(2000, 4, np.random.default_rng(1))
+        theta = space.theta(np.array([phi]))
+        sample = ImportanceSample(at, base, fit._tuned.proposals.problem.data, theta.log_lambda, fit.model.priors.sigma)
+        return sample.weights(theta).log_evidence + space.log_prior(np.array([phi]))[0]
+
+    grid = np.linspace(-2.0, 7.0, 60)
+    values = np.array([evidence(phi) for phi in grid])
+    top = values.max()
+    expected = top + np.log(np.trapezoid(np.exp(values - top), grid))
+    assert integrated.log_evidence == pytest.approx(expected, abs=4 * integrated.log_evidence_psis_error + 0.01)
+    assert integrated.log_evidence_psis_error < 0.03
+    density = np.exp(values - top) / np.trapezoid(np.exp(values - top), grid)
+    mean = np.trapezoid(grid * density, grid)
+    nodes = integrated._integrated
+    sd = np.sqrt(np.trapezoid((grid - mean) ** 2 * density, grid))
+    assert nodes.node_weights @ nodes.phi[:, 0] == pytest.approx(mean, abs=0.15 * sd)
+
+
+def test_variance_component_against_two_dimensional_quadrature(sleepstudy):
+    """Random intercepts, b fixed, A learned: p(y) and the mean of Sigma by brute force over (log Sigma, log A)."""
+    table = sleepstudy.iloc[:60]
+    prior = {"Subject": pmlmm.InverseWishart(b=0.6), "common": pmlmm.Ridge(0.5), "sigma": pmlmm.HalfStudentT(4, 30.0)}
+    fit = pmlmm.Model("Reaction ~ Days + (1 | Subject)", table, prior).fit()
+    integrated = fit.integrate(draws=32)
+    near, space = conditional(fit), fit._space
+
+    def over_sigma(log_C, phi):
+        density = near.density(np.array([phi]))
+        mode = 3.3
+        return quad(lambda s: np.exp(density(np.array([s, log_C]))[0] + 300.0), mode - 1.2, mode + 1.2, limit=60)[0]
+
+    phis, logs = np.linspace(*(space.start[0] + np.array([-5.0, 5.0])), 22), np.linspace(-5.5, -1.5, 41)
+    table = np.array([[over_sigma(c, p) * np.exp(space.log_prior(np.array([p]))[0]) for c in logs] for p in phis])
+    total = np.trapezoid(np.trapezoid(table, logs, axis=1), phis)
+    mean = np.trapezoid(np.trapezoid(table * np.exp(-2.0 * logs), logs, axis=1), phis) / total
+    error = 4 * integrated.log_evidence_psis_error + 0.02
+    assert integrated.log_evidence == pytest.approx(np.log(total) - 300.0, abs=error)
+    assert float(integrated.mean["Sigma_Subject"].squeeze()) == pytest.approx(mean, rel=0.08)
+
+
+def test_nothing_to_integrate_is_the_fit_itself(sleepstudy):
+    prior = {"Subject": pmlmm.InverseWishart(b=0.5, A=[[600.0, 0.0], [0.0, 40.0]]), "common": pmlmm.Ridge(0.5)}
+    fit = pmlmm.Model(FORMULA, sleepstudy, prior).fit()
+    integrated = fit.integrate()
+    error = np.hypot(integrated.log_evidence_psis_error, fit.log_evidence_psis_error)
+    assert abs(integrated.log_evidence - fit.log_evidence_psis) < 4 * error
+    np.testing.assert_allclose(integrated.mean["beta"], fit.mean["beta"], atol=0.3)
+
+
+def test_it_asks_for_a_hyperprior(sleepstudy):
+    fit = pmlmm.Model(FORMULA, sleepstudy).fit(hyperprior=None)
+    with pytest.raises(OptionError, match="proper hyperprior"):
+        fit.integrate()
+    with pytest.raises(OptionError, match="proper hyperprior"):
+        fit.sample(hyperparameters=True, progress=False)
