@@ -9,12 +9,14 @@ Data as in the talk (Sigma drawn from an inverse-Wishart with mean I, beta stand
 """
 
 import argparse
+import sys
 
 import numpy as np
 import pandas as pd
 from common import Setting, formula, replicate, simulate
 
 import pmlmm
+from pmlmm.errors import ConvergenceError
 
 SETTINGS = [
     Setting("talk, Gaussian Z, 2 rows", 40, 2, 4),
@@ -29,8 +31,12 @@ def covered(setting: Setting, structure: str, seed: int, nuts: bool) -> list[dic
     """Which intervals of one data set hold the truth."""
     data, truth = simulate(setting, seed)
     model = pmlmm.Model(formula(setting), data, {"g": pmlmm.InverseWishart(A=structure)})
-    fit = model.fit()
-    integrated = fit.integrate()
+    try:
+        fit = model.fit()
+        integrated = fit.integrate()
+    except ConvergenceError as error:  # such as: sigma is not identified
+        print(f"\n{setting.name}, seed {seed}: {error}", file=sys.stderr)
+        return []
     draws = {"plug-in": fit.posterior, "integrated": integrated.posterior}
     if nuts:
         draws["NUTS"] = fit.sample(hyperparameters=True, progress=False, gamma=False)
@@ -72,6 +78,8 @@ def main() -> None:
     ]
     table = pd.DataFrame([row for rows in replicate(covered, tasks) for row in rows])
     print(f"{options.replicates} data sets a setting, A = {options.structure}; share of intervals that hold the truth")
+    refused = len(tasks) - len(table[["setting", "seed"]].drop_duplicates())
+    print(f"{refused} of {len(tasks)} data sets were refused, their sigma not identified")
     shares = table.pivot_table(
         index=["setting", "method"], columns=["what", "level"], values="in", aggfunc="mean", sort=False
     )

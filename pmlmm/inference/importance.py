@@ -97,7 +97,9 @@ class ImportanceSample:
         d = len(mode.x)
         factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
         x = mode.x + np.linalg.solve(factor.T, base.values.T).T
-        self.theta = coordinates.to_natural(x, sizes)
+        # far in the tails a Sigma can be singular to rounding: such a draw has no weight
+        self.theta, good = coordinates.natural_draws(x, sizes)
+        x[~good], self.theta[~good] = mode.x, mode.theta
         self._likelihood = (draws.Exact if draws.cheap(data) else draws.Expansion)(self.theta, log_lambda, data)
         self.precisions, self.log_dets = [], []
         for q, part in zip(sizes, vech_slices(sizes), strict=True):
@@ -108,6 +110,7 @@ class ImportanceSample:
         self._constant = (
             _log_sigma_prior(self.theta[:, 0], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
         )
+        self._constant[~good] = -np.inf
         self._last: tuple[np.ndarray, draws.DrawLikelihood] | None = None
 
     def likelihood(self, log_lambda: np.ndarray) -> draws.DrawLikelihood:

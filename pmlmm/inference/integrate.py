@@ -134,7 +134,7 @@ def _visit(
             continue
         x, own = node.draw(base.part(j * draws, draws), conditional.corrected)
         kept.append(j)
-        thetas.append(coordinates.to_natural(x, conditional.sizes))
+        thetas.append(coordinates.natural_draws(x, conditional.sizes)[0])
         log_weights.append(own + space.log_prior(point)[0] - log_g[j])
     if len(kept) < nodes / 2:
         raise ConvergenceError(
@@ -142,7 +142,7 @@ def _visit(
             "integrated out this way. Use fit.sample(hyperparameters=True), or a tighter Hyperprior."
         )
     theta = np.concatenate(thetas)
-    good = coordinates.proper(theta, conditional.sizes)
+    good = np.isfinite(theta).all(axis=1)
     return _combine(points[kept], theta, np.stack(log_weights), nodes, conditional.corrected, good)
 
 

@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 
 LOG_2 = float(np.log(2.0))
+# Logarithms beyond this overflow when products of covariances are formed.
+_LARGEST_EXPONENT = 150.0
 
 
 def vech_size(q: int) -> int:
@@ -92,6 +94,20 @@ def to_natural(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
         inverse = np.linalg.inv(precision_cholesky(x[..., part], q))
         parts.append(vech(np.swapaxes(inverse, -1, -2) @ inverse))
     return np.concatenate(parts, axis=-1)
+
+
+def natural_draws(x: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Natural coordinates of draws (draws, d), and which of them are :func:`proper`; the others are nan."""
+    logs = [0]
+    for q, part in zip(sizes, vech_slices(sizes), strict=True):
+        rows, cols = vech_indices(q)
+        logs += (part.start + np.flatnonzero(rows == cols)).tolist()
+    near = np.isfinite(x).all(axis=1) & (np.max(np.abs(x[:, logs]), axis=1) < _LARGEST_EXPONENT)
+    theta = np.full(x.shape, np.nan)
+    theta[near] = to_natural(x[near], sizes)
+    good = proper(theta, sizes)
+    theta[~good] = np.nan
+    return theta, good
 
 
 def proper(theta: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:

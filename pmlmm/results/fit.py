@@ -319,7 +319,7 @@ class Fit(Checks):
         tuned, proposal = self._tuned, self._tuned.proposal
         d = len(proposal.x)
         x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
-        theta, weights = coordinates.to_natural(x, self.model.design.sizes), np.full(number, 1.0 / number)
+        theta, weights = coordinates.natural_draws(x, self.model.design.sizes)[0], np.full(number, 1.0 / number)
         pinned = proposal.theta if tuned.sample is None else None
         return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned).proper()
 

@@ -1,5 +1,6 @@
 """Whether an approximation can be trusted, in words."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ _DIVERGENT = 0.005
 _SHIFT, _WIDTH = 0.15, 0.15
 # Differences that Monte Carlo error explains: this many standard errors.
 _ERRORS = 3.0
-_SHOWN = 12
+_SHOWN, _WIDTH_OF_TEXT = 12, 110
 
 
 def badness(table: pd.DataFrame, methods: list[str]) -> np.ndarray:
@@ -162,7 +163,8 @@ def report(comparison: "Comparison") -> str:
     for name, row in comparison.evidence.iterrows():
         error = "" if np.isnan(row["error"]) else f" +- {row['error']:.4f}"
         lines.append(f"  {name:<10} {row['log_evidence']:.4f}{error}")
-    return "\n".join([*lines, "", comparison.verdict])
+    words = [textwrap.fill(line, _WIDTH_OF_TEXT, subsequent_indent="  ") for line in comparison.verdict.splitlines()]
+    return "\n".join([*lines, "", *words])
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

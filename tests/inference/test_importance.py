@@ -23,6 +23,19 @@ def test_agrees_with_quadrature_within_its_error(bench, sleepstudy):
     assert abs(weights.log_evidence - exact) < 4 * weights.error + 1e-3
 
 
+def test_draws_with_a_singular_covariance_have_no_weight(bench, sleepstudy):
+    b = bench(pmlmm.Model(FORMULA, sleepstudy))
+    mode = b.mode()
+    base = base_draws(400, b.problem.size, np.random.default_rng(0))
+    base.values[0] = [0.0, 0.0, 1e6, 0.0]  # an off-diagonal entry of C so large that Sigma has rank 1
+    sample = ImportanceSample(mode, base, b.problem.data, b.space.fixed.log_lambda, b.model.priors.sigma)
+    assert sample.log_weights(b.space.fixed)[0] == -np.inf
+    weights = sample.weights(b.space.fixed)
+    assert weights.normalized[0] < 1e-12
+    assert np.isfinite(weights.log_evidence)
+    assert np.isfinite(sample.log_evidence(b.space.fixed)[1]).all()
+
+
 def test_stated_error_is_the_spread_over_seeds(bench, sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy))
     mode = b.mode()
