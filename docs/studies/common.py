@@ -77,7 +77,7 @@ def simulate(setting: Setting, seed: int) -> tuple[pd.DataFrame, Truth]:
 def replicate(function: Callable, tasks: Iterable[tuple], workers: int | None = None) -> list:
     """``function(*task)`` for every task, over the cores, with progress on standard error."""
     tasks, done = list(tasks), []
-    workers = min(len(tasks), workers or os.cpu_count() or 1)
+    workers = min(len(tasks), workers or int(os.environ.get("WORKERS", 0)) or os.cpu_count() or 1)
     pool = ProcessPoolExecutor(workers)
     with pool:
         for result in pool.map(_call, [(function, task) for task in tasks]):
