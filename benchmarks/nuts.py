@@ -72,9 +72,7 @@ def main() -> None:
     if (peer := bambi(data)) is not None:
         theirs, sampling, their_ess = peer
         their_rate = their_ess / theirs
-        print(
-            f"sleepstudy, Bambi + nutpie      {theirs:6.2f} s, smallest ESS {their_ess:6.0f}, {their_rate:7.0f} a second"
-        )
+        print(f"sleepstudy, Bambi + nutpie      {theirs:6.2f} s, smallest ESS {their_ess:6.0f}, {their_rate:7.0f} a s")
         print(f"    ratio of effective draws a s {rate / their_rate:.1f}; Bambi's sampling alone {sampling:.2f} s")
     fit = pmlmm.Model(FORMULA, data).fit()
     fit.integrate()

@@ -185,7 +185,8 @@ def _of_mcmc(mcmc: xr.DataTree, design: Design) -> tuple[list[str], Marginals, n
     draws = mcmc["posterior"]
     shape = draws["sigma"].shape
     flat = {name: draws[name].to_numpy() for name in draws.data_vars if name.startswith(("sigma", "beta", "Sigma_"))}
-    labels, values = flatten({k: v.reshape(-1, *v.shape[2:]) for k, v in flat.items()}, design)
+    number = shape[0] * shape[1]
+    labels, values = flatten({k: v.reshape(number, *v.shape[2:]) for k, v in flat.items()}, design)
     chains = values.reshape(*shape, -1)
     axes = {"chain_axis": 0, "draw_axis": 1}
     tails = array_stats.ess(chains, **axes, method="tail", prob=(0.05, 0.95))

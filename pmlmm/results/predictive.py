@@ -74,7 +74,8 @@ def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], 
         raise OptionError(
             f"The draws have no {missing[0]!r}, which predictions need: fit.sample({option}=True), or fewer draws."
         )
-    values = {str(k): v.to_numpy().reshape(-1, *v.shape[2:]) for k, v in draws.data_vars.items()}
+    number = shape[0] * shape[1]
+    values = {str(k): v.to_numpy().reshape(number, *v.shape[2:]) for k, v in draws.data_vars.items()}
     return values, shape
 
 

@@ -29,14 +29,6 @@ def test_examples_run(example):
     assert done.stdout
 
 
-def test_the_study_of_many_covariates_runs_at_small_size():
-    study = ROOT / "docs" / "studies" / "many_covariates.py"
-    command = [sys.executable, str(study), "--seeds", "2", "--p", "60", "--signal", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "learned" in done.stdout
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_files_exist(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
