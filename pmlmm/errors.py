@@ -29,7 +29,10 @@ class ConvergenceError(PmlmmError, RuntimeError):
 
 
 class SamplingError(PmlmmError, RuntimeError):
-    """Sampling ended before its time; ``draws`` has what was drawn after the warm-up, an array a chain."""
+    """Sampling ended before its time; ``draws`` has what was drawn after the warm-up, chain by chain.
+
+    Of the collapsed density arrays (draws, d) in unconstrained coordinates, of the full graph Datasets.
+    """
 
     def __init__(self, message: str, draws: list):
         super().__init__(message)

@@ -34,7 +34,7 @@ def covered(setting: Setting, structure: str, seed: int, nuts: bool) -> list[dic
     try:
         fit = model.fit()
         integrated = fit.integrate()
-    except ConvergenceError as error:  # such as: sigma is not identified
+    except ConvergenceError as error:
         print(f"\n{setting.name}, seed {seed}: {error}", file=sys.stderr)
         return []
     draws = {"plug-in": fit.posterior, "integrated": integrated.posterior}
@@ -79,7 +79,7 @@ def main() -> None:
     table = pd.DataFrame([row for rows in replicate(covered, tasks) for row in rows])
     print(f"{options.replicates} data sets a setting, A = {options.structure}; share of intervals that hold the truth")
     refused = len(tasks) - len(table[["setting", "seed"]].drop_duplicates())
-    print(f"{refused} of {len(tasks)} data sets were refused, their sigma not identified")
+    print(f"{refused} of {len(tasks)} data sets could not be fitted or integrated; standard error says why")
     shares = table.pivot_table(
         index=["setting", "method"], columns=["what", "level"], values="in", aggfunc="mean", sort=False
     )

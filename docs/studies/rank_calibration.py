@@ -72,7 +72,7 @@ def ranks(index: int, seed: int, nuts: bool) -> list[dict]:
     setting = SETTINGS[index]
     prior = model_of(setting).fit(refine=False).sample_prior_predictive(1, random_seed=1000 * index + seed)
     y = prior["prior_predictive"]["y"].to_numpy()[0, 0]
-    fit = model_of(setting, y).fit()
+    fit = model_of(setting, y).fit(random_seed=seed)
     trees = {
         "Laplace": fit.draw_posterior(corrected=False, random_seed=seed),
         "PSIS": fit.draw_posterior(random_seed=seed),

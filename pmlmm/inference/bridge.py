@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+
+from pmlmm.errors import OptionError
+from pmlmm.kernels.likelihood import LOG_2PI
 
 _ITERATIONS, _SETTLED = 1000, 1e-10
 
@@ -32,17 +34,37 @@ def bridge(x: np.ndarray, log_density: Callable[[np.ndarray], float], rng: np.ra
     log_density : callable
         Unnormalised log-density at a point (d,).
     rng : Generator
+
+    Raises
+    ------
+    OptionError
+        Too few draws to fit a proposal to.
     """
-    half = x.shape[1] // 2
-    fitted, kept = x[:, :half].reshape(-1, x.shape[-1]), x[:, half:]
-    proposal = multivariate_normal(fitted.mean(axis=0), np.atleast_2d(np.cov(fitted.T)), allow_singular=False)
-    points = kept.reshape(-1, x.shape[-1])
-    fresh = np.atleast_2d(proposal.rvs(len(points), random_state=rng)).reshape(len(points), -1)
+    chains, number, d = x.shape
+    half = number // 2
+    if chains * half <= 2 * d:
+        raise OptionError(f"Bridge sampling needs more draws: {chains * number} for {d} parameters.")
+    # standardised, as entries of x can differ in size by orders of magnitude
+    centre, scale = x.mean(axis=(0, 1)), x.std(axis=(0, 1))
+    z = (x - centre) / scale
+    fitted, kept = z[:, :half].reshape(-1, d), z[:, half:]
+    mean, chol = fitted.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(fitted.T)))
+    points = kept.reshape(-1, d)
+    fresh = mean + rng.standard_normal(points.shape) @ chol.T
+    ratios = []
     with np.errstate(all="ignore"):  # proposed points without a density
-        ratios = [np.array([log_density(point) for point in part]) - proposal.logpdf(part) for part in (points, fresh)]
-    posterior, proposed = (np.nan_to_num(ratio, nan=-np.inf, neginf=-np.inf) for ratio in ratios)
-    effective = min(_effective(posterior.reshape(kept.shape[:2])), float(len(points)))
-    return _iterate(posterior, proposed, effective, kept.shape[:2])
+        for part in (points, fresh):
+            values = np.array([log_density(centre + scale * point) for point in part])
+            ratios.append(np.nan_to_num(values - _log_normal(part, mean, chol), nan=-np.inf, neginf=-np.inf))
+    effective = min(_effective(ratios[0].reshape(kept.shape[:2])), float(len(points)))
+    result = _iterate(*ratios, effective, kept.shape[:2])
+    return BridgeEvidence(result.log_evidence + float(np.sum(np.log(scale))), result.error)
+
+
+def _log_normal(z: np.ndarray, mean: np.ndarray, chol: np.ndarray) -> np.ndarray:
+    half = np.linalg.solve(chol, (z - mean).T)
+    constant = len(mean) * LOG_2PI + 2.0 * np.sum(np.log(np.diag(chol)))
+    return -0.5 * (constant + np.sum(half**2, axis=0))
 
 
 def _iterate(posterior: np.ndarray, proposed: np.ndarray, effective: float, shape: tuple[int, int]) -> BridgeEvidence:

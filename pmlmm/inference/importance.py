@@ -27,6 +27,8 @@ LARGEST_K_HAT = 0.7
 
 # A draw so many nats below the best one has no weight; -inf would spoil the smoothing.
 _NO_WEIGHT = 1e4
+# Fewer weights have no tail to smooth: their Pareto shape is not known.
+_FEWEST_TO_SMOOTH = 25
 # With a smaller share of draws that have any weight, the weights say nothing.
 _FEWEST_DRAWS = 0.1
 
@@ -160,6 +162,9 @@ def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float, float]:
     from arviz_stats.base import array_stats
 
     raw = np.maximum(log_weights, np.max(log_weights) - _NO_WEIGHT)
+    if len(raw) < _FEWEST_TO_SMOOTH:
+        total = float(logsumexp(raw))
+        return np.exp(raw - total), np.inf, total
     smoothed, k_hat = array_stats.psislw(-raw)
     # psislw normalises; the smallest weight is not smoothed and tells by how much
     lowest = int(np.argmin(raw))

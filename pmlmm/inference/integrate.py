@@ -147,19 +147,18 @@ def _visit(
 
 
 def adapt(phi: np.ndarray, weights: np.ndarray) -> Centre:
-    """Centre, axes and one-sided widths of weighted nodes.
+    """Centre at the mean, axes of the covariance, and on either side of each the root mean square distance.
 
-    A width is the root mean square distance on its side, which for a split normal are its own; weights
-    are tempered so that a few heavy nodes do not decide alone.
+    Weights are tempered so that a few heavy nodes do not decide alone.
     """
-    tempered = np.sqrt(weights) if 1.0 / np.sum(weights**2) < 4.0 * phi.shape[1] else weights
+    tempered = np.cbrt(weights) if 1.0 / np.sum(weights**2) < 4.0 * phi.shape[1] else weights
     tempered = tempered / tempered.sum()
     mean = tempered @ phi
     deviations = phi - mean
     _, axes = np.linalg.eigh((deviations.T * tempered) @ deviations)
     along = deviations @ axes
     below, above = (
-        np.sqrt(tempered @ np.where(sign * along > 0, along, 0.0) ** 2 / (tempered @ (sign * along > 0)))
+        np.sqrt(tempered @ np.where(sign * along > 0, along, 0.0) ** 2 / np.maximum(tempered @ (sign * along > 0), 0.1))
         for sign in (-1.0, 1.0)
     )
     overall = np.sqrt(tempered @ along**2)
@@ -213,7 +212,8 @@ def _width(log_density: LogDensity, phi: np.ndarray, value: float, axis: np.ndar
 def draw_nodes(centre: Centre, number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Quasi-random split Student-t draws (number, k) and their log-density."""
     k = len(centre.phi)
-    uniform = qmc.Sobol(k + 1, rng=np.random.default_rng(seed)).random(number)
+    exponent = int(np.ceil(np.log2(number)))
+    uniform = qmc.Sobol(k + 1, rng=np.random.default_rng(seed)).random_base2(exponent)[:number]
     uniform = np.clip(uniform, 1e-10, 1.0 - 1e-10)
     # as many draws on either side as it is wide, so that both halves meet at the centre
     share = centre.below / (centre.below + centre.above)

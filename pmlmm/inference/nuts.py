@@ -77,7 +77,10 @@ class Target:
                 return self.whitened(z)
             except np.linalg.LinAlgError:
                 pass
-            except BaseException as error:
+            except KeyboardInterrupt as error:
+                self.error = error
+                raise
+            except Exception as error:
                 self.error = error
         return outside(z)
 
@@ -131,9 +134,16 @@ def sample(whitened: Whitened, schedule: Schedule) -> Chains:
     except Exception:
         if target.error is None:
             raise
-    if target.error is not None:
+    if target.error is not None and not isinstance(target.error, KeyboardInterrupt):
         raise _failure(target, drawn, schedule, f"failed: {target.error}") from target.error
+    # both samplers keep an interrupt to themselves and return what they have, chains of different lengths
+    if target.error is not None or not _complete(z, schedule):
+        raise _failure(target, drawn, schedule, "was interrupted")
     return Chains(whitened.point(z), statistics, sampler)
+
+
+def _complete(values: np.ndarray, schedule: Schedule) -> bool:
+    return values.shape[:2] == (schedule.chains, schedule.draws) and bool(np.isfinite(values).all())
 
 
 def _failure(target: Target, drawn: list, schedule: Schedule, what: str) -> SamplingError:
@@ -240,7 +250,11 @@ def sample_graph(model: "pm.Model", names: list[str], schedule: Schedule) -> tup
         raise SamplingError(
             f"Sampling the full graph {what}. The collapsed graph is easier (collapsed=True).", []
         ) from error
-    return tree["posterior"].to_dataset(), keep_statistics(tree["sample_stats"])
+    drawn = tree["posterior"].to_dataset()
+    if not all(_complete(drawn[name].to_numpy(), schedule) for name in names):
+        kept = [drawn.isel(chain=k).dropna("draw") for k in range(drawn.sizes["chain"])]
+        raise SamplingError("Sampling the full graph was interrupted; what there is is in 'draws', by chain.", kept)
+    return drawn, keep_statistics(tree["sample_stats"])
 
 
 def _graph_with_nutpie(model: "pm.Model", names: list[str], schedule: Schedule) -> xr.DataTree:

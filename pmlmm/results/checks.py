@@ -99,7 +99,7 @@ class Checks:
         """
         from pmlmm.results.predictive import posterior_predictive
 
-        return posterior_predictive(self, mcmc, count("draws", draws), self._seed(random_seed))
+        return posterior_predictive(self, mcmc, count("draws", draws, optional=True), self._seed(random_seed))
 
     def marginal_log_likelihood(self, draws: xr.Dataset) -> xr.DataArray:
         """log p(y | sigma, Sigma) of every draw at the learned lambda, beta and gamma integrated out.
@@ -154,7 +154,7 @@ class Checks:
         """
         from pmlmm.results.logo import logo
 
-        return logo(self, factor, count("draws", draws), self._seed(random_seed))
+        return logo(self, factor, count("draws", draws, optional=True), self._seed(random_seed))
 
     def integrate(
         self, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
@@ -186,8 +186,8 @@ class Checks:
         return integrated_fit(self, nodes=nodes, draws=draws, random_seed=random_seed)
 
 
-def count(name: str, value: int | None) -> int | None:
-    """An optional whole number above zero, checked."""
-    if value is not None and not (isinstance(value, Integral) and value >= 1):
+def count(name: str, value: int | None, *, optional: bool = False) -> int | None:
+    """A whole number above zero, checked."""
+    if not (optional and value is None) and not (isinstance(value, Integral) and value >= 1):
         raise OptionError(f"{name}={value!r}: an integer of at least 1.")
     return value

@@ -13,10 +13,12 @@ from pmlmm.errors import OptionError
 from pmlmm.inference.bridge import bridge
 from pmlmm.kernels.coordinates import from_natural, vech, vech_indices
 from pmlmm.results import verdict
+from pmlmm.results.checks import count
+from pmlmm.results.densities import conditional, tuned_density
 from pmlmm.results.fit import Fit
-from pmlmm.results.integrated import IntegratedFit, conditional, tuned_density
+from pmlmm.results.integrated import IntegratedFit
 from pmlmm.results.law import Law
-from pmlmm.results.tree import natural_draws, search_scale
+from pmlmm.results.tree import covariance_draws, search_scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +100,7 @@ class Comparison:
         """
         from pmlmm.results.plots import overlay
 
-        chosen = list(self.table.index[:parameters])
+        chosen = list(self.table.index[: count("parameters", parameters)])
         return overlay(chosen, {m.method: (m.values[:, : len(chosen)], m.weights) for m in self._marginals})
 
 
@@ -157,6 +159,10 @@ def _refuse_other(fit: Fit, mcmc: xr.DataTree) -> None:
         )
     if list(draws["coefficient"].to_numpy()) != list(design.coefficients):
         raise OptionError("compare(fit, mcmc): the draws have other coefficients than the fit; are they of this model?")
+    _refuse_other_data(fit, draws.attrs)
+    for term in design.terms:
+        if draws[f"Sigma_{term.name}"].shape[2:] != (term.q, term.q):
+            raise OptionError(f"compare(fit, mcmc): Sigma_{term.name} has another size than in the fit.")
     sampled, integrated = "sampled" in draws.attrs.get("intervals", ""), isinstance(fit, IntegratedFit)
     if sampled and not integrated:
         raise OptionError("The draws carry the uncertainty of the hyperparameters: compare(fit.integrate(), mcmc).")
@@ -165,6 +171,14 @@ def _refuse_other(fit: Fit, mcmc: xr.DataTree) -> None:
             "The fit has its hyperparameters integrated out, the draws are given the learned ones: compare it with "
             "fit.sample(hyperparameters=True)."
         )
+
+
+def _refuse_other_data(fit: Fit, attributes: dict) -> None:
+    """What ``fit.sample`` notes about the posterior that it drew from; draws from elsewhere carry no such note."""
+    if attributes.get("data", fit._data_fingerprint) != fit._data_fingerprint:
+        raise OptionError("The draws are of a model of other data, or with another formula, than the fit.")
+    if (attributes.get("theta") or fit._theta_fingerprint) != fit._theta_fingerprint:
+        raise OptionError("The draws are of a fit with other hyperparameters: draw them with this fit's own sample().")
 
 
 def flatten(values: dict[str, np.ndarray], design: Design) -> tuple[list[str], np.ndarray]:
@@ -262,7 +276,7 @@ def _effects(fit: Fit, mcmc: xr.DataTree) -> pd.DataFrame:
 def _evidence(fit: Fit, mcmc: xr.DataTree, rng: np.random.Generator) -> pd.DataFrame:
     """Evidence by every method."""
     near, draws, design = conditional(fit), mcmc["posterior"], fit.model.design
-    x = from_natural(natural_draws(draws.to_dataset(), design), design.sizes)
+    x = from_natural(covariance_draws(draws.to_dataset(), design), design.sizes)
     if isinstance(fit, IntegratedFit):
         x = np.concatenate([x, search_scale(fit._space, draws.to_dataset(), design)], axis=-1)
         rows = {"integrated": (fit.log_evidence, fit.log_evidence_psis_error)}

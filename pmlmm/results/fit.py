@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from pmlmm.errors import OptionError, suggest
+from pmlmm.graph.compiled import pack
 from pmlmm.inference.empirical_bayes import SearchRecord
 from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
@@ -177,7 +178,7 @@ class Fit(Checks):
         corrected : bool
             False: from Laplace's approximation as it is, not importance-resampled.
         """
-        draws = count("draws", draws)
+        draws = count("draws", draws, optional=True)
         rng = np.random.default_rng([self._seed(random_seed), 1])
         number = _CHAINS * draws if draws else self._number
         groups, _, _ = self._drawn_groups(number, rng, corrected=corrected, gamma=gamma, wide=wide)
@@ -193,6 +194,7 @@ class Fit(Checks):
         attributes = self._attributes()
         if not corrected:
             attributes["weights"] = "Laplace draws, unweighted"
+            attributes["intervals"] = "given the learned hyperparameters"
         groups, values = tree.posterior_groups(law, shape, rng, more=more, attributes=attributes, **options)
         return groups, values, shape
 
@@ -277,6 +279,14 @@ class Fit(Checks):
 
         theta = self._tuned.theta
         return draw_covariance_parameters(self, [theta] * number, rng), theta.log_lambda
+
+    @property
+    def _data_fingerprint(self) -> str:
+        return tree.fingerprint(self.model.formula, self.model.design.y, self.model.design.X)
+
+    @property
+    def _theta_fingerprint(self) -> str:
+        return tree.fingerprint(pack(self._tuned.theta))
 
     _about_hyperparameters = "95% intervals from the curvature of the evidence"
     _about_intervals = (

@@ -8,14 +8,11 @@ import pandas as pd
 import xarray as xr
 
 from pmlmm.errors import OptionError
-from pmlmm.inference.climb import COSTLY
-from pmlmm.inference.conditional import Conditional, ExpandedConditional
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated, integrate
-from pmlmm.kernels.compiled import pack
-from pmlmm.kernels.density import TunedDensity
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import posterior
+from pmlmm.results.densities import conditional
 from pmlmm.results.fit import Fit
 from pmlmm.results.hyperparameters import on_user_scale
 from pmlmm.results.law import Law
@@ -24,7 +21,9 @@ from pmlmm.results.tree import hyperparameter_draws
 
 # Nodes, and draws at each; fewer where an evaluation takes longer than this (seconds).
 _NODES, _DRAWS = 256, 16
-_FEW_NODES, _FEW_DRAWS, _SLOW = 96, 8, 2e-4
+_FEW_NODES, _FEW_DRAWS, _SLOW = 128, 8, 2e-4
+# A larger share of settings without a proper mode leaves out too much of the hyperparameters' posterior.
+_MOST_LOST = 0.05
 
 
 class IntegratedFit(Fit):
@@ -75,13 +74,16 @@ class IntegratedFit(Fit):
         """Integrate anew; see :meth:`pmlmm.Fit.integrate`."""
         return integrated_fit(self, **options)
 
-    def _law_of(self, node: np.ndarray, theta: np.ndarray, weights: np.ndarray) -> Law:
-        log_lambda = np.stack([self._space.theta(phi).log_lambda for phi in self._integrated.phi])[node]
-        pinned = self._tuned.proposal.theta if self._tuned.sample is None else None
-        return Law(self.model, theta, log_lambda, weights, pinned)
-
     def _make_law(self, number: int, rng: np.random.Generator) -> Law:
-        return self._law_of(self._integrated.node, self._integrated.theta, self._integrated.weights)
+        result = self._integrated
+        log_lambda = np.stack([self._space.theta(phi).log_lambda for phi in result.phi])[result.node]
+        pinned = None if self._corrected else self._tuned.proposal.theta
+        return Law(self.model, result.theta, log_lambda, result.weights, pinned)
+
+    @property
+    def _corrected(self) -> bool:
+        """Whether draws within a node have importance weights; Laplace's otherwise, as where the fit skips these."""
+        return self._tuned.sample is not None
 
     def _draw(self, number: int, rng: np.random.Generator) -> tuple[Law, dict[str, np.ndarray]]:
         result = self._integrated
@@ -102,12 +104,23 @@ class IntegratedFit(Fit):
 
     @property
     def _reliable(self) -> bool:
-        return self._integrated.k_hat <= LARGEST_K_HAT
+        return self._integrated.k_hat <= LARGEST_K_HAT and self.lost_nodes <= _MOST_LOST
+
+    @property
+    def lost_nodes(self) -> float:
+        """Share of the settings of the hyperparameters that had no proper mode, and count as of no weight."""
+        return self._integrated.lost / (self._integrated.lost + len(self._integrated.phi))
 
     def _attributes(self) -> dict[str, Any]:
+        what = (
+            "importance-resampled"
+            if self._corrected
+            else "importance-resampled hyperparameters, Laplace draws given them"
+        )
         return super()._attributes() | {
-            "weights": "importance-resampled" if self._reliable else "importance-resampled, unreliable",
+            "weights": what if self._reliable else f"{what}, unreliable",
             "intervals": "hyperparameters integrated out",
+            "lost_nodes": self.lost_nodes,
         }
 
 
@@ -120,12 +133,12 @@ def integrated_fit(
             "integrate() needs a proper hyperprior, and this fit has none (hyperprior=None). Fit with the default, or "
             "with a pmlmm.Hyperprior of your own."
         )
-    for name, value, least in (("nodes", nodes, 16), ("draws", draws, 1)):
+    for name, value, least in (("nodes", nodes, 64), ("draws", draws, 1)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
     tuned, data = fit._tuned, fit.model.statistics.crossproducts()
     slow = data.seconds() > _SLOW
-    seed = fit.options.random_seed if random_seed is None else random_seed
+    seed = fit._seed(random_seed)
     with blas_threads(fit.model.statistics.elimination.dense):
         result = integrate(
             conditional(fit),
@@ -136,16 +149,3 @@ def integrated_fit(
             seed,
         )
     return IntegratedFit(fit, result)
-
-
-def tuned_density(fit: Fit, near: Conditional) -> TunedDensity:
-    """log p(y, x, phi) of a fit's model."""
-    space = fit._space
-    return TunedDensity(near.packed, near.sigma_prior, near.size, space.theta, space.pack_jacobian, space.log_prior)
-
-
-def conditional(fit: Fit) -> Conditional:
-    """The law of (sigma, Sigma) given the hyperparameters, around those of the fit."""
-    tuned, data = fit._tuned, fit.model.statistics.crossproducts()
-    common = fit._space, pack(data), fit.model.priors.sigma, tuned.phi, tuned.proposal, tuned.sample is not None
-    return ExpandedConditional(*common, tuned.proposals.problem) if data.seconds() > COSTLY else Conditional(*common)

@@ -10,6 +10,7 @@ V^{-1} is block-diagonal but for r columns, so no n x n matrix is formed. As the
 p(sigma, Sigma | y_-g) p(y_g | y_-g, sigma, Sigma), Pareto-smoothed importance sampling goes the rest of the way.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ import xarray as xr
 
 from pmlmm.design.design import Design
 from pmlmm.design.statistics import Statistics, build_statistics, dense_columns
-from pmlmm.errors import OptionError, suggest
+from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.kernels import likelihood
+from pmlmm.kernels.dense import Posterior
 from pmlmm.kernels.likelihood import LOG_2PI
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results.law import Law
@@ -28,23 +30,28 @@ if TYPE_CHECKING:
 
 # Draws are thinned so that about so many floating-point operations are enough.
 _MOST_WORK, _FEWEST = 2e10, 100
+# Numbers that the matrices of a batch of groups may take.
+_BATCH = 10_000_000
+# Share of a flat column's variation that must be left without a group for its coefficient to be known.
+_DEPENDENT = 1e-9
 
 
 def logo(fit: "Fit", factor: str | None, draws: int | None, random_seed: int) -> Any:
     """See :meth:`pmlmm.Fit.logo`."""
     from arviz import loo
 
-    design = fit.model.design
+    design, priors = fit.model.design, fit.model.priors
     factor = _checked_factor(factor, design)
-    old = fit.model.statistics
-    statistics = build_statistics(design, fit.model.priors, old.standardization, method="groups", factor=factor)
-    rows = _Rows.build(design, statistics, factor)
-    number = draws * 4 if draws else int(np.clip(_MOST_WORK / rows.work(), _FEWEST, fit._number)) // 4 * 4
-    rng = np.random.default_rng([random_seed, 8])
-    law, _ = fit._draw(number, rng)
-    with blas_threads(statistics.elimination.dense):
-        values = group_densities(law, statistics, rows)
+    standard = fit.model.statistics.standardization
+    statistics = build_statistics(design, priors, standard, method="groups", factor=factor)
+    _refuse_unidentified(design, list(priors.flat_columns), factor)
+    batches = list(row_batches(design, statistics, factor))
+    work = sum(batch.work() for batch in batches)
+    number = draws * 4 if draws else int(np.clip(_MOST_WORK / work, _FEWEST, fit._number)) // 4 * 4
+    law, _ = fit._draw(number, np.random.default_rng([random_seed, 8]))
     labels = design.coords()[factor]
+    with blas_threads(statistics.elimination.dense):
+        values = group_densities(law, statistics, batches, len(labels))
     data = xr.Dataset(
         {factor: (("chain", "draw", "group"), values.reshape(4, -1, len(labels)))}, coords={"group": labels}
     )
@@ -65,55 +72,85 @@ def _checked_factor(factor: str | None, design: Design) -> str:
     return factor or factors[0]
 
 
-class _Rows(NamedTuple):
-    """Rows of every group, padded with zeros to the largest: Z (m, k, q), W (m, k, r), y (m, k), and their number."""
+def _refuse_unidentified(design: Design, flat: list[int], factor: str) -> None:
+    """A coefficient with a flat prior that only one group informs has no posterior without that group."""
+    if not flat:
+        return
+    grouping = next(g for g in design.groupings if g.factor == factor)
+    X = design.X[:, flat] / np.sqrt(np.sum(design.X[:, flat] ** 2, axis=0))
+    for g in range(grouping.n_groups):
+        rest = X[grouping.codes != g]
+        values, vectors = np.linalg.eigh(rest.T @ rest)
+        if values[0] < _DEPENDENT:
+            column = design.coefficients[flat[int(np.argmax(np.abs(vectors[:, 0])))]]
+            raise DataError(
+                f"Without {factor} {design.coords()[factor][g]!r} nothing is known about the coefficient of {column!r}, "
+                "which has a flat prior: that group cannot be predicted from the others. Give it a Ridge prior."
+            )
+
+
+class RowBatch(NamedTuple):
+    """Rows of some groups, padded with zeros to the largest of them.
+
+    Z (k, rows, q), W (k, rows, r), y (k, rows), the groups' sizes and numbers (k,).
+    """
 
     Z: np.ndarray
     W: np.ndarray
     y: np.ndarray
     sizes: np.ndarray
-
-    @classmethod
-    def build(cls, design: Design, statistics: Statistics, factor: str) -> "_Rows":
-        own = [term for term in design.terms if term.factor == factor]
-        codes, m = own[0].grouping.codes, own[0].n_groups
-        order = np.argsort(codes, kind="stable")
-        sizes = np.bincount(codes, minlength=m)
-        place = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-
-        def padded(values: np.ndarray) -> np.ndarray:
-            result = np.zeros((m, sizes.max(), *values.shape[1:]))
-            result[codes[order], place] = values[order]
-            return result
-
-        Z = padded(np.hstack([term.Z for term in own]))
-        W = padded(dense_columns(design, statistics))
-        return cls(Z, W, padded(design.y - statistics.standardization.offset), sizes)
+    groups: np.ndarray
 
     def work(self) -> float:
         """Floating-point operations of one draw, about."""
-        m, k, r = self.W.shape
-        return float(m * k * (k + r) * (k + r) + r**3)
+        k, rows, r = self.W.shape
+        return float(k * rows * (rows + r) * (rows + r) + r**3)
 
 
-def group_densities(law: Law, statistics: Statistics, rows: _Rows) -> np.ndarray:
-    """log p(y_g | y_-g, sigma, Sigma, lambda) for each draw and group, (draws, m)."""
+def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator[RowBatch]:
+    """The rows group by group, groups of similar size together."""
+    own = [term for term in design.terms if term.factor == factor]
+    codes, m = own[0].grouping.codes, own[0].n_groups
+    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes, minlength=m)
+    starts = np.cumsum(sizes) - sizes
+    Z, W = np.hstack([term.Z for term in own])[order], dense_columns(design, statistics)[order]
+    y = design.y[order] - statistics.standardization.offset
+    left = np.argsort(sizes, kind="stable")
+    while len(left):
+        largest = np.maximum.accumulate(sizes[left])
+        numbers = np.arange(1, len(left) + 1) * largest * (2 * largest + 2 * W.shape[1])
+        groups = left[: max(1, int(np.searchsorted(numbers, _BATCH)))]
+        left = left[len(groups) :]
+        place = np.arange(sizes[groups].max())
+        inside = place < sizes[groups][:, None]
+        rows = np.where(inside, starts[groups][:, None] + place, 0)
+        yield RowBatch(
+            np.where(inside[..., None], Z[rows], 0.0),
+            np.where(inside[..., None], W[rows], 0.0),
+            np.where(inside, y[rows], 0.0),
+            sizes[groups],
+            groups,
+        )
+
+
+def group_densities(law: Law, statistics: Statistics, batches: list[RowBatch], number: int) -> np.ndarray:
+    """log p(y_g | y_-g, sigma, Sigma, lambda) for each draw and each of ``number`` groups, (draws, m)."""
     data = statistics.crossproducts()
     log_lambda = np.broadcast_to(law.log_lambda, (len(law.theta), law.log_lambda.shape[-1]))
-    result = np.empty((len(law.theta), len(rows.y)))
+    result = np.empty((len(law.theta), number))
     for s, theta in enumerate(law.theta):
         u = np.concatenate([theta, log_lambda[s]])
-        result[s] = _densities_at(u, data, rows)
+        posterior, root = likelihood.condition(u, data), data.group_root(data.roots(u)[0])
+        for batch in batches:
+            result[s, batch.groups] = _densities_at(posterior, root, theta[0] ** 2, batch)
     return result
 
 
-def _densities_at(u: np.ndarray, data: likelihood.Crossproducts, rows: _Rows) -> np.ndarray:
-    Z, W, y, sizes = rows
-    q, k, variance = Z.shape[2], Z.shape[1], u[0] ** 2
-    posterior = likelihood.condition(u, data)
-    half = Z @ data.group_root(data.roots(u)[0])
-    M = np.eye(q) + np.swapaxes(half, 1, 2) @ half
-    N = np.eye(k) - half @ np.linalg.solve(M, np.swapaxes(half, 1, 2))
+def _densities_at(posterior: Posterior, root: np.ndarray, variance: float, batch: RowBatch) -> np.ndarray:
+    Z, W, y, sizes, _ = batch
+    half = Z @ root
+    M = np.eye(Z.shape[2]) + np.swapaxes(half, 1, 2) @ half
+    N = np.eye(Z.shape[1]) - half @ np.linalg.solve(M, np.swapaxes(half, 1, 2))
     NW = N @ W
     C = N - NW @ posterior.effect_covariance @ np.swapaxes(NW, 1, 2)
     moved = (N @ (y - W @ posterior.mean)[..., None])[..., 0]

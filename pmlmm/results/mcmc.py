@@ -12,8 +12,8 @@ from pmlmm.kernels import coordinates
 from pmlmm.kernels.density import Whitened
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import posterior, tree
-from pmlmm.results.integrated import conditional, tuned_density
-from pmlmm.results.law import Law
+from pmlmm.results.densities import conditional, tuned_density
+from pmlmm.results.law import Law, number_of_gammas
 
 if TYPE_CHECKING:
     from pmlmm.results.fit import Fit
@@ -101,7 +101,8 @@ def _full(fit: "Fit", schedule: nuts.Schedule, gamma: bool | None, wide: bool | 
     """NUTS on the full graph: nothing of it is ours but the inverse-Wishart density."""
     design = fit.model.design
     names = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
-    names += [] if gamma is False else [f"gamma_{term.name}" for term in design.terms]
+    few = schedule.chains * schedule.draws * number_of_gammas(design) <= tree.MOST_GAMMA
+    names += [f"gamma_{term.name}" for term in design.terms] if (few if gamma is None else gamma) else []
     names += [] if wide is False else [f"beta_{block.name}" for block in design.wide]
     drawn, statistics = nuts.sample_graph(fit.graph(), names, schedule)
     values = {name: drawn[name].to_numpy() for name in names if name in drawn}
@@ -112,4 +113,11 @@ def _full(fit: "Fit", schedule: nuts.Schedule, gamma: bool | None, wide: bool | 
 
 def _attributes(fit: "Fit", schedule: nuts.Schedule, graph: str, hyperparameters: bool) -> dict[str, Any]:
     given = "hyperparameters sampled" if hyperparameters else "given the learned hyperparameters"
-    return {"sampler": schedule.sampler, "graph": graph, "tune": schedule.tune, "intervals": given}
+    return {
+        "sampler": schedule.sampler,
+        "graph": graph,
+        "tune": schedule.tune,
+        "intervals": given,
+        "data": fit._data_fingerprint,
+        "theta": "" if hyperparameters else fit._theta_fingerprint,
+    }

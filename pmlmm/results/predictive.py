@@ -17,6 +17,7 @@ from pmlmm.results import posterior, tree
 from pmlmm.results.law import PREDICTOR, covariance_parameters, linear_predictor
 
 if TYPE_CHECKING:
+    from pmlmm.model import Model
     from pmlmm.results.fit import Fit
 
 # Predictions of all rows for all draws may take so many numbers.
@@ -33,8 +34,13 @@ def posterior_predictive(fit: "Fit", mcmc: xr.DataTree | None, draws: int | None
         groups, values, shape = fit._drawn_groups(_checked(draws, fit, design), rng, predictor=True)
         predictor = values[PREDICTOR]
     else:
+        if draws is not None:
+            raise OptionError("sample_posterior_predictive(mcmc): the draws are those of mcmc; leave draws= out.")
+        if mcmc["posterior"].attrs.get("data", fit._data_fingerprint) != fit._data_fingerprint:
+            raise OptionError("sample_posterior_predictive(mcmc): the draws are of a model of other data.")
         groups = {name: mcmc[name].to_dataset() for name in mcmc.children}
         values, shape = _of_tree(mcmc, design)
+        _refuse_too_many(shape[0] * shape[1], design)
         predictor = _predictor_of(values, fit, design)
     name = tree.response_name(design)
     sigma = values["sigma"][:, None]
@@ -55,13 +61,17 @@ def posterior_predictive(fit: "Fit", mcmc: xr.DataTree | None, draws: int | None
 def _checked(draws: int | None, fit: "Fit", design: Design) -> int:
     """Draws in all chains together."""
     number = 4 * draws if draws else fit._number
+    _refuse_too_many(number, design)
+    return number
+
+
+def _refuse_too_many(number: int, design: Design) -> None:
     if number * design.n_rows > _MOST:
         most = _MOST // design.n_rows // 4
         raise OptionError(
             f"{number} draws of {design.n_rows} predicted rows do not fit in memory: sample_posterior_predictive("
             f"draws={max(1, most)}) is the most a chain can have."
         )
-    return number
 
 
 def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
@@ -137,7 +147,7 @@ def group_log_likelihood(
 def marginal_log_likelihood(fit: "Fit", draws: xr.Dataset) -> xr.DataArray:
     """See :meth:`pmlmm.Fit.marginal_log_likelihood`."""
     packed, log_lambda = pack(fit.model.statistics.crossproducts()), fit._tuned.theta.log_lambda
-    theta = tree.natural_draws(draws, fit.model.design)
+    theta = tree.covariance_draws(draws, fit.model.design)
     with blas_threads(fit.model.statistics.elimination.dense):
         values = [
             value_and_gradient(np.concatenate([point, log_lambda]), packed)[0]
@@ -154,13 +164,32 @@ def prior_predictive(fit: "Fit", draws: int, random_seed: int) -> xr.DataTree:
     design, (theta, log_lambda) = model.design, fit._prior_draws(draws, rng)
     values = covariance_parameters(theta, design)
     for term in design.terms:
-        root = np.linalg.cholesky(values[f"Sigma_{term.name}"])
+        # by eigenvalues, as a weak prior draws covariances that are singular to rounding
+        squares, axes = np.linalg.eigh(values[f"Sigma_{term.name}"])
         unit = rng.standard_normal((draws, term.n_groups, term.q))
-        values[f"gamma_{term.name}"] = unit @ np.swapaxes(root, 1, 2)
-    standard, shift = model.statistics.standardization, np.zeros(draws)
-    sd = theta[:, :1] * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
-    used, wide = np.zeros((draws, len(design.coefficients))), np.zeros((draws, design.n_rows))
+        values[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
+    coefficients, fixed = _prior_coefficients(model, theta[:, 0], log_lambda, rng)
+    values |= coefficients
+    predictor = fixed + linear_predictor(design, np.zeros((draws, len(design.coefficients))), values)
+    replicated = predictor + theta[:, :1] * rng.standard_normal(predictor.shape)
+    shaped = {name: value[None] for name, value in values.items()}
+    name = tree.response_name(design)
+    groups = {
+        "prior": posterior.label(shaped, design, ("chain", "draw")),
+        "prior_predictive": _dataset({name: (replicated, ("row",))}, {"row": design.table.rows}, (1, draws)),
+    }
+    return xr.DataTree.from_dict(groups | tree.data_groups(design))
+
+
+def _prior_coefficients(
+    model: "Model", sigma: np.ndarray, log_lambda: np.ndarray, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """beta, and of wide blocks where they are few, from their priors; and what all of them predict, (draws, n)."""
+    design, standard, draws = model.design, model.statistics.standardization, len(sigma)
+    shift, used, wide = np.zeros(draws), np.zeros((draws, len(design.coefficients))), np.zeros((draws, design.n_rows))
+    sd = sigma[:, None] * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
     few = draws * sum(block.p for block in design.wide) <= tree.MOST_WIDE
+    values = {}
     for g, group in enumerate(model.priors.penalty_groups):
         if group.block is None:
             used[:, group.columns] = sd[:, g, None] * rng.standard_normal((draws, len(group.columns)))
@@ -175,18 +204,10 @@ def prior_predictive(fit: "Fit", draws: int, random_seed: int) -> xr.DataTree:
             weights, unseen = block.shift
             shift += alpha @ weights + unseen * sd[:, g] * rng.standard_normal(draws)
     beta = used @ standard.transform.T + standard.shift
-    predictor = linear_predictor(design, beta, values) + wide
+    fixed = beta @ design.X.T + wide
     if standard.intercept is not None:
         beta[:, standard.intercept] -= shift
-    values["beta"] = beta
-    replicated = predictor + theta[:, :1] * rng.standard_normal(predictor.shape)
-    shaped = {name: value[None] for name, value in values.items()}
-    name = tree.response_name(design)
-    groups = {
-        "prior": posterior.label(shaped, design, ("chain", "draw")),
-        "prior_predictive": _dataset({name: (replicated, ("row",))}, {"row": design.table.rows}, (1, draws)),
-    }
-    return xr.DataTree.from_dict(groups | tree.data_groups(design))
+    return values | {"beta": beta}, fixed
 
 
 def draw_covariance_parameters(fit: "Fit", thetas: list, rng: np.random.Generator) -> np.ndarray:

@@ -187,10 +187,13 @@ def _integrated_evidence(fit: "Fit", nodes: float) -> str:
     lines = [
         f"Log evidence: {fit.log_evidence:.4f} +- {fit.log_evidence_psis_error:.4f} (hyperparameters integrated out; "
         f"{nodes:.0f} effective settings of them, Pareto k-hat {fit.k_hat:.2f}, {verdict})",
+        f"              {fit.lost_nodes:.0%} of the settings tried had no proper mode and were left out"
+        if fit.lost_nodes
+        else "",
         f"Hyperprior: {fit._space.hyperprior}",
         f"            log level of A ~ Normal(log start, {fit._space.hyperprior.level_sd:g})",
     ]
-    return "\n".join(lines + _more_hyperpriors(fit))
+    return "\n".join(line for line in lines + _more_hyperpriors(fit) if line)
 
 
 def _more_hyperpriors(fit: "Fit") -> list[str]:
@@ -217,7 +220,7 @@ def _footnotes(fit: "Fit") -> str:
             f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
-    if not fit._reliable:
+    if not fit._reliable and not hasattr(fit, "effective_nodes"):
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
     return "\n".join(notes)
 

@@ -1,5 +1,6 @@
 """The groups of a DataTree for ArviZ."""
 
+from hashlib import sha1
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,22 @@ def posterior_groups(
     return groups | data_groups(design), values
 
 
+def fingerprint(*parts: Any) -> str:
+    """Short digest of strings and arrays: whether two posteriors are of the same data, or hyperparameters."""
+    digest = sha1(usedforsecurity=False)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part, dtype=float).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def data_groups(design: Design) -> dict[str, xr.Dataset]:
     """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row)."""
     rows = {"row": design.table.rows}
     constant: dict[str, tuple] = {}
     coords: dict[str, Any] = dict(rows)
     if design.coefficients:
-        constant["X"] = (("row", "coefficient"), design.X)
+        taken = any(grouping.factor == "X" for grouping in design.groupings)
+        constant["design_matrix" if taken else "X"] = (("row", "coefficient"), design.X)
         coords["coefficient"] = list(design.coefficients)
     names = design.coords()
     for grouping in design.groupings:
@@ -98,7 +108,7 @@ def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[
     return {name: np.array(values)[which.ravel()] for name, values in result.items()}
 
 
-def natural_draws(draws: xr.Dataset, design: Design) -> np.ndarray:
+def covariance_draws(draws: xr.Dataset, design: Design) -> np.ndarray:
     """(sigma, vech Sigma_1, ...) of every draw, (chains, draws, d)."""
     parts = [draws["sigma"].to_numpy()[..., None]]
     return np.concatenate([*parts, *(vech(draws[f"Sigma_{term.name}"].to_numpy()) for term in design.terms)], axis=-1)
@@ -119,10 +129,10 @@ def search_scale(space: Space, draws: xr.Dataset, design: Design) -> np.ndarray:
             columns.append(np.log(draws[f"A_{term.name}"].to_numpy()[..., c.entry or 0]))
         else:
             columns.append(np.arctanh(draws[f"rho_{term.name}"].to_numpy()))
-    return np.stack(columns, axis=-1)
+    return np.stack(columns, axis=-1) if columns else np.empty((*draws["sigma"].shape, 0))
 
 
 def response_name(design: Design) -> str:
     """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
     response = design.parsed.response
-    return "y" if "/" in response or response == "row" else response
+    return "y" if "/" in response or response in ("row", "chain", "draw") else response

@@ -18,6 +18,10 @@ _R_HAT, _ESS = 1.01, 400
 _DIVERGENT = 0.005
 # An interval is as good as NUTS's when it is shifted by less than this (in sds), and as wide within this factor.
 _SHIFT, _WIDTH = 0.15, 0.15
+# The same for random effects and wide coefficients, whose means are the largest of many differences.
+_SHIFT_OF_EFFECTS = 0.3
+# Monte Carlo error of a mean (in sds) from which nothing can be said.
+_NOISE = 0.1
 # Differences that Monte Carlo error explains: this many standard errors.
 _ERRORS = 3.0
 _SHOWN, _WIDTH_OF_TEXT = 12, 110
@@ -32,25 +36,37 @@ def badness(table: pd.DataFrame, methods: list[str]) -> np.ndarray:
 def judge(fit: "Fit", table: pd.DataFrame, effects: pd.DataFrame, diagnostics: dict) -> tuple[dict[str, bool], str]:
     """Whether each method can be trusted, and the verdict."""
     problems = _problems(diagnostics)
-    trustworthy = {"NUTS": not problems}
     methods = [m for m in dict.fromkeys(table.columns.get_level_values(0)) if m != "NUTS"]
-    words = []
     if problems:
-        words.append(f"NUTS itself is not to be trusted: {'; '.join(problems)}. To mend that, {_remedy(diagnostics)}.")
-    else:
-        words.append(
-            f"NUTS has converged (R-hat at most {diagnostics['r_hat']:.3f}, at least {diagnostics['ess']:.0f} "
-            f"effective draws, {_divergences(diagnostics)})."
+        words = (
+            f"NUTS itself is not to be trusted: {'; '.join(problems)}. To mend that, {_remedy(diagnostics)}.\n"
+            "Verdict: no verdict before NUTS has converged."
         )
+        return {"NUTS": False} | dict.fromkeys(methods, False), words
+    trustworthy = {"NUTS": True}
+    words = [
+        f"NUTS has converged (R-hat at most {diagnostics['r_hat']:.3f}, at least {diagnostics['ess']:.0f} "
+        f"effective draws, {_divergences(diagnostics)})."
+    ]
     for method in methods:
-        good, sentence = _judge_one(method, table, diagnostics)
-        trustworthy[method] = good
+        trustworthy[method], sentence = _judge_one(method, table, diagnostics)
         words.append(sentence)
-    if len(effects) and not problems:
-        worst = effects["shift"].idxmax()
-        words.append(f"Means of {worst} are within {effects['shift'].max():.2f} sds of NUTS's.")
-    words.append(_advice(fit, trustworthy))
+    shown = _shown(methods, diagnostics)
+    if len(effects):
+        worst, shift = effects["shift"].idxmax(), effects["shift"].max()
+        words.append(f"Means of {worst} are within {shift:.2f} sds of NUTS's.")
+        if not shift <= _SHIFT_OF_EFFECTS:
+            trustworthy[shown] = False
+            words[-1] = f"A mean of {worst} is {shift:.2f} sds from NUTS's: {shown} is not to be trusted for them."
+    words.append(_advice(trustworthy, shown))
     return trustworthy, "\n".join(words)
+
+
+def _shown(methods: list[str], diagnostics: dict) -> str:
+    """The method behind the fit's mean, sd and posterior."""
+    if "PSIS" in methods:
+        return "PSIS" if diagnostics["k_hat"] <= LARGEST_K_HAT else "Laplace"
+    return methods[-1]
 
 
 def _problems(diagnostics: dict) -> list[str]:
@@ -72,23 +88,27 @@ def _divergences(diagnostics: dict) -> str:
 def _remedy(diagnostics: dict) -> str:
     if diagnostics["divergences"] > _DIVERGENT * diagnostics["draws"]:
         return "sample with more tuning (tune=2000), or give the covariances a less extreme prior"
-    return "sample longer (draws=, tune=)"
+    return "sample longer (draws=, tune=, 4 chains)"
 
 
 def _judge_one(method: str, table: pd.DataFrame, diagnostics: dict) -> tuple[bool, str]:
     """Whether one approximation is as good as NUTS, and a sentence on it."""
-    own = table[method]
-    clear = own["z"] > _ERRORS
+    own, sd = table[method], table["NUTS", "sd"]
+    clear = ~(own["z"] <= _ERRORS)
     shift, ratio = own["shift"].abs(), own["sd ratio"]
-    bad = clear & ((shift > _SHIFT) | (np.log(ratio).abs() > np.log1p(_WIDTH)))
-    k_hat, name = diagnostics["k_hat"], method
-    if method != "Laplace":
-        name = f"{method} (k-hat {k_hat:.2f})"
-    if method != "Laplace" and not k_hat <= LARGEST_K_HAT:
+    bad = clear & ~((shift <= _SHIFT) & (np.log(ratio).abs() <= np.log1p(_WIDTH)))
+    noise = float((own["mcse"] / sd).max())
+    name = method if method == "Laplace" else f"{method} (k-hat {diagnostics['k_hat']:.2f})"
+    if method != "Laplace" and not diagnostics["k_hat"] <= LARGEST_K_HAT:
         agree = "happens to agree with NUTS" if not bad.any() else _differences(own, bad)
         return False, f"{name} is not to be trusted: k-hat is above {LARGEST_K_HAT}. It {agree}."
     if bad.any():
         return False, f"{name} is not to be trusted: it {_differences(own, bad)}."
+    if not noise <= _NOISE:
+        return (
+            False,
+            f"{name} is too noisy to tell: the Monte Carlo error of a mean is {noise:.2f} sds; use more draws.",
+        )
     if not clear.any():
         return True, f"{name} agrees with NUTS within Monte Carlo error ({_ERRORS:.0f} standard errors) everywhere."
     return True, (
@@ -109,26 +129,22 @@ def _differences(own: pd.DataFrame, bad: pd.Series) -> str:
     return f"puts {own[bad].index[0]} {where}{more}"
 
 
-def _advice(fit: "Fit", trustworthy: dict[str, bool]) -> str:
+def _advice(trustworthy: dict[str, bool], shown: str) -> str:
     """What to use."""
-    if not trustworthy["NUTS"]:
-        return "Verdict: no verdict before NUTS has converged."
-    if "integrated" in trustworthy:
+    if shown == "integrated":
         if trustworthy["integrated"]:
             return "Verdict: use the integrated fit; it is as good as NUTS over the hyperparameters."
         return (
             "Verdict: use the NUTS draws, not the integrated fit (or integrate with more nodes: integrate(nodes=1024))."
         )
     given = "given the learned hyperparameters; fit.integrate() adds their uncertainty"
-    if trustworthy.get("PSIS"):
-        what = (
-            "Laplace's approximation and its correction"
-            if trustworthy["Laplace"]
-            else "the importance-sampled correction, not plain Laplace"
-        )
+    if trustworthy[shown]:
+        both = "Laplace's approximation and its correction"
+        if shown == "Laplace":
+            what = "Laplace's approximation, uncorrected, which is as good as NUTS"
+        else:
+            what = both if trustworthy["Laplace"] else "the importance-sampled correction, not plain Laplace"
         return f"Verdict: use the fit's mean, sd and posterior ({what}), {given}."
-    if trustworthy["Laplace"] and "PSIS" not in trustworthy:
-        return f"Verdict: use the fit: Laplace's approximation is as good as NUTS, {given}."
     return (
         "Verdict: do not use the fit's intervals here. Use the NUTS draws; the data say too little about Sigma for "
         "Laplace's approximation: a fixed or larger b, or fewer random effects, would help."
@@ -139,26 +155,16 @@ def report(comparison: "Comparison") -> str:
     """The comparison as text."""
     table, lines = comparison.table, ["Approximation against NUTS (differences in posterior sds; the worst first)"]
     methods = [m for m in dict.fromkeys(table.columns.get_level_values(0)) if m != "NUTS"]
-    shown = pd.DataFrame(
-        {
-            "mean": table["NUTS", "mean"],
-            "sd": table["NUTS", "sd"],
-            "mcse/sd": table["NUTS", "mcse"] / table["NUTS", "sd"],
-        }
-    )
+    header, cells = ["", "mean", "sd", "mcse/sd"], []
     for method in methods:
-        shown[f"{method} shift"], shown[f"sd ratio{' ' * (methods.index(method) + 1)}"] = (
-            table[method, "shift"],
-            table[method, "sd ratio"],
-        )
-    formats = {"mean": "{:.4g}", "sd": "{:.3g}"}
-    cells = [
-        [str(name), *(formats.get(c.strip(), "{:.3f}").format(row[c]) for c in shown)]
-        for name, row in shown.head(_SHOWN).iterrows()
-    ]
-    lines += _aligned([["", *(c.strip() for c in shown.columns)], *cells])
-    if len(shown) > _SHOWN:
-        lines.append(f"  ... and {len(shown) - _SHOWN} more, closer ones, in the attribute 'table'")
+        header += [f"{method} shift", "sd ratio"]
+    for name, row in table.head(_SHOWN).iterrows():
+        mean, sd, error = (row["NUTS", key] for key in ("mean", "sd", "mcse"))
+        numbers = [row[method, key] for method in methods for key in ("shift", "sd ratio")]
+        cells.append([str(name), f"{mean:.4g}", f"{sd:.3g}", *(f"{x:.3f}" for x in (error / sd, *numbers))])
+    lines += _aligned([header, *cells])
+    if len(table) > _SHOWN:
+        lines.append(f"  ... and {len(table) - _SHOWN} more, closer ones, in the attribute 'table'")
     lines += ["", "Log evidence"]
     for name, row in comparison.evidence.iterrows():
         error = "" if np.isnan(row["error"]) else f" +- {row['error']:.4f}"

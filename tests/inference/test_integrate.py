@@ -8,7 +8,7 @@ import pmlmm
 from pmlmm.errors import OptionError
 from pmlmm.inference.integrate import Centre, adapt, draw_nodes, find_centre
 from pmlmm.inference.space import build_space
-from pmlmm.results.integrated import conditional
+from pmlmm.results.densities import conditional
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
