@@ -64,9 +64,8 @@ def _checked_factor(factor: str | None, design: Design) -> str:
     if not factors:
         raise OptionError("logo() leaves groups out, and the model has no random effects: use az.loo for single rows.")
     if factor is None and len(factors) > 1:
-        raise OptionError(
-            f"logo(factor=...): the model has several factors, {', '.join(map(repr, factors))}; choose one."
-        )
+        names = ", ".join(map(repr, factors))
+        raise OptionError(f"logo(factor=...): the model has several factors, {names}; choose one.")
     if factor is not None and factor not in factors:
         raise OptionError(f"logo(factor={factor!r}): no such factor." + suggest(factor, factors))
     return factor or factors[0]
@@ -84,7 +83,7 @@ def _refuse_unidentified(design: Design, flat: list[int], factor: str) -> None:
         if values[0] < _DEPENDENT:
             column = design.coefficients[flat[int(np.argmax(np.abs(vectors[:, 0])))]]
             raise DataError(
-                f"Without {factor} {design.coords()[factor][g]!r} nothing is known about the coefficient of {column!r}, "
+                f"Without {factor} {design.coords()[factor][g]} nothing is known about the coefficient of {column!r}, "
                 "which has a flat prior: that group cannot be predicted from the others. Give it a Ridge prior."
             )
 
