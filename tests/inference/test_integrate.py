@@ -137,6 +137,8 @@ def test_nothing_to_integrate_is_the_fit_itself(sleepstudy):
     error = np.hypot(integrated.log_evidence_psis_error, fit.log_evidence_psis_error)
     assert abs(integrated.log_evidence - fit.log_evidence_psis) < 4 * error
     np.testing.assert_allclose(integrated.mean["beta"], fit.mean["beta"], atol=0.3)
+    report = pmlmm.compare(integrated, fit.sample(300, hyperparameters=True, progress=False))
+    assert (report.table["integrated", "z"] < 4.5).all()
 
 
 def test_it_asks_for_a_hyperprior(sleepstudy):
@@ -145,3 +147,32 @@ def test_it_asks_for_a_hyperprior(sleepstudy):
         fit.integrate()
     with pytest.raises(OptionError, match="proper hyperprior"):
         fit.sample(hyperparameters=True, progress=False)
+
+
+def test_few_and_odd_numbers_of_nodes(sleep_fit):
+    for nodes in (64, 96, 100):
+        integrated = sleep_fit.integrate(nodes=nodes, draws=8)
+        assert len(integrated._integrated.phi) == nodes
+        assert integrated.lost_nodes == 0.0
+    with pytest.raises(OptionError, match="nodes=63"):
+        sleep_fit.integrate(nodes=63)
+
+
+def test_lost_nodes_are_reported(sleep_fit, monkeypatch):
+    from pmlmm.inference.conditional import Conditional
+
+    original, calls = Conditional.at, 0
+
+    def failing(self, phi, exact=False):
+        nonlocal calls
+        calls += not exact
+        if not exact and calls % 5 == 0:
+            raise pmlmm.errors.ConvergenceError("no mode")
+        return original(self, phi, exact)
+
+    monkeypatch.setattr(Conditional, "at", failing)
+    integrated = sleep_fit.integrate(nodes=64)
+    assert integrated.lost_nodes == pytest.approx(0.2, abs=0.02)
+    text = repr(integrated)
+    assert "20% of the settings tried had no proper mode" in text
+    assert "NOT reliable" in text

@@ -97,3 +97,37 @@ def test_bridge_of_a_skewed_density():
     result = bridge(x, lambda point: float(3.0 * point[0] - np.exp(point[0])), rng)
     assert abs(result.log_evidence - np.log(2.0)) < 4.0 * result.error
     assert 1e-4 < result.error < 0.03
+
+
+def test_an_interrupt_keeps_what_was_drawn(monkeypatch):
+    """nutpie keeps Ctrl-C to itself and returns chains of different lengths, padded with nan."""
+    nutpie = pytest.importorskip("nutpie")
+    original = nutpie.sample
+
+    def interrupted(*args, **options):
+        tree = original(*args, **options)
+        tree["posterior"]["z"][1, 400:] = np.nan
+        return tree
+
+    monkeypatch.setattr(nutpie, "sample", interrupted)
+    with pytest.raises(SamplingError, match="was interrupted") as caught:
+        nuts.sample(Whitened(gaussian, MEAN, np.eye(2)), schedule("nutpie"))
+    assert len(caught.value.draws) == 2
+
+
+def test_an_interrupt_inside_the_density():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SamplingError, match="was interrupted"):
+        nuts.sample(Whitened(interrupted, MEAN, np.eye(2)), schedule("pymc"))
+
+
+def test_bridge_does_not_care_for_units():
+    rng = np.random.default_rng(2)
+    units = np.array([1e-7, 1e6])
+    x = rng.multivariate_normal(MEAN, COVARIANCE, size=(2, 500)) * units
+    result = bridge(x, lambda point: gaussian(point / units)[0] - np.sum(np.log(units)), rng)
+    assert abs(result.log_evidence - 5.0) < 4.0 * result.error
+    with pytest.raises(OptionError, match="more draws: 8 for 2"):
+        bridge(x[:1, :8], lambda point: 0.0, rng)

@@ -290,3 +290,37 @@ def test_options_of_the_checks(sleep_fit):
         sleep_fit.integrate(nodes=3)
     with pytest.raises(OptionError, match="draws"):
         sleep_fit.sample_posterior_predictive(draws=0)
+
+
+def test_draws_of_another_fit_are_refused(sleep_fit, sleepstudy, mcmc):
+    other = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(b=0.8)}).fit()
+    with pytest.raises(OptionError, match="other hyperparameters"):
+        pmlmm.compare(other, mcmc)
+    moved = pmlmm.Model(FORMULA, sleepstudy.assign(Reaction=sleepstudy["Reaction"] + 1.0)).fit()
+    with pytest.raises(OptionError, match="other data"):
+        pmlmm.compare(moved, mcmc)
+    with pytest.raises(OptionError, match="other data"):
+        moved.sample_posterior_predictive(mcmc)
+    with pytest.raises(OptionError, match="leave draws= out"):
+        sleep_fit.sample_posterior_predictive(mcmc, draws=10)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_units_of_the_response_do_not_matter(sleepstudy, unit):
+    fit = pmlmm.Model(FORMULA, sleepstudy.assign(Reaction=sleepstudy["Reaction"] * unit)).fit()
+    report = pmlmm.compare(fit, fit.sample(400, progress=False))
+    assert report.trustworthy["PSIS"]
+    one, other = report.evidence.loc["PSIS"], report.evidence.loc["bridge"]
+    assert abs(one["log_evidence"] - other["log_evidence"]) < 4 * np.hypot(one["error"], other["error"])
+    assert fit.integrate().k_hat < 0.7
+
+
+def test_prior_predictive_of_a_prior_that_says_next_to_nothing():
+    tree = bad_fit().sample_prior_predictive(200)
+    assert np.isfinite(tree["prior_predictive"]["y"]).all()
+
+
+def test_noisy_integration_is_not_called_good(sleep_fit, sleepstudy):
+    integrated = sleep_fit.integrate(nodes=64, draws=1)
+    report = pmlmm.compare(integrated, sleep_fit.sample(600, hyperparameters=True, progress=False))
+    assert not report.trustworthy["integrated"]
