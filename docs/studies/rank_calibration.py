@@ -40,13 +40,14 @@ def model_of(setting: tuple, y: np.ndarray | None = None) -> pmlmm.Model:
     x, z, w = rng.normal(size=(3, n))
     g, h = np.arange(n) % 12, rng.permutation(np.arange(n) % 6)
     table = {"x": x, "z": z, "w": w, "g": g, "h": h, "k": np.arange(n) // 12 % 2}
-    table["y"] = rng.normal(size=n) if y is None else y
+    genes, any_response = rng.normal(size=(n, p)), rng.normal(size=n)
+    table["y"] = any_response if y is None else y
     priors = covariances | {"Intercept": pmlmm.Ridge(0.5), "sigma": pmlmm.HalfStudentT(4, 1.0)}
     if "x" in formula:
         priors["common"] = pmlmm.Ridge(1.0)
     block = {}
     if p:
-        block, priors["genes"] = {"genes": rng.normal(size=(n, p))}, pmlmm.Ridge(float(p))
+        block, priors["genes"] = {"genes": genes}, pmlmm.Ridge(float(p))
     return pmlmm.Model(formula, pd.DataFrame(table), priors, penalized=block or None)
 
 
