@@ -56,6 +56,7 @@ def test_comparison_of_a_good_fit(sleep_fit, mcmc):
     assert max(map(len, text.splitlines())) <= 120
 
 
+@pytest.mark.slow
 def test_comparison_of_an_integrated_fit(integrated, sleep_fit, mcmc):
     sampled = sleep_fit.sample(600, hyperparameters=True, progress=False)
     report = pmlmm.compare(integrated, sampled)
@@ -320,6 +321,7 @@ def test_prior_predictive_of_a_prior_that_says_next_to_nothing():
     assert np.isfinite(tree["prior_predictive"]["y"]).all()
 
 
+@pytest.mark.slow
 def test_noisy_integration_is_not_called_good(sleep_fit, sleepstudy):
     integrated = sleep_fit.integrate(nodes=64, draws=1)
     report = pmlmm.compare(integrated, sleep_fit.sample(600, hyperparameters=True, progress=False))

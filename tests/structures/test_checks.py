@@ -40,6 +40,7 @@ CASES = {
 SAMPLED = ("only random effects", "p < n", "AR(1) target", "shared A")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto distribution:UserWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_every_kind_of_model_can_be_checked(name):
@@ -128,6 +129,7 @@ def test_a_group_that_alone_informs_a_flat_coefficient_cannot_be_left_out():
         fit.logo()
 
 
+@pytest.mark.slow
 def test_280_rows_and_500_covariates_converge():
     """Where the raw graph does not (R-hat 1.99): the sampler sees four dimensions."""
     import arviz as az
