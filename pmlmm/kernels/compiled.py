@@ -97,12 +97,16 @@ def _roots(u: np.ndarray, sizes: np.ndarray):
     roots, at = np.zeros((sizes.shape[0], largest, largest)), 1
     for k in range(sizes.shape[0]):
         q = sizes[k]
+        root = np.zeros((q, q))  # of its own, as every layout of an argument is compiled anew
         for a in range(q):
             for b in range(a + 1):
-                roots[k, a, b] = u[at] / u[0] ** 2
+                root[a, b] = u[at] / u[0] ** 2
                 at += 1
-        if not factor(roots[k, :q, :q]):
+        if not factor(root):
             return roots, False
+        for a in range(q):
+            for b in range(a + 1):
+                roots[k, a, b] = root[a, b]
     return roots, True
 
 
