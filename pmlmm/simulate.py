@@ -1,6 +1,7 @@
 """Simulated longitudinal data with known parameters, for studies, benchmarks and tests."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,27 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Truth:
-    """The parameters behind simulated data; gamma is (individuals, degree + 1)."""
+    """The parameters behind simulated data.
+
+    Attributes
+    ----------
+    beta : (p,) array
+        Fixed effects, in the order of ``formula``.
+    Sigma : (q, q) array
+        Covariance of the random effects.
+    sigma : float
+        Residual standard deviation.
+    gamma : (individuals, q) array
+        Random effects.
+    formula : str
+        The model that made the data.
+    """
 
     beta: np.ndarray
     Sigma: np.ndarray
     sigma: float
     gamma: np.ndarray
+    formula: str
 
 
 def draw_covariance(nu: float, mean: ArrayLike, seed: int) -> np.ndarray:
@@ -26,6 +42,86 @@ def draw_covariance(nu: float, mean: ArrayLike, seed: int) -> np.ndarray:
     if nu <= q + 1:
         raise ValueError(f"draw_covariance(nu={nu}): the mean exists for nu > q + 1 = {q + 1} only.")
     return np.atleast_2d(invwishart(nu, (nu - q - 1) * mean).rvs(random_state=seed))
+
+
+def longitudinal(
+    rows: ArrayLike,
+    *,
+    q: int = 4,
+    effects: Literal["gaussian", "polynomial"] = "gaussian",
+    covariates: int = 2,
+    nu: float = 10.0,
+    mean: ArrayLike | None = None,
+    Sigma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    sigma: float = 1.0,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, Truth]:
+    """Individuals seen repeatedly, ``y = X beta + Z gamma + eps``, as in the talk's simulations.
+
+    Parameters
+    ----------
+    rows : (individuals,) array of int
+        Rows of each individual; they may differ.
+    q : int
+        Random effects of an individual.
+    effects : "gaussian" or "polynomial"
+        Design of the random effects: standard normal columns ``z1``, ..., ``zq``, or the powers 0 to q - 1 of
+        a time ``t`` that is uniform on [-1, 1].
+    covariates : int
+        Number p of standard normal covariates ``x1``, ..., ``xp``.
+    nu, mean : float, (q, q) array
+        Sigma is drawn from the inverse-Wishart with nu degrees of freedom and this mean (default: identity).
+    Sigma : (q, q) array, optional
+        The covariance itself, instead of a draw.
+    beta : (p,) array, optional
+        Standard normal by default.
+    sigma : float
+        Residual standard deviation.
+    seed : int
+        The same seed gives the same data.
+
+    Returns
+    -------
+    data : DataFrame
+        Columns ``ind``, those of the random effects, the covariates, and ``y``.
+    truth : Truth
+
+    Raises
+    ------
+    ValueError
+        Arguments that do not fit together.
+
+    References
+    ----------
+    Amestoy, van de Wiel, van Wieringen (2021). Linear mixed models for high-dimensional data: extending
+    the functionalities of the LMER package. Talk, section "Results".
+    """
+    if effects not in ("gaussian", "polynomial"):
+        raise ValueError(f"effects={effects!r}: choose 'gaussian' or 'polynomial'.")
+    rng = np.random.default_rng(seed)
+    individual = _individuals(rows)
+    n = len(individual)
+    if Sigma is None:
+        Sigma = draw_covariance(nu, np.eye(q) if mean is None else mean, seed=int(rng.integers(2**31)))
+    Sigma = _square("Sigma", Sigma, q)
+    beta = rng.standard_normal(covariates) if beta is None else np.asarray(beta, dtype=float)
+    if beta.shape != (covariates,):
+        raise ValueError(f"beta has shape {beta.shape}; with covariates={covariates} it must be ({covariates},).")
+    if effects == "gaussian":
+        Z = rng.standard_normal((n, q))
+        columns = {f"z{k + 1}": Z[:, k] for k in range(q)}
+        inside = " + ".join(["0", *columns])
+    else:
+        columns, Z = _powers(rng, n, q)
+        inside = " + ".join(["1", *columns])
+    X = rng.standard_normal((n, covariates))
+    names = [f"x{j + 1}" for j in range(covariates)]
+    gamma, y = _respond(rng, X @ beta, Z, individual, Sigma, sigma)
+    parts = [pd.DataFrame({"ind": individual} | columns), pd.DataFrame(X, columns=names)]
+    data = pd.concat(parts, axis=1).assign(y=y)
+    formula = f"y ~ {' + '.join(['0', *names])} + ({inside} | ind)"
+    return data, Truth(beta, Sigma, float(sigma), gamma, formula)
 
 
 def polynomial_curves(
@@ -57,13 +153,42 @@ def polynomial_curves(
     truth : Truth
     """
     rng = np.random.default_rng(seed)
-    counts, Sigma = np.asarray(rows, dtype=int), np.asarray(Sigma, dtype=float)
-    q = len(Sigma)
+    individual = _individuals(rows)
+    q = len(np.atleast_2d(Sigma))
+    Sigma = _square("Sigma", Sigma, q)
     beta = np.zeros(q) if beta is None else np.asarray(beta, dtype=float)
-    individual = np.repeat(np.arange(len(counts)), counts)
-    t = rng.uniform(-1.0, 1.0, len(individual))
-    gamma = rng.standard_normal((len(counts), q)) @ np.linalg.cholesky(Sigma).T
-    powers = t[:, None] ** np.arange(q)
-    y = np.sum(powers * (beta + gamma[individual]), axis=1) + sigma * rng.standard_normal(len(t))
-    data = pd.DataFrame({"ind": individual, "t": t} | {f"t{k}": t**k for k in range(2, q)} | {"y": y})
-    return data, Truth(beta, Sigma, float(sigma), gamma)
+    columns, powers = _powers(rng, len(individual), q)
+    gamma, y = _respond(rng, powers @ beta, powers, individual, Sigma, sigma)
+    data = pd.DataFrame({"ind": individual} | columns | {"y": y})
+    polynomial = " + ".join(["1", *columns])
+    return data, Truth(beta, Sigma, float(sigma), gamma, f"y ~ {polynomial} + ({polynomial} | ind)")
+
+
+def _individuals(rows: ArrayLike) -> np.ndarray:
+    """The individual of each row."""
+    counts = np.atleast_1d(np.asarray(rows))
+    if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or (counts < 1).any():
+        raise ValueError("rows has one whole number, at least 1, for each individual: [7] * 40, say.")
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def _square(name: str, matrix: ArrayLike, q: int) -> np.ndarray:
+    values = np.atleast_2d(np.asarray(matrix, dtype=float))
+    if values.shape != (q, q):
+        raise ValueError(f"{name} has shape {values.shape}; with q={q} random effects it must be ({q}, {q}).")
+    return values
+
+
+def _powers(rng: np.random.Generator, n: int, q: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A time as columns ``t``, ``t2``, ... and its powers from 0, (n, q)."""
+    t = rng.uniform(-1.0, 1.0, n)
+    names = ["t", *(f"t{k}" for k in range(2, q))][: q - 1]
+    return {name: t ** (k + 1) for k, name in enumerate(names)}, t[:, None] ** np.arange(q)
+
+
+def _respond(
+    rng: np.random.Generator, mean: np.ndarray, Z: np.ndarray, individual: np.ndarray, Sigma: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random effects and the response."""
+    gamma = rng.standard_normal((individual[-1] + 1, len(Sigma))) @ np.linalg.cholesky(Sigma).T
+    return gamma, mean + np.sum(Z * gamma[individual], axis=1) + sigma * rng.standard_normal(len(individual))

@@ -1,0 +1,170 @@
+"""Methods side by side on one data set from ``pmlmm.simulate.longitudinal``: estimates, and how far from the truth."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import maximum_likelihood
+import numpy as np
+import pandas as pd
+
+import pmlmm
+from pmlmm.errors import ConvergenceError
+from pmlmm.simulate import Truth
+
+
+@dataclass(frozen=True)
+class Case:
+    """One setting of the talk's simulations, with the choices that the talk leaves open.
+
+    ``scales`` are the prior standard deviations of the random effects: E Sigma = diag(scales^2).
+    """
+
+    repeats: int
+    effects: str = "gaussian"
+    individuals: int = 40
+    q: int = 4
+    covariates: int = 2
+    nu: float = 10.0
+    sigma: float = 1.0
+    scales: tuple[float, ...] | None = None
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.eye(self.q) if self.scales is None else np.diag(np.square(self.scales))
+
+    def simulate(self, seed: int) -> tuple[pd.DataFrame, Truth]:
+        return pmlmm.simulate.longitudinal(
+            [self.repeats] * self.individuals,
+            q=self.q,
+            effects=self.effects,
+            covariates=self.covariates,
+            nu=self.nu,
+            mean=self.mean,
+            sigma=self.sigma,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate, and the hyperparameters that it was made with (nan: none)."""
+
+    beta: np.ndarray
+    sigma: float
+    Sigma: np.ndarray
+    b: float = np.nan
+    lambda_: float = np.nan
+
+
+def law(X: np.ndarray, Z: np.ndarray, group: np.ndarray, estimate: Estimate | Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of y."""
+    together = group[:, None] == group[None, :]
+    return X @ estimate.beta, (Z @ estimate.Sigma @ Z.T) * together + estimate.sigma**2 * np.eye(len(X))
+
+
+def divergence(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray]) -> float:
+    """Kullback-Leibler divergence KL(p || q) of normal laws, in nats."""
+    (mean_p, V_p), (mean_q, V_q) = p, q
+    L = np.linalg.cholesky(V_q)
+    half = np.linalg.solve(L, np.column_stack([np.linalg.cholesky(V_p), mean_p - mean_q]))
+    return float(
+        0.5 * (np.sum(half**2) - len(L)) + np.sum(np.log(np.diag(L))) - np.sum(np.log(np.diag(np.linalg.cholesky(V_p))))
+    )
+
+
+def score(data: pd.DataFrame, truth: Truth, estimate: Estimate) -> dict[str, float]:
+    """Root mean square error of beta, and divergences of the law of y.
+
+    ``KL`` is that of the estimated law from the true one, KL(true || estimate); ``KL reversed`` the other way
+    round; ``KL of V`` leaves the means out; ``KL of Sigma`` is that of the law of one individual's effects.
+    """
+    X, Z = maximum_likelihood.matrices(data)
+    group = data["ind"].to_numpy()
+    true, fitted = law(X, Z, group, truth), law(X, Z, group, estimate)
+    zero = np.zeros_like(true[0])
+    own = np.zeros(len(truth.Sigma))
+    try:
+        of_sigma = divergence((own, truth.Sigma), (own, estimate.Sigma))
+    except np.linalg.LinAlgError:
+        of_sigma = np.inf
+    return {
+        "RMSE": float(np.sqrt(np.mean((estimate.beta - truth.beta) ** 2))),
+        "KL": divergence(true, fitted),
+        "KL reversed": divergence(fitted, true),
+        "KL of V": divergence((zero, true[1]), (zero, fitted[1])),
+        "KL of Sigma": of_sigma,
+    }
+
+
+def _estimates(fit: pmlmm.Fit, kinds: tuple[str, ...]) -> dict[str, Estimate]:
+    table = fit.hyperparameters["value"]
+    b, lambda_ = float(table.get("b[ind]", np.nan)), float(table.get("lambda[common]", np.nan))
+    found = {}
+    for kind in kinds:
+        values = getattr(fit, kind)
+        Sigma = values["Sigma_ind"].to_numpy()
+        found[kind] = Estimate(values["beta"].to_numpy(), float(values["sigma"]), Sigma, b, lambda_)
+    return found
+
+
+def _likelihood(case: Case, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
+    best = maximum_likelihood.of(data)
+    return {"mode": Estimate(best.beta, best.sigma, best.Sigma)}
+
+
+def _oracle(case: Case, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
+    """Told everything but the parameters: the hyperparameters that the truth was drawn with."""
+    priors = {
+        "ind": pmlmm.InverseWishart.from_eta_phi(case.nu, (case.nu - case.q - 1) * case.mean),
+        "common": pmlmm.Ridge(case.sigma**2),
+    }
+    return _estimates(pmlmm.Model(truth.formula, data, priors, standardize=False).fit(), ("mean",))
+
+
+def learned(structure: str = "diagonal", *, integrate: bool = False, **options) -> Callable:
+    """A method that learns the hyperparameters; ``options`` are those of ``Model.fit``."""
+
+    def method(case: Case, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
+        fit = pmlmm.Model(truth.formula, data, {"ind": pmlmm.InverseWishart(A=structure)}).fit(**options)
+        return _estimates(fit.integrate(), ("mean",)) if integrate else _estimates(fit, ("mean", "mode"))
+
+    return method
+
+
+def talk(structure: str) -> Callable:
+    """Laplace over {beta, sigma, Sigma} in natural coordinates, plain EB."""
+    return learned(structure, approximation="joint", hyperprior=None)
+
+
+METHODS: dict[str, Callable] = {
+    "ML": _likelihood,
+    "talk, A identity": talk("identity"),
+    "talk, A diagonal": talk("diagonal"),
+    "plain EB, A identity": learned("identity", hyperprior=None),
+    "plain EB": learned(hyperprior=None),
+    "default": learned(),
+    "integrated": learned(integrate=True),
+    "A identity": learned("identity"),
+    "A identity, integrated": learned("identity", integrate=True),
+    "oracle": _oracle,
+}
+
+
+def run(case: Case, seed: int, methods: tuple[str, ...]) -> list[dict]:
+    """Every method on one data set: a row for each kind of estimate, or one that says why there is none."""
+    data, truth = case.simulate(seed)
+    rows = []
+    for name in methods:
+        start = time.perf_counter()
+        shared = vars(case) | {"seed": seed, "method": name}
+        try:
+            found = METHODS[name](case, data, truth)
+        except ConvergenceError as error:
+            rows.append(shared | {"kind": "refused", "why": str(error)})
+            continue
+        seconds = time.perf_counter() - start
+        for kind, estimate in found.items():
+            own = {"kind": kind, "b": estimate.b, "lambda": estimate.lambda_, "seconds": seconds}
+            rows.append(shared | own | score(data, truth, estimate))
+    return rows
