@@ -14,6 +14,7 @@ from pmlmm.graph.compiled import pack
 from pmlmm.inference.importance import BaseDraws
 from pmlmm.inference.laplace import LaplaceProblem, Mode
 from pmlmm.inference.newton import maximize
+from pmlmm.inference.shape import measured_precision
 from pmlmm.inference.space import Space
 from pmlmm.kernels.compiled import Packed
 from pmlmm.kernels.density import CollapsedDensity, Whitened
@@ -75,7 +76,7 @@ class Conditional:
         self.space, self.packed, self.sigma_prior, self.corrected = space, packed, sigma_student(sigma_prior), corrected
         self.phi, self.x = phi, mode.x
         d = len(mode.x)
-        precision = -mode.at.hessian[:d, :d]
+        precision = mode.curvature
         self.scale = np.linalg.inv(np.linalg.cholesky(precision)).T
         self.slopes = np.linalg.solve(precision, mode.at.hessian[:d, d:] @ space.pack_jacobian(phi))
 
@@ -109,7 +110,8 @@ class Conditional:
         if not whitened(start)[0] > whitened(np.zeros(self.size))[0]:
             start = np.zeros(self.size)
         found = maximize(lambda z: _with_hessian(whitened, z), start, _EXACT if exact else _NEAR)
-        chol = np.linalg.cholesky(-found.at.hessian)
+        precision = measured_precision(lambda z: whitened(z)[0], found.x, -found.at.hessian)
+        chol = np.linalg.cholesky(precision)
         root = self.scale @ np.linalg.inv(chol).T
         volume = 0.5 * self.size * LOG_2PI + np.linalg.slogdet(root)[1]
         return Node(whitened.point(found.x), root, found.at.value + volume, density)
@@ -134,7 +136,7 @@ class ExpandedConditional(Conditional):
     def at(self, phi: np.ndarray, exact: bool = False) -> Node:
         hyper = pack(self.space.theta(phi))
         mode = self._problem.find_mode(self.x + self.slopes @ (phi - self.phi), hyper)
-        root = np.linalg.inv(np.linalg.cholesky(-mode.at.hessian[: self.size, : self.size])).T
+        root = np.linalg.inv(np.linalg.cholesky(mode.curvature)).T
         return Node(mode.x, root, mode.log_evidence, self.density(phi))
 
 

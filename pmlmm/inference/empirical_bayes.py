@@ -90,6 +90,7 @@ class LaplaceEvidence:
     ):
         self.problem, self.space, self.find, self.costly = problem, space, find_mode, costly
         self._x, self._phi, self._slopes = start, None, None
+        self._was_proper = False
 
     @property
     def last_x(self) -> np.ndarray:
@@ -132,9 +133,22 @@ class LaplaceEvidence:
                 natural[part] = vech(hyper.A)
         yield coordinates.from_natural(natural, self.problem.sizes)
 
+    def proposal_precision(self, mode: Mode, phi: np.ndarray) -> np.ndarray:
+        """Precision of draws around the mode at phi, (d, d)."""
+        return self.problem.measured_precision(mode, pack(self.space.theta(phi)))
+
     def __call__(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value and gradient; raises ConvergenceError where there is no proper mode."""
+        """Value and gradient; raises ConvergenceError where there is no proper mode.
+
+        Near-singular modes count as none, once there was a better one: the evidence there is an artefact.
+        """
         mode = self.mode(phi)
+        degenerate = self.problem.degenerate(mode, pack(self.space.theta(phi)))
+        if degenerate and self._was_proper:
+            raise ConvergenceError(
+                "Two modes of the covariance parameters merge there, and Laplace's approximation breaks down."
+            )
+        self._was_proper = self._was_proper or not degenerate
         gradient, slopes = evidence_gradient(
             self.problem,
             mode,

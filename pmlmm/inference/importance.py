@@ -84,24 +84,30 @@ class Weights:
 
 
 class ImportanceSample:
-    """Draws from the proposal at one mode, with all of the density that Theta does not touch."""
+    """Draws from the proposal at one mode, with all of the density that Theta does not touch.
+
+    ``precision`` (d, d) is the proposal's, in unconstrained coordinates, and ``centre`` (d,) is its centre where that
+    is not the mode.
+    """
 
     def __init__(
         self,
         mode: Mode,
+        precision: np.ndarray,
         base: BaseDraws,
         data: Crossproducts,
         log_lambda: np.ndarray,
         sigma_prior: HalfStudentT | Flat,
+        centre: np.ndarray | None = None,
     ):
         self.data, self.sigma_prior = data, sigma_prior
         sizes = data.sizes
-        d = len(mode.x)
-        factor = np.linalg.cholesky(-mode.at.hessian[:d, :d])
-        x = mode.x + np.linalg.solve(factor.T, base.values.T).T
+        factor = np.linalg.cholesky(precision)
+        x = (mode.x if centre is None else centre) + np.linalg.solve(factor.T, base.values.T).T
         # far in the tails a Sigma can be singular to rounding: such a draw has no weight
         self.theta, good = coordinates.natural_draws(x, sizes)
         x[~good], self.theta[~good] = mode.x, mode.theta
+        self.x = x
         self._likelihood = (draws.Exact if draws.cheap(data) else draws.Expansion)(self.theta, log_lambda, data)
         self.precisions, self.log_dets = [], []
         for q, part in zip(sizes, vech_slices(sizes), strict=True):
@@ -114,6 +120,11 @@ class ImportanceSample:
         )
         self._constant[~good] = -np.inf
         self._last: tuple[np.ndarray, draws.DrawLikelihood] | None = None
+
+    def moments(self, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean (d,) and covariance (d, d) of the draws in unconstrained coordinates."""
+        mean = weights.normalized @ self.x
+        return mean, np.cov(self.x.T, aweights=weights.normalized).reshape(len(mean), len(mean))
 
     def likelihood(self, log_lambda: np.ndarray) -> draws.DrawLikelihood:
         """Likelihood of the draws, remembered for the last lambda."""

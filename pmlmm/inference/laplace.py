@@ -13,6 +13,7 @@ import numpy as np
 
 from pmlmm.errors import ConvergenceError
 from pmlmm.graph.compiled import LogPosterior
+from pmlmm.inference import shape
 from pmlmm.inference.newton import NO_STEP, maximize
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.expansion import Expansion
@@ -55,6 +56,12 @@ class Mode:
     precision: np.ndarray
     at: Derivatives
     steps: int
+
+    @property
+    def curvature(self) -> np.ndarray:
+        """Minus the Hessian of the maximised objective in x, (d, d)."""
+        d = len(self.x)
+        return -self.at.hessian[:d, :d]
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,17 @@ class LaplaceProblem:
             volume += self._beta_volume(x, hyper)
         return volume, precision
 
+    def degenerate(self, mode: Mode, hyper: np.ndarray) -> bool:
+        """Whether Laplace's approximation at the mode is of a direction many times narrower than it says."""
+        return shape.degenerate(self._log_density(hyper), mode.x, mode.curvature)
+
+    def measured_precision(self, mode: Mode, hyper: np.ndarray) -> np.ndarray:
+        """Minus the Hessian in x, raised where the density is narrower than that: (d, d)."""
+        return shape.measured_precision(self._log_density(hyper), mode.x, mode.curvature)
+
+    def _log_density(self, hyper: np.ndarray) -> shape.LogDensity:
+        return lambda x: self.evaluate(x, hyper)[0].value
+
     def _beta_volume(self, x: np.ndarray, hyper: np.ndarray) -> float:
         """The Gaussian integral over beta: what the marginal likelihood has and the profile has not."""
         theta = coordinates.to_natural(x, self.sizes)
@@ -222,7 +240,7 @@ def evidence_gradient(
         How the mode moves, in unconstrained coordinates.
     """
     d = problem.size
-    slopes = np.linalg.solve(-mode.at.hessian[:d, :d], mode.at.hessian[:d, d:] @ pack_jacobian)
+    slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
     volume = mode.log_evidence - mode.log_posterior
     for j, unit in enumerate(np.eye(len(phi)) * _DIFFERENCE):
@@ -240,7 +258,7 @@ def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray, which: 
     volume = mode.log_evidence - mode.log_posterior
     at = np.concatenate([mode.x, hyper])
     steps = np.full(len(at), 1e-5)
-    steps[:d] /= np.sqrt(np.diag(-mode.at.hessian)[:d])
+    steps[:d] /= np.sqrt(np.diag(mode.curvature))
     slopes = []
     for j in which:
         moved = at.copy()

@@ -17,6 +17,8 @@ _ROUNDS = 10
 _BOX = 1.0
 _SETTLED = 0.01
 _NEAR_BOUND = np.log(10.0)
+# Times that draws are matched to the moments of the ones before.
+_MATCHES = 3
 
 
 class Refinement(NamedTuple):
@@ -38,10 +40,31 @@ class Sampler:
         rng = np.random.default_rng(seed)
         self.base = base_draws(draws, proposals.problem.size, rng)
 
-    def at(self, mode: Mode, phi: np.ndarray) -> ImportanceSample:
-        """Draws around the mode at phi."""
-        log_lambda = self.space.theta(phi).log_lambda
-        return ImportanceSample(mode, self.base, self.data, log_lambda, self.source.priors.sigma)
+    def at(self, mode: Mode, phi: np.ndarray) -> tuple[ImportanceSample, Weights]:
+        """Draws around the mode at phi, and their weights there.
+
+        Where those are not reliable, the next draws have the mean and covariance that they give (moment
+        matching: Paananen et al. 2021, Statistics and Computing 31:16); the draws with the lowest k-hat stay.
+        """
+        theta = self.space.theta(phi)
+
+        def draw(precision: np.ndarray, centre: np.ndarray) -> tuple[ImportanceSample, Weights]:
+            prior = self.source.priors.sigma
+            sample = ImportanceSample(mode, precision, self.base, self.data, theta.log_lambda, prior, centre)
+            return sample, sample.weights(theta)
+
+        best = last = draw(self.proposals.proposal_precision(mode, phi), mode.x)
+        for _ in range(_MATCHES):
+            if best[1].reliable or not np.isfinite(last[1].k_hat):
+                break
+            centre, covariance = last[0].moments(last[1])
+            try:
+                precision = np.linalg.inv(covariance)
+                last = draw((precision + precision.T) / 2.0, centre)
+            except np.linalg.LinAlgError:  # weight on a few draws only
+                break
+            best = min(best, last, key=lambda drawn: drawn[1].k_hat)
+        return best
 
 
 def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
@@ -100,10 +123,9 @@ class _Centre(NamedTuple):
 def _centre(sampler: Sampler, phi: np.ndarray) -> tuple[_Centre | None, str]:
     """Draws around the mode at phi; None where they do not serve, and why."""
     try:
-        sample = sampler.at(sampler.proposals.mode(phi), phi)
+        sample, weights = sampler.at(sampler.proposals.mode(phi), phi)
     except ConvergenceError as error:
         return None, f"no proposal ({error})"
-    weights = sample.weights(sampler.space.theta(phi))
     if not weights.reliable:
         return None, f"Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
     return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_hyperprior(phi)[0]), ""

@@ -118,9 +118,8 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     proposal = proposals.mode(phi)
     _refuse_unidentified(proposal, source)
     mode = proposal if proposals is evidence else evidence.mode(phi)
-    sample = sampler.at(proposal, phi) if sampler is not None else None
+    sample, weights = sampler.at(proposal, phi) if sampler is not None else (None, None)
     theta = space.theta(phi)
-    weights = sample.weights(theta) if sample is not None else None
     return Tuned(theta, phi, mode, proposal, sample, weights, refined, refinement, tuple(records), evidence, proposals)
 
 

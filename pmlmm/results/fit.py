@@ -327,8 +327,8 @@ class Fit(Checks):
     def _laplace_law(self, number: int, rng: np.random.Generator) -> Law:
         """Draws of (sigma, Sigma) from Laplace's approximation at the learned hyperparameters."""
         tuned, proposal = self._tuned, self._tuned.proposal
-        d = len(proposal.x)
-        x = posterior.laplace_draws(proposal.x, proposal.at.hessian[:d, :d], number, rng)
+        precision = tuned.proposals.proposal_precision(proposal, tuned.phi)
+        x = posterior.laplace_draws(proposal.x, precision, number, rng)
         theta, weights = coordinates.natural_draws(x, self.model.design.sizes)[0], np.full(number, 1.0 / number)
         pinned = proposal.theta if tuned.sample is None else None
         return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned).proper()

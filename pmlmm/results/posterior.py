@@ -147,8 +147,8 @@ def resample(weights: np.ndarray, number: int, rng: np.random.Generator) -> np.n
     return rng.permutation(np.minimum(chosen, len(weights) - 1))
 
 
-def laplace_draws(x: np.ndarray, hessian: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+def laplace_draws(x: np.ndarray, precision: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
     """Normal draws around a mode in unconstrained coordinates: (number, d)."""
-    factor = np.linalg.cholesky(-hessian)
+    factor = np.linalg.cholesky(precision)
     normal = rng.standard_normal((len(x), number))
     return x + np.linalg.solve(factor.T, normal).T

@@ -67,7 +67,9 @@ def _psis(tuned: Tuned, space: Space, options: Options, mode: Mode, phi: np.ndar
     if tuned.sample is None or (problem.approximation, problem.coordinates) != ("marginal", "unconstrained"):
         return dict.fromkeys(names, np.nan)
     base = base_draws(number_of_draws(options, problem.data), problem.size, np.random.default_rng(options.random_seed))
-    sample = ImportanceSample(mode, base, problem.data, space.theta(phi).log_lambda, tuned.sample.sigma_prior)
+    precision = tuned.evidence.proposal_precision(mode, phi)
+    log_lambda = space.theta(phi).log_lambda
+    sample = ImportanceSample(mode, precision, base, problem.data, log_lambda, tuned.sample.sigma_prior)
     weights = sample.weights(space.theta(phi))
     return dict(zip(names, (weights.log_evidence, weights.error, weights.k_hat), strict=True))
 

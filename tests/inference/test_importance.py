@@ -11,7 +11,7 @@ from .test_laplace import FORMULA, pack, quadrature
 
 def sample_of(b, mode, draws=4000, seed=0):
     base = base_draws(draws, b.problem.size, np.random.default_rng(seed))
-    return ImportanceSample(mode, base, b.problem.data, b.problem.sizes, b.model.priors.sigma)
+    return ImportanceSample(mode, mode.curvature, base, b.problem.data, b.problem.sizes, b.model.priors.sigma)
 
 
 def test_agrees_with_quadrature_within_its_error(bench, sleepstudy):
@@ -28,7 +28,7 @@ def test_draws_with_a_singular_covariance_have_no_weight(bench, sleepstudy):
     mode = b.mode()
     base = base_draws(400, b.problem.size, np.random.default_rng(0))
     base.values[0] = [0.0, 0.0, 1e6, 0.0]  # an off-diagonal entry of C so large that Sigma has rank 1
-    sample = ImportanceSample(mode, base, b.problem.data, b.space.fixed.log_lambda, b.model.priors.sigma)
+    sample = ImportanceSample(mode, mode.curvature, base, b.problem.data, b.space.fixed.log_lambda, b.model.priors.sigma)
     assert sample.log_weights(b.space.fixed)[0] == -np.inf
     weights = sample.weights(b.space.fixed)
     assert weights.normalized[0] < 1e-12

@@ -92,7 +92,8 @@ def test_one_hyperparameter_against_quadrature(sleepstudy):
 
         base = base_draws(2000, 4, np.random.default_rng(1))
         theta = space.theta(np.array([phi]))
-        sample = ImportanceSample(at, base, fit._tuned.proposals.problem.data, theta.log_lambda, fit.model.priors.sigma)
+        data = fit._tuned.proposals.problem.data
+        sample = ImportanceSample(at, at.curvature, base, data, theta.log_lambda, fit.model.priors.sigma)
         return sample.weights(theta).log_evidence + space.log_prior(np.array([phi]))[0]
 
     grid = np.linspace(-2.0, 7.0, 60)
