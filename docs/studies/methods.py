@@ -147,6 +147,8 @@ METHODS: dict[str, Callable] = {
     "integrated": learned(integrate=True),
     "A identity": learned("identity"),
     "A identity, integrated": learned("identity", integrate=True),
+    "A free diagonal": learned(hyperprior=pmlmm.Hyperprior(pool_sd=100.0)),
+    "A pooled, sd 0.35": learned(hyperprior=pmlmm.Hyperprior(pool_sd=0.35)),
     "oracle": _oracle,
 }
 

@@ -64,7 +64,9 @@ def measured_precision(log_density: LogDensity, x: np.ndarray, precision: np.nda
     for weak in weak_directions(log_density, x, precision, _WEAK):
         if max(weak.drops) <= _NARROW:
             continue
-        width = max(_width(log_density, x, sign * weak.step, drop) for sign, drop in zip((1, -1), weak.drops))
+        width = max(
+            _width(log_density, x, sign * weak.step, drop) for sign, drop in zip((1, -1), weak.drops, strict=True)
+        )
         along = scale * weak.scaled
         corrected = corrected + weak.curvature * (width**-2 - 1.0) * np.outer(along, along)
     return corrected

@@ -28,7 +28,9 @@ def test_draws_with_a_singular_covariance_have_no_weight(bench, sleepstudy):
     mode = b.mode()
     base = base_draws(400, b.problem.size, np.random.default_rng(0))
     base.values[0] = [0.0, 0.0, 1e6, 0.0]  # an off-diagonal entry of C so large that Sigma has rank 1
-    sample = ImportanceSample(mode, mode.curvature, base, b.problem.data, b.space.fixed.log_lambda, b.model.priors.sigma)
+    sample = ImportanceSample(
+        mode, mode.curvature, base, b.problem.data, b.space.fixed.log_lambda, b.model.priors.sigma
+    )
     assert sample.log_weights(b.space.fixed)[0] == -np.inf
     weights = sample.weights(b.space.fixed)
     assert weights.normalized[0] < 1e-12

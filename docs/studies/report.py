@@ -1,0 +1,33 @@
+"""Tables and figures of the studies as files that the pages of the documentation include."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser(doc: str, replicates: int) -> argparse.ArgumentParser:
+    """Options that every study has."""
+    found = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--replicates", type=int, default=replicates, help="data sets in each cell")
+    found.add_argument("--seed", type=int, default=1, help="of the first data set")
+    found.add_argument("--to", type=Path, default=RESULTS, help="folder for the table and the figures")
+    found.add_argument("--fresh", action="store_true", help="run all again, whatever is saved")
+    return found
+
+
+def save_table(name: str, table: pd.DataFrame, options: argparse.Namespace, caption: str, index: bool = False) -> None:
+    """Print the table, and write it as Markdown with the command that made it."""
+    text = table.to_markdown(index=index, floatfmt=".2f", missingval="")
+    print(f"\n{caption}\n\n{text}\n")
+    options.to.mkdir(parents=True, exist_ok=True)
+    (options.to / f"{name}.md").write_text(f"{text}\n\n*{caption}*\n")
+
+
+def save_figure(name: str, figure: object, options: argparse.Namespace) -> None:
+    """Write it as SVG."""
+    options.to.mkdir(parents=True, exist_ok=True)
+    figure.savefig(options.to / f"{name}.svg", metadata={"Date": None})
+    print(f"figure: {name}.svg")
