@@ -145,17 +145,29 @@ def compare(effects: str, repeats: int, seed: int) -> dict:
 
 
 def of(data: pd.DataFrame) -> Likelihood:
-    """Of data from ``pmlmm.simulate``: every column but individual and response is a covariate or an effect."""
+    """Of data from ``pmlmm.simulate``."""
     X, Z = matrices(data)
     return maximum_likelihood(X, Z, data["y"].to_numpy(), data["ind"].to_numpy())
 
 
 def matrices(data: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """X, the covariates, and Z of data from ``pmlmm.simulate.longitudinal``."""
-    X = data.filter(regex="^x").to_numpy()
+    """X and Z of data from ``pmlmm.simulate``; X is the covariates or, without any, Z: curves with a common part."""
+    X, Z = data.filter(regex="^x").to_numpy(), data.filter(regex="^z").to_numpy()
     if "t" in data:
-        return X, np.column_stack([np.ones(len(data)), data.filter(regex="^t")])
-    return X, data.filter(regex="^z").to_numpy()
+        Z = np.column_stack([np.ones(len(data)), data.filter(regex="^t")])
+    return (X if X.shape[1] else Z), Z
+
+
+def conditional_means(data: pd.DataFrame, estimate: Likelihood) -> np.ndarray:
+    """E[gamma | y] at the estimate, (individuals, q)."""
+    X, Z = matrices(data)
+    residual, group = data["y"].to_numpy() - X @ estimate.beta, data["ind"].to_numpy()
+    found = []
+    for i in range(group.max() + 1):
+        own = Z[group == i]
+        V = own @ estimate.Sigma @ own.T + estimate.sigma**2 * np.eye(len(own))
+        found.append(estimate.Sigma @ own.T @ np.linalg.solve(V, residual[group == i]))
+    return np.array(found)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Methods side by side on one data set from ``pmlmm.simulate.longitudinal``: estimates, and how far from the truth."""
+"""Methods side by side on one simulated data set: estimates, and how far they are from the truth."""
 
 import time
 from collections.abc import Callable
@@ -45,6 +45,36 @@ class Case:
             seed=seed,
         )
 
+    @property
+    def informed(self) -> dict:
+        """The priors that the truth was drawn from."""
+        scale = (self.nu - self.q - 1) * self.mean
+        return {
+            "ind": pmlmm.InverseWishart.from_eta_phi(self.nu, scale),
+            "common": pmlmm.Ridge(self.sigma**2),
+        }
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Cubic curves of individuals seen ``rows`` times each, Sigma ~ IW(nu) with mean I, standard normal beta."""
+
+    rows: tuple[int, ...]
+    nu: float = 10.0
+    sigma: float = 1.0
+
+    def simulate(self, seed: int) -> tuple[pd.DataFrame, Truth]:
+        Sigma = pmlmm.simulate.draw_covariance(self.nu, np.eye(4), seed=seed)
+        beta = np.random.default_rng(seed).standard_normal(4)
+        return pmlmm.simulate.polynomial_curves(self.rows, Sigma=Sigma, beta=beta, sigma=self.sigma, seed=seed + 1_000)
+
+    @property
+    def informed(self) -> dict:
+        """The priors that the truth was drawn from."""
+        prior = pmlmm.InverseWishart.from_eta_phi(self.nu, (self.nu - 5) * np.eye(4))
+        ridge = pmlmm.Ridge(self.sigma**2)
+        return {"ind": prior, "common": ridge, "Intercept": pmlmm.Ridge(self.sigma**2, 0.0)}
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -53,6 +83,7 @@ class Estimate:
     beta: np.ndarray
     sigma: float
     Sigma: np.ndarray
+    gamma: np.ndarray
     b: float = np.nan
     lambda_: float = np.nan
 
@@ -78,6 +109,7 @@ def score(data: pd.DataFrame, truth: Truth, estimate: Estimate) -> dict[str, flo
 
     ``KL`` is that of the estimated law from the true one, KL(true || estimate); ``KL reversed`` the other way
     round; ``KL of V`` leaves the means out; ``KL of Sigma`` is that of the law of one individual's effects.
+    ``curves`` is the root mean square error of the individual curves over the range of time.
     """
     X, Z = maximum_likelihood.matrices(data)
     group = data["ind"].to_numpy()
@@ -88,13 +120,32 @@ def score(data: pd.DataFrame, truth: Truth, estimate: Estimate) -> dict[str, flo
         of_sigma = divergence((own, truth.Sigma), (own, estimate.Sigma))
     except np.linalg.LinAlgError:
         of_sigma = np.inf
-    return {
+    found = {
         "RMSE": float(np.sqrt(np.mean((estimate.beta - truth.beta) ** 2))),
         "KL": divergence(true, fitted),
         "KL reversed": divergence(fitted, true),
         "KL of V": divergence((zero, true[1]), (zero, fitted[1])),
         "KL of Sigma": of_sigma,
+        "singular": singular(estimate.Sigma),
     }
+    if "t" in data:
+        found["curves"] = float(np.sqrt(np.mean((curves(truth) - curves(estimate)) ** 2)))
+    return found
+
+
+def singular(Sigma: np.ndarray) -> bool:
+    """Whether a standard deviation along some direction is below 1e-4 of the largest, as in lme4's isSingular."""
+    eigenvalues = np.linalg.eigvalsh(Sigma)
+    return bool(eigenvalues[0] < maximum_likelihood.SINGULAR**2 * eigenvalues[-1])
+
+
+def curves(estimate: Estimate | Truth, times: np.ndarray | None = None) -> np.ndarray:
+    """Every individual's polynomial, (individuals, times)."""
+    times = np.linspace(-1.0, 1.0, 41) if times is None else times
+    own = estimate.gamma
+    if len(estimate.beta) == own.shape[1]:
+        own = own + estimate.beta
+    return own @ (times[:, None] ** np.arange(own.shape[1])).T
 
 
 def _estimates(fit: pmlmm.Fit, kinds: tuple[str, ...]) -> dict[str, Estimate]:
@@ -103,29 +154,26 @@ def _estimates(fit: pmlmm.Fit, kinds: tuple[str, ...]) -> dict[str, Estimate]:
     found = {}
     for kind in kinds:
         values = getattr(fit, kind)
-        Sigma = values["Sigma_ind"].to_numpy()
-        found[kind] = Estimate(values["beta"].to_numpy(), float(values["sigma"]), Sigma, b, lambda_)
+        Sigma, gamma = values["Sigma_ind"].to_numpy(), values["gamma_ind"].to_numpy()
+        found[kind] = Estimate(values["beta"].to_numpy(), float(values["sigma"]), Sigma, gamma, b, lambda_)
     return found
 
 
-def _likelihood(case: Case, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
+def _likelihood(case: Case | Curves, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
     best = maximum_likelihood.of(data)
-    return {"mode": Estimate(best.beta, best.sigma, best.Sigma)}
+    gamma = maximum_likelihood.conditional_means(data, best)
+    return {"mode": Estimate(best.beta, best.sigma, best.Sigma, gamma)}
 
 
-def _oracle(case: Case, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
+def _oracle(case: Case | Curves, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
     """Told everything but the parameters: the hyperparameters that the truth was drawn with."""
-    priors = {
-        "ind": pmlmm.InverseWishart.from_eta_phi(case.nu, (case.nu - case.q - 1) * case.mean),
-        "common": pmlmm.Ridge(case.sigma**2),
-    }
-    return _estimates(pmlmm.Model(truth.formula, data, priors, standardize=False).fit(), ("mean",))
+    return _estimates(pmlmm.Model(truth.formula, data, case.informed, standardize=False).fit(), ("mean",))
 
 
 def learned(structure: str = "diagonal", *, integrate: bool = False, **options) -> Callable:
     """A method that learns the hyperparameters; ``options`` are those of ``Model.fit``."""
 
-    def method(case: Case, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
+    def method(case: Case | Curves, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
         fit = pmlmm.Model(truth.formula, data, {"ind": pmlmm.InverseWishart(A=structure)}).fit(**options)
         return _estimates(fit.integrate(), ("mean",)) if integrate else _estimates(fit, ("mean", "mode"))
 
@@ -153,7 +201,7 @@ METHODS: dict[str, Callable] = {
 }
 
 
-def run(case: Case, seed: int, methods: tuple[str, ...]) -> list[dict]:
+def run(case: Case | Curves, seed: int, methods: tuple[str, ...]) -> list[dict]:
     """Every method on one data set: a row for each kind of estimate, or one that says why there is none."""
     data, truth = case.simulate(seed)
     rows = []

@@ -6,6 +6,23 @@ from pathlib import Path
 import pandas as pd
 
 RESULTS = Path(__file__).parent / "results"
+# Okabe and Ito's colours that stand out on white and on black, and a grey between the two
+INK = "#7d7d7d"
+TRUTH = {"color": INK, "linestyle": "--", "linewidth": 1.5}
+OURS = {"color": "#0a84c9", "linewidth": 2.2}
+OTHER = {"color": "#d55e00", "linewidth": 1.5}
+THIRD = {"color": "#e69f00", "linewidth": 1.5, "linestyle": "-."}
+FOURTH = {"color": "#009e73", "linewidth": 1.5, "linestyle": ":"}
+STYLE = {
+    "savefig.transparent": True,
+    "svg.hashsalt": "pmlmm",
+    "svg.fonttype": "path",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], INK),
+}
 
 
 def parser(doc: str, replicates: int) -> argparse.ArgumentParser:
@@ -31,3 +48,14 @@ def save_figure(name: str, figure: object, options: argparse.Namespace) -> None:
     options.to.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.to / f"{name}.svg", metadata={"Date": None})
     print(f"figure: {name}.svg")
+
+
+def figure(rows: int, columns: int, height: float = 2.4, **options: bool):
+    """Figure and axes without a background, in colours that are readable on white and on the dark theme."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(STYLE)
+    width = 4.0 if columns == 1 else 2.4
+    return plt.subplots(
+        rows, columns, figsize=(width * columns + 1.0, height * rows + 0.8), layout="constrained", **options
+    )

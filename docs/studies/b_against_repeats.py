@@ -1,0 +1,66 @@
+"""The weight b of the prior against the number of repeats: cubic curves of 50 individuals seen 2, 5 or 10 times.
+
+``python docs/studies/b_against_repeats.py`` prints and draws the b that each way of learning it finds, with the talk's
+.99, .32 and .20. The more an individual is seen, the less is left to the prior.
+"""
+
+import methods
+import pandas as pd
+import report
+from methods import Curves
+from parallel import replicate
+
+REPEATS = (2, 5, 10)
+TALK = pd.Series([0.99, 0.32, 0.20], index=REPEATS)
+METHODS = {
+    "talk, A identity": "joint evidence, A = aI, no hyperprior",
+    "talk, A diagonal": "joint evidence, A diagonal, no hyperprior",
+    "plain EB": "marginal evidence, A diagonal, no hyperprior",
+    "default": "default",
+}
+
+
+def one(repeats: int, seed: int) -> list[dict]:
+    """All methods on one data set."""
+    return methods.run(Curves((repeats,) * 50), seed, tuple(METHODS))
+
+
+def draw(rows: pd.DataFrame):
+    """Median and middle half of b against the repeats."""
+    figure, ax = report.figure(1, 1)
+    styles = (report.OTHER, report.THIRD, report.FOURTH, report.OURS)
+    for k, ((method, name), style) in enumerate(zip(METHODS.items(), styles, strict=True)):
+        quantiles = rows[rows["method"] == method].groupby("repeats")["b"].quantile([0.25, 0.5, 0.75]).unstack()
+        x = quantiles.index * 1.02 ** (k - 1.5)
+        ax.plot(x, quantiles[0.5], marker="o", label=name, **style)
+        ax.vlines(x, quantiles[0.25], quantiles[0.75], color=style["color"], linewidth=1)
+    ax.plot(TALK.index, TALK, "x", color=report.INK, markersize=9, markeredgewidth=2, label="talk", zorder=5)
+    ax.set(xlabel="rows of each individual", ylabel="weight b of the prior (median, middle half)", ylim=(0, 1.02))
+    ax.set_xscale("log")
+    ax.set_xticks(REPEATS, [str(r) for r in REPEATS], minor=False)
+    ax.minorticks_off()
+    ax.legend()
+    return figure
+
+
+def main() -> None:
+    """Run, print, write."""
+    options = report.parser(__doc__, 30).parse_args()
+    seeds = range(options.seed, options.seed + options.replicates)
+    results = replicate(one, [(r, seed) for r in REPEATS for seed in seeds], fresh=options.fresh)
+    rows = pd.DataFrame([row for part in results for row in part])
+    rows["repeats"] = rows["rows"].map(lambda n: n[0])
+    rows = rows[rows["kind"].isin(["mode", "refused"])]
+    table = pd.DataFrame(
+        {"talk": TALK} | {n: rows[rows["method"] == m].groupby("repeats")["b"].median() for m, n in METHODS.items()}
+    )
+    caption = (
+        f"b, medians over {options.replicates} data sets (seeds from {options.seed}) of 50 cubic curves, by rows of each "
+        f"individual; {int((rows['kind'] == 'refused').sum())} fits refused."
+    )
+    report.save_table("b_against_repeats", table.rename_axis("rows"), options, caption, index=True)
+    report.save_figure("b_against_repeats", draw(rows), options)
+
+
+if __name__ == "__main__":
+    main()
