@@ -51,12 +51,11 @@ def main() -> None:
     rows = pd.DataFrame([row for part in results for row in part])
     rows["repeats"] = rows["rows"].map(lambda n: n[0])
     rows = rows[rows["kind"].isin(["mode", "refused"])]
-    table = pd.DataFrame(
-        {"talk": TALK} | {n: rows[rows["method"] == m].groupby("repeats")["b"].median() for m, n in METHODS.items()}
-    )
+    modes = rows.groupby(["method", "repeats"])["b"].median()
+    table = pd.DataFrame({"talk": TALK} | {name: modes[method] for method, name in METHODS.items()})
     caption = (
-        f"b, medians over {options.replicates} data sets (seeds from {options.seed}) of 50 cubic curves, by rows of each "
-        f"individual; {int((rows['kind'] == 'refused').sum())} fits refused."
+        f"b, medians over {options.replicates} data sets (seeds from {options.seed}) of 50 cubic curves, by rows of "
+        f"each individual; {int((rows['kind'] == 'refused').sum())} fits refused."
     )
     report.save_table("b_against_repeats", table.rename_axis("rows"), options, caption, index=True)
     report.save_figure("b_against_repeats", draw(rows), options)

@@ -1,7 +1,7 @@
 """The talk's overfitted curves: 50 individuals seen twice, a cubic curve for each.
 
-``python docs/studies/overfitting.py`` draws the data, the true curves, and those of maximum likelihood and of the default
-for the first individuals, and prints how far the curves are from the true ones over the replicates.
+``python docs/studies/overfitting.py`` draws the data, the true curves, and those of maximum likelihood and of the
+default for the first individuals, and prints how far the curves are from the true ones over the replicates.
 """
 
 import methods

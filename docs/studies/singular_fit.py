@@ -75,8 +75,8 @@ def main() -> None:
     results = replicate(one, [(CASE, seed) for seed in seeds], fresh=options.fresh)
     rows = pd.DataFrame([row for part in results for row in part])
     caption = (
-        f"{options.replicates} such data sets (seeds from {options.seed}): share with a singular Sigma, medians of b, of "
-        "KL(true law of y || estimated law) in nats, and of the root mean square error of the individual curves."
+        f"{options.replicates} such data sets (seeds from {options.seed}): share with a singular Sigma, medians of b, "
+        "of KL(true law of y || estimated law) in nats, and of the error (root mean square) of the curves."
     )
     report.save_table("singular_fit", summarise(rows), options, caption)
 

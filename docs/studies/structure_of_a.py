@@ -66,8 +66,8 @@ def main() -> None:
     rows["scales"] = rows["scales"].map({v: k for k, v in SCALES.items()}).fillna("equal")
     caption = (
         "KL over the oracle's for four structures of A, posterior means, 40 individuals with 2, 3, 5 or 8 "
-        f"repeats, {options.replicates} data sets each (seeds from {options.seed}): over the totals, median and 90% quantile over "
-        "data sets, and the geometric mean of the ratio to the default with its Monte Carlo error."
+        f"repeats, {options.replicates} data sets each (seeds from {options.seed}): over the totals, median and 90% "
+        "quantile over data sets, and the geometric mean of the ratio to the default with its Monte Carlo error."
     )
     report.save_table("structure_of_a", summarise(rows), options, caption)
 
