@@ -51,6 +51,8 @@ def weak_directions(log_density: LogDensity, x: np.ndarray, precision: np.ndarra
 
 def degenerate(log_density: LogDensity, x: np.ndarray, precision: np.ndarray) -> bool:
     """Whether minus the Hessian is nearly singular at a mode where the density is not nearly flat."""
+    if not (np.diag(precision) > 0.0).all():
+        return True
     return any(max(d.drops) > _FAR_TOO_WIDE for d in weak_directions(log_density, x, precision, _NEARLY_SINGULAR))
 
 
@@ -59,6 +61,8 @@ def measured_precision(log_density: LogDensity, x: np.ndarray, precision: np.nda
 
     That width is where the density has fallen by half a nat, on the side where this is farther.
     """
+    if not (np.diag(precision) > 0.0).all():
+        return precision
     scale = np.sqrt(np.diag(precision))
     corrected = precision
     for weak in weak_directions(log_density, x, precision, _WEAK):
