@@ -1,4 +1,9 @@
-"""Learn the priors of a mixed model, read them, and look at the posterior."""
+"""
+First fit
+=========
+
+Learn the priors of a mixed model, read them, and look at the posterior.
+"""
 
 import arviz as az
 

@@ -1,4 +1,8 @@
-"""More random effects than rows: 10 individuals seen 10 times and 25 seen once, cubic curves.
+"""
+When lmer refuses
+=================
+
+More random effects than rows: 10 individuals seen 10 times and 25 seen once, cubic curves.
 
 lmer refuses the second model (125 rows, 140 random effects) and returns a singular covariance for the first.
 """

@@ -1,7 +1,8 @@
 """The talk's overfitted curves: 50 individuals seen twice, a cubic curve for each.
 
 ``python docs/studies/overfitting.py`` draws the data, the true curves, and those of maximum likelihood and of the
-default for the first individuals, and prints how far the curves are from the true ones over the replicates.
+default for the individuals on whom these two differ most, and prints how far the curves are from the true ones over
+the replicates.
 """
 
 import methods
@@ -23,7 +24,7 @@ def one(case: Curves, seed: int) -> list[dict]:
 
 
 def draw(seed: int):
-    """Figure of the first individuals."""
+    """Figure of the individuals on whom the two fits differ most."""
     data, truth = CASE.simulate(seed)
     likelihood = methods.METHODS["ML"](CASE, data, truth)["mode"]
     default = methods.METHODS["default"](CASE, data, truth)["mean"]
@@ -33,15 +34,13 @@ def draw(seed: int):
         "pmlmm": (curves(default, TIMES), report.OURS),
     }
     figure, axes = report.figure(2, PANELS // 2, sharex=True, sharey=True)
-    for i, ax in enumerate(axes.flat):
+    apart = np.mean((lines["maximum likelihood"][0] - lines["pmlmm"][0]) ** 2, axis=1)
+    for i, ax in zip(np.sort(np.argsort(-apart)[:PANELS]), axes.flat, strict=True):
         for name, (values, style) in lines.items():
             ax.plot(TIMES, values[i], label=name, **style)
         own = data[data["ind"] == i]
         ax.plot(own["t"], own["y"], "o", color=report.INK, markersize=5, label="data", zorder=5)
         ax.set_title(f"individual {i + 1}", fontsize="medium")
-    seen = np.concatenate([truth_part[:PANELS].ravel() for truth_part, _ in (lines["truth"], lines["pmlmm"])])
-    low, high = min(seen.min(), data["y"][: 2 * PANELS].min()), max(seen.max(), data["y"][: 2 * PANELS].max())
-    axes.flat[0].set_ylim(low - 0.6 * (high - low), high + 0.6 * (high - low))
     figure.supxlabel("time (half-ranges from the middle)")
     figure.supylabel("y (units of the residual sd)")
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)

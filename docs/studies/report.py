@@ -15,6 +15,7 @@ THIRD = {"color": "#e69f00", "linewidth": 1.5, "linestyle": "-."}
 FOURTH = {"color": "#009e73", "linewidth": 1.5, "linestyle": ":"}
 STYLE = {
     "savefig.transparent": True,
+    "axes.facecolor": "none",
     "svg.hashsalt": "pmlmm",
     "svg.fonttype": "path",
     "font.size": 10,
