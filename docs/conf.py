@@ -1,7 +1,5 @@
 """The documentation site: ``uv run --group docs sphinx-build -W docs docs/_build``."""
 
-import re
-
 import pmlmm
 
 project = "pmlmm"
