@@ -26,8 +26,8 @@ def one(repeats: int, seed: int) -> list[dict]:
 
 
 def draw(rows: pd.DataFrame):
-    """Median and middle half of b against the repeats."""
-    figure, ax = report.figure(1, 1)
+    """Medians of b, with the middle half of the data sets, against the repeats."""
+    figure, ax = report.figure(1, 1, height=3.6)
     styles = (report.OTHER, report.THIRD, report.FOURTH, report.OURS)
     for k, ((method, name), style) in enumerate(zip(METHODS.items(), styles, strict=True)):
         quantiles = rows[rows["method"] == method].groupby("repeats")["b"].quantile([0.25, 0.5, 0.75]).unstack()
@@ -35,11 +35,11 @@ def draw(rows: pd.DataFrame):
         ax.plot(x, quantiles[0.5], marker="o", label=name, **style)
         ax.vlines(x, quantiles[0.25], quantiles[0.75], color=style["color"], linewidth=1)
     ax.plot(TALK.index, TALK, "x", color=report.INK, markersize=9, markeredgewidth=2, label="talk", zorder=5)
-    ax.set(xlabel="rows of each individual", ylabel="weight b of the prior (median, middle half)", ylim=(0, 1.02))
+    ax.set(xlabel="rows of each individual", ylabel="weight b of the prior", ylim=(0, 1.02))
     ax.set_xscale("log")
     ax.set_xticks(REPEATS, [str(r) for r in REPEATS], minor=False)
     ax.minorticks_off()
-    ax.legend()
+    figure.legend(loc="outside upper center")
     return figure
 
 

@@ -37,7 +37,7 @@ def one(case: Case, seed: int) -> list[dict]:
 
 def beside_the_talk(ratios: pd.DataFrame) -> pd.DataFrame:
     """Medians for every number of repeats, with the talk's."""
-    found = pd.DataFrame({"repeats": REPEATS})
+    found = pd.DataFrame({"repeats": [str(r) for r in REPEATS]})
     for column, title in (("RMSE", "RMSE of beta, over ML's"), ("KL", "KL: ML's over"), ("b", "b")):
         found[f"{title}: talk"] = TALK[column].to_numpy()
         for name, (method, kind) in COLUMNS.items():
