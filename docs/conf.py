@@ -17,6 +17,7 @@ exclude_patterns = ["_build", "studies/results/*"]
 html_theme = "pydata_sphinx_theme"
 html_title = "pmlmm"
 html_show_sourcelink = False
+html_sidebars = {"**": []}
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]

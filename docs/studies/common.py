@@ -1,9 +1,5 @@
-"""What the studies share: replicates over the cores with a line of progress, and settings to draw data from."""
+"""Settings that the studies of calibration draw data from."""
 
-import os
-import sys
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,21 +68,3 @@ def simulate(setting: Setting, seed: int) -> tuple[pd.DataFrame, Truth]:
     gamma = rng.normal(size=(setting.groups, setting.q)) @ np.linalg.cholesky(Sigma).T
     truth = Truth(rng.normal(size=1 + setting.covariates), setting.sigma, Sigma, gamma)
     return respond(columns(setting, rng), setting, truth, rng), truth
-
-
-def replicate(function: Callable, tasks: Iterable[tuple], workers: int | None = None) -> list:
-    """``function(*task)`` for every task, over the cores, with progress on standard error."""
-    tasks, done = list(tasks), []
-    workers = min(len(tasks), workers or int(os.environ.get("WORKERS", 0)) or os.cpu_count() or 1)
-    pool = ProcessPoolExecutor(workers)
-    with pool:
-        for result in pool.map(_call, [(function, task) for task in tasks]):
-            done.append(result)
-            print(f"\r{len(done)} of {len(tasks)}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return done
-
-
-def _call(pair: tuple):
-    function, task = pair
-    return function(*task)

@@ -13,7 +13,8 @@ import sys
 
 import numpy as np
 import pandas as pd
-from common import Setting, formula, replicate, simulate
+from common import Setting, formula, simulate
+from parallel import replicate
 
 import pmlmm
 from pmlmm.errors import ConvergenceError

@@ -17,7 +17,7 @@ import argparse
 import numpy as np
 import pandas as pd
 import xarray as xr
-from common import replicate
+from parallel import replicate
 from scipy.stats import kstest
 
 import pmlmm

@@ -38,7 +38,7 @@ def parser(doc: str, replicates: int) -> argparse.ArgumentParser:
 
 def save_table(name: str, table: pd.DataFrame, options: argparse.Namespace, caption: str, index: bool = False) -> None:
     """Print the table, and write it as Markdown with the command that made it."""
-    text = table.to_markdown(index=index, floatfmt=".2f", missingval="")
+    text = table.to_markdown(index=index, floatfmt=".2f", missingval="").replace(" nan |", "   – |")
     print(f"\n{caption}\n\n{text}\n")
     options.to.mkdir(parents=True, exist_ok=True)
     (options.to / f"{name}.md").write_text(f"{text}\n\n*{caption}*\n")
