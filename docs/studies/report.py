@@ -1,6 +1,7 @@
 """Tables and figures of the studies as files that the pages of the documentation include."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +39,8 @@ def parser(doc: str, replicates: int) -> argparse.ArgumentParser:
 
 def save_table(name: str, table: pd.DataFrame, options: argparse.Namespace, caption: str, index: bool = False) -> None:
     """Print the table, and write it as Markdown with the command that made it."""
-    text = table.to_markdown(index=index, floatfmt=".2f", missingval="").replace(" nan |", "   – |")
+    text = table.to_markdown(index=index, floatfmt=".2f", missingval="")
+    text = re.sub(r"\bnan\b", "  -", text)
     print(f"\n{caption}\n\n{text}\n")
     options.to.mkdir(parents=True, exist_ok=True)
     (options.to / f"{name}.md").write_text(f"{text}\n\n*{caption}*\n")

@@ -32,7 +32,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["method"] != "ML"].join(likelihood, on=keys)
     found = []
     for (effects, nu, sigma, method), part in rows.groupby(["effects", "nu", "sigma", "method"], sort=False):
-        for direction, name in (("KL", "true, estimated"), ("KL reversed", "estimated, true")):
+        for direction, name in (("KL", "true, est."), ("KL reversed", "est., true")):
             ratios = part[f"{direction} of ML"] / part[direction]
             ratios = ratios.groupby(part["repeats"]).median().reindex(REPEATS)
             row = {"Z": effects, "nu": nu, "sigma": sigma, "A": method.split()[-1], "KL of": name}
@@ -54,8 +54,8 @@ def main() -> None:
     results = replicate(one, [(case, seed) for case in cases for seed in seeds], fresh=options.fresh)
     table = summarise(pd.DataFrame([row for part in results for row in part]))
     caption = (
-        f"Medians of {options.replicates} data sets (seeds from {options.seed}), ML over the talk's method; the talk has "
-        "2.26, 1.49, 1.20, 1.05 and b = .38, .34, .29, .29."
+        f"Medians of {options.replicates} data sets (seeds from {options.seed}), ML over the talk's method; "
+        "the talk has 2.26, 1.49, 1.20, 1.05 and b = .38, .34, .29, .29."
     )
     report.save_table("talk_choices", table.sort_values("from the talk"), options, caption)
 
