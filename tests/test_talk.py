@@ -51,13 +51,23 @@ def test_two_rows_each_curves_are_shrunk(seed):
 
 
 def test_b_falls_with_repeats():
-    """As in the talk (b = .99, .32, .20 at 2, 5, 10 rows, on one data set): medians of five of ours."""
+    """As in the talk (b = .99, .32, .20 at 2, 5, 10 rows, on one data set): medians of five of ours.
+
+    The talk's own method has the fall in full. The default starts lower, because of its hyperprior, and with five rows
+    it is already as low as with ten.
+    """
     Sigma = [[1, 0.6, -0.4, 0.2], [0.6, 1, -0.3, -0.5], [-0.4, -0.3, 1, 0.4], [0.2, -0.5, 0.4, 1]]
-    beta, medians = [0, -0.5, 0.8, 0.2], []
+    beta, talk, default = [0, -0.5, 0.8, 0.2], [], []
     for rows in (2, 5, 10):
-        weights = []
+        found = []
         for seed in range(5):
             data, _ = pmlmm.simulate.polynomial_curves([rows] * 50, Sigma=Sigma, beta=beta, sigma=0.5, seed=seed)
-            weights.append(pmlmm.Model(FORMULA, data).fit().hyperparameters.loc["b[ind]", "value"])
-        medians.append(np.median(weights))
-    assert medians[0] > medians[1] > medians[2]
+            identity = pmlmm.Model(FORMULA, data, {"ind": pmlmm.InverseWishart(A="identity")})
+            fits = identity.fit("joint", hyperprior=None), pmlmm.Model(FORMULA, data).fit()
+            found.append([fit.hyperparameters.loc["b[ind]", "value"] for fit in fits])
+        medians = np.median(found, axis=0)
+        talk.append(medians[0])
+        default.append(medians[1])
+    assert talk[0] > 0.95
+    assert talk[0] > talk[1] > talk[2]
+    assert default[0] > max(default[1:])

@@ -20,9 +20,9 @@ METHODS = {
 }
 
 
-def one(repeats: int, seed: int) -> list[dict]:
+def one(repeats: int, sigma: float, seed: int) -> list[dict]:
     """All methods on one data set."""
-    return methods.run(Curves((repeats,) * 50), seed, tuple(METHODS))
+    return methods.run(Curves((repeats,) * 50, sigma=sigma), seed, tuple(METHODS))
 
 
 def draw(rows: pd.DataFrame):
@@ -45,9 +45,11 @@ def draw(rows: pd.DataFrame):
 
 def main() -> None:
     """Run, print, write."""
-    options = report.parser(__doc__, 30).parse_args()
+    parser = report.parser(__doc__, 30)
+    parser.add_argument("--sigma", type=float, default=0.5, help="residual standard deviation")
+    options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.replicates)
-    results = replicate(one, [(r, seed) for r in REPEATS for seed in seeds], fresh=options.fresh)
+    results = replicate(one, [(r, options.sigma, seed) for r in REPEATS for seed in seeds], fresh=options.fresh)
     rows = pd.DataFrame([row for part in results for row in part])
     rows["repeats"] = rows["rows"].map(lambda n: n[0])
     rows = rows[rows["kind"].isin(["mode", "refused"])]
@@ -55,7 +57,7 @@ def main() -> None:
     table = pd.DataFrame({"talk": TALK} | {name: modes[method] for method, name in METHODS.items()})
     caption = (
         f"b, medians over {options.replicates} data sets (seeds from {options.seed}) of 50 cubic curves, by rows of "
-        f"each individual; {int((rows['kind'] == 'refused').sum())} fits refused."
+        f"each individual, sigma = {options.sigma:g}; {int((rows['kind'] == 'refused').sum())} fits refused."
     )
     report.save_table("b_against_repeats", table.rename_axis("rows"), options, caption, index=True)
     report.save_figure("b_against_repeats", draw(rows), options)
