@@ -10,6 +10,8 @@ from pmlmm.errors import PriorError
 
 #: Structures of A that can be learned.
 STRUCTURES = ("diagonal", "identity", "ar1")
+#: Sizes of a random-effect column at which the entries of A can be pooled.
+POOLED_AT = ("largest", "mean square")
 #: Beyond this b, Sigma is pinned to A for all that can be computed.
 LARGEST_B = 0.999
 
@@ -137,33 +139,56 @@ class Flat:
 class Hyperprior:
     """Weak prior on the hyperparameters themselves, on the scale on which they are searched.
 
-    ``log(eta - q + 1) ~ N(log eta_median, eta_sd^2)``, ``log lambda ~ N(0, lambda_sd^2)`` and, for a
-    diagonal A, ``log(A_a mean(z_a^2)) ~ N(common mean, pool_sd^2)`` with the common mean flat, so that
-    the units of a covariate do not matter. An AR(1) A has ``atanh rho ~ N(0, rho_sd^2)``. For a wide block
-    of p columns ``log lambda ~ N(log(p) / 2, (lambda_sd + log(p) / 2)^2)``: lambda may be of the order of 1,
-    where every column carries as much as the noise, or of p, where all together do.
+    Its shape and its default values were settled on simulated and real data; see "Which structure of A?" in the
+    documentation's page on the talk.
 
-    Where hyperparameters are integrated over or sampled, the common level of A needs a proper prior as
-    well: ``log level ~ N(log half of the residual variance shared by all effects, level_sd^2)``.
-    Maximising the evidence does without it.
+    Parameters
+    ----------
+    eta_median, eta_sd : float
+        ``log(eta - q + 1) ~ N(log eta_median, eta_sd^2)``: the degrees of freedom of Sigma's diagonal entries.
+    lambda_sd : float
+        ``log lambda ~ N(0, lambda_sd^2)``, and for a wide block of p columns
+        ``N(log(p) / 2, (lambda_sd + log(p) / 2)^2)``: lambda may be of the order of 1, where every column carries
+        as much as the noise, or of p, where all together do.
+    pool_sd : float
+        For a diagonal A, ``log(A_a s_a^2) ~ N(common mean, pool_sd^2)`` with the common mean flat, s_a the size of
+        column z_a: the effects are expected to contribute alike, whatever the units of their columns.
+    pool_at : "largest" or "mean square"
+        s_a is the largest |z_a|, or the root of the mean square, which an outlying row moves less.
+    rho_sd : float
+        For an AR(1) A, ``atanh rho ~ N(0, rho_sd^2)``.
+    level_sd : float
+        Where hyperparameters are integrated over or sampled, the common level of A needs a proper prior as well:
+        ``log level ~ N(log half of the residual variance shared by all effects, level_sd^2)``. Maximising the
+        evidence does without it.
+
+    Raises
+    ------
+    PriorError
+        A value that is not positive and finite, or an unknown ``pool_at``.
     """
 
-    eta_median: float = 10.7
+    eta_median: float = 7.0
     eta_sd: float = 1.0
     lambda_sd: float = 2.0
-    pool_sd: float = 0.7
+    pool_sd: float = 0.5
+    pool_at: Literal["largest", "mean square"] = "largest"
     rho_sd: float = 1.0
     level_sd: float = 3.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not (_is_finite(value) and value > 0):
+            if name != "pool_at" and not (_is_finite(value) and value > 0):
                 raise PriorError(f"Hyperprior({name}={value!r}): must be positive and finite.")
+        if self.pool_at not in POOLED_AT:
+            raise PriorError(f"Hyperprior(pool_at={self.pool_at!r}): choose one of {', '.join(map(repr, POOLED_AT))}.")
 
     def __str__(self) -> str:
+        size = "largest" if self.pool_at == "largest" else "of mean size"
         return (
             f"eta - q + 1 ~ LogNormal(log {self.eta_median:g}, {self.eta_sd:g}); "
-            f"log lambda ~ Normal(0, {self.lambda_sd:g}); diagonal A pooled, sd {self.pool_sd:g} on the log scale"
+            f"log lambda ~ Normal(0, {self.lambda_sd:g}); diagonal A pooled where its columns are {size}, "
+            f"sd {self.pool_sd:g} on the log scale"
         )
 
 

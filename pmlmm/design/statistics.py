@@ -72,6 +72,8 @@ class Statistics:
     wide : tuple of StandardizedBlock
     z_moments : tuple of (q, q) arrays
         ``Z'Z / n`` of each term.
+    z_largest : tuple of (q,) arrays
+        Largest |z_a| over the rows, for each term.
     elimination : Elimination
         How the marginal likelihood eliminates the effects.
     """
@@ -79,6 +81,7 @@ class Statistics:
     standardization: Standardization
     wide: tuple[StandardizedBlock, ...]
     z_moments: tuple[np.ndarray, ...]
+    z_largest: tuple[np.ndarray, ...]
     elimination: Elimination
     _design: Design
     _priors: PriorSet
@@ -115,6 +118,7 @@ def build_statistics(
         standardization=standard,
         wide=wide,
         z_moments=tuple(term.Z.T @ term.Z / design.n_rows for term in design.terms),
+        z_largest=tuple(np.abs(term.Z).max(axis=0) for term in design.terms),
         elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method, factor=factor),
         _design=design,
         _priors=priors,

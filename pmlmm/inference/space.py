@@ -57,8 +57,8 @@ class Space:
         Number of coefficients of each penalty group that is a wide block, 1 for others.
     group_units : tuple of float
         Mean square of its columns as the ridge sees them: 1 where they are standardised, and for others.
-    z_square : tuple of (q,) arrays
-        Mean of z_a^2 over the rows, for each term.
+    z_size : tuple of (q,) arrays
+        For each term, the sizes |z_a| at which the hyperprior compares the entries of a diagonal A.
     hyperprior : Hyperprior or None
     """
 
@@ -69,7 +69,7 @@ class Space:
     group_names: tuple[str, ...]
     group_sizes: tuple[int, ...]
     group_units: tuple[float, ...]
-    z_square: tuple[np.ndarray, ...]
+    z_size: tuple[np.ndarray, ...]
     hyperprior: Hyperprior | None
 
     @property
@@ -98,7 +98,7 @@ class Space:
             if coordinate.kind == "lambda":
                 log_lambda[coordinate.index] = value
             elif coordinate.kind == "eta":
-                etas[coordinate.index] = len(self.z_square[coordinate.index]) - 1.0 + np.exp(value)
+                etas[coordinate.index] = len(self.z_size[coordinate.index]) - 1.0 + np.exp(value)
         As = [None if eta is None else self._A(k, phi) for k, eta in enumerate(etas)]
         pairs = zip(etas, As, strict=True)
         return Theta(log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs))
@@ -152,12 +152,12 @@ class Space:
             residual = (phi[column] - mean) / sd
             total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi)
             gradient[column] = -residual / sd
-        for k in range(len(self.z_square)):
+        for k in range(len(self.z_size)):
             columns = [
                 j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k and c.entry is not None
             ]
             if len(columns) > 1:
-                level = phi[columns] + np.log(self.z_square[k])
+                level = phi[columns] - self.pooled_shape(k)
                 residual = (level - level.mean()) / prior.pool_sd
                 total -= 0.5 * float(residual @ residual)
                 total -= (len(columns) - 1) * (np.log(prior.pool_sd) + 0.5 * np.log(2 * np.pi))
@@ -168,7 +168,7 @@ class Space:
         """The hyperprior with the level of every A: a proper, normalised log-density on phi, and its gradient."""
         total, gradient = self.log_hyperprior(phi)
         sd = self.hyperprior.level_sd
-        for k in range(len(self.z_square)):
+        for k in range(len(self.z_size)):
             columns = [j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k]
             if columns:
                 start = np.array([self.coordinates[j].start for j in columns])
@@ -185,13 +185,24 @@ class Space:
             if c.kind != "A":
                 mean, sd = self.normal(c, prior)
                 phi[:, j] = mean + sd * rng.standard_normal(number)
-        for k in range(len(self.z_square)):
+        for k in range(len(self.z_size)):
             own = [j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k]
+            if not own:
+                continue
             level, spread = rng.standard_normal((number, 1)), rng.standard_normal((number, len(own)))
-            spread -= spread.mean(axis=1, keepdims=True) if own else 0.0
-            start = np.array([self.coordinates[j].start for j in own])
-            phi[:, own] = start + prior.level_sd * level + prior.pool_sd * spread
+            spread -= spread.mean(axis=1, keepdims=True)
+            centre = np.mean([self.coordinates[j].start for j in own])
+            shape = self.pooled_shape(k) if len(own) > 1 else 0.0
+            phi[:, own] = centre + shape + prior.level_sd * level + prior.pool_sd * spread
         return phi
+
+    def pooled_shape(self, k: int) -> np.ndarray:
+        """Where the hyperprior centres the entries of a diagonal log A of term k, but for their level; (q,).
+
+        Effects that contribute alike where their columns have the size ``z_size``, whatever the units of these.
+        """
+        shape = -2.0 * np.log(self.z_size[k])
+        return shape - shape.mean()
 
     def normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
         """Mean and sd of the hyperprior on one coordinate."""
@@ -236,23 +247,25 @@ def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperp
             low, high = (bound + np.log(size * unit) for bound in _LOG_LAMBDA)
             coordinates.append(Coordinate(f"lambda[{group.name}]", "lambda", index, None, start, low, high))
     variance, effects = _residual_variance(design), sum(design.sizes)
-    z_square = tuple(np.diagonal(moments).copy() for moments in statistics.z_moments)
+    squares = tuple(np.diagonal(moments) for moments in statistics.z_moments)
     covariances: list[CovarianceHyperparameters | None] = []
     for index, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
         if isinstance(prior, Flat):
             covariances.append(None)
             continue
-        value = _start(prior, variance, z_square[index], term.n_groups, effects)
+        value = _start(prior, variance, squares[index], term.n_groups, effects)
         covariances.append(value)
         coordinates.extend(_b_coordinate(index, term, prior, value))
         if priors.shared[index] == index:
             names = [t.name for t, leader in zip(design.terms, priors.shared, strict=True) if leader == index]
-            coordinates.extend(_A_coordinates(index, ", ".join(names), term, prior, value, variance, z_square[index]))
+            coordinates.extend(_A_coordinates(index, ", ".join(names), term, prior, value, variance, squares[index]))
     fixed = Theta(np.array(log_lambda, dtype=float), tuple(covariances))
     levels = tuple(term.n_groups for term in design.terms)
     names = tuple(group.name for group in priors.penalty_groups)
     shared = priors.shared
-    return Space(tuple(coordinates), fixed, levels, shared, names, tuple(sizes), tuple(units), z_square, hyperprior)
+    by_mean = hyperprior is not None and hyperprior.pool_at == "mean square"
+    z_size = tuple(np.sqrt(square) for square in squares) if by_mean else statistics.z_largest
+    return Space(tuple(coordinates), fixed, levels, shared, names, tuple(sizes), tuple(units), z_size, hyperprior)
 
 
 def _residual_variance(design: Design) -> float:
@@ -273,7 +286,7 @@ def _start(
 ) -> CovarianceHyperparameters:
     """eta and A where given, else half of the residual variance shared among the effects."""
     q = len(squares)
-    eta = prior.eta if prior.eta is not None else q - 1.0 + 10.7
+    eta = prior.eta if prior.eta is not None else q - 1.0 + Hyperprior.eta_median
     if prior.b is not None:
         eta = eta_from_b(prior.b, m, q)
     if not isinstance(prior.A, str):

@@ -119,7 +119,7 @@ def plug_in(space: Space, theta: np.ndarray, squares: np.ndarray, counts: np.nda
     (natural coordinates ``theta``) and beta were known, of which only ``squares = |beta|^2 / sigma^2`` and
     ``counts`` of each penalty group matter. It never touches the data.
     """
-    sizes = tuple(len(squares) for squares in space.z_square)
+    sizes = tuple(len(columns) for columns in space.z_size)
     Sigmas = [unvech(theta[part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
     precisions, log_dets = [np.linalg.inv(S) for S in Sigmas], [np.linalg.slogdet(S)[1] for S in Sigmas]
     regularized = space if space.hyperprior is not None else replace(space, hyperprior=Hyperprior())

@@ -79,5 +79,5 @@ def _shown(coordinate: Coordinate, value: float, space: Space) -> float:
         return float(np.tanh(value))
     if coordinate.kind != "eta":
         return float(np.exp(value))
-    q = len(space.z_square[coordinate.index])
+    q = len(space.z_size[coordinate.index])
     return b_from_eta(np.exp(value) + q - 1.0, space.levels[coordinate.index], q)

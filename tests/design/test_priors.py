@@ -74,6 +74,7 @@ def test_priors_that_do_not_fit(design, priors, words):
         (lambda: pmlmm.HalfStudentT(scale=0), "positive"),
         (lambda: pmlmm.Hyperprior(eta_sd=0), "positive"),
         (lambda: pmlmm.Hyperprior(eta_sd=None), "positive"),
+        (lambda: pmlmm.Hyperprior(pool_at="median"), "choose one of .largest., .mean square."),
         (lambda: pmlmm.Ridge("a"), "finite"),
         (lambda: pmlmm.Ridge(0, mean=5.0), "flat: it has no mean"),
         (lambda: pmlmm.HalfStudentT(None), "positive"),

@@ -98,12 +98,16 @@ def test_expansion_touches_the_likelihood_at_its_centre(bench, differences, slee
 @pytest.mark.parametrize("formula", [FORMULA, "Reaction ~ Days + (1 | Subject)"])
 def test_climbing_by_expansions_ends_where_the_search_does(bench, sleepstudy, formula):
     b = bench(pmlmm.Model(formula, sleepstudy), hyperprior=pmlmm.Hyperprior())
-    expected, _ = maximize_evidence(b.evidence(), b.space, b.space.start, "evidence", tolerance=1e-5)
+    exact = b.evidence()
+    expected, _ = maximize_evidence(exact, b.space, b.space.start, "evidence", tolerance=1e-5)
     evidence = b.evidence()
     phi, records, settled = climb(evidence, b.space.start, 1e-5, None)
-    np.testing.assert_allclose(phi, expected, atol=1e-3)
-    np.testing.assert_allclose(evidence.last_x, b.mode(expected).x, atol=1e-3)
     assert settled
+    np.testing.assert_allclose(evidence.last_x, b.mode(phi).x, atol=1e-5)
+    # the slope of the volume may be off by .005 nats per unit of x, and flat directions have a curvature near .8
+    np.testing.assert_allclose(phi, expected, atol=0.01)
+    totals = [exact.mode(at).log_evidence + b.space.log_hyperprior(at)[0] for at in (phi, expected)]
+    assert totals[0] == pytest.approx(totals[1], abs=5e-5)
     assert len(records) < 10
 
 
