@@ -1,6 +1,7 @@
 """Simulated longitudinal data with known parameters, for studies, benchmarks and tests."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -34,10 +35,28 @@ class Truth:
 
 
 def draw_covariance(nu: float, mean: ArrayLike, seed: int) -> np.ndarray:
-    """Sigma ~ IW(nu, (nu - q - 1) mean): an inverse-Wishart draw with the given mean, nu > q + 1."""
+    """A draw of Sigma ~ IW(nu, (nu - q - 1) mean), whose mean is ``mean``.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom, above q + 1.
+    mean : (q, q) array
+        Symmetric and positive definite, in squared units of y over those of the random-effect columns.
+    seed : int
+
+    Returns
+    -------
+    (q, q) array
+
+    Raises
+    ------
+    ValueError
+        nu too small for a mean to exist, or a mean that is no covariance.
+    """
     from scipy.stats import invwishart
 
-    mean = np.atleast_2d(np.asarray(mean, dtype=float))
+    mean = _covariance("mean", mean, len(np.atleast_2d(mean)))
     q = len(mean)
     if nu <= q + 1:
         raise ValueError(f"draw_covariance(nu={nu}): the mean exists for nu > q + 1 = {q + 1} only.")
@@ -54,6 +73,7 @@ def longitudinal(
     mean: ArrayLike | None = None,
     Sigma: ArrayLike | None = None,
     beta: ArrayLike | None = None,
+    beta_sd: float = 1.0,
     sigma: float = 1.0,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, Truth]:
@@ -75,7 +95,8 @@ def longitudinal(
     Sigma : (q, q) array, optional
         The covariance itself, instead of a draw.
     beta : (p,) array, optional
-        Standard normal by default.
+        Drawn from normals of mean 0 and standard deviation ``beta_sd`` by default.
+    beta_sd : float
     sigma : float
         Residual standard deviation.
     seed : int
@@ -101,13 +122,14 @@ def longitudinal(
         raise ValueError(f"effects={effects!r}: choose 'gaussian' or 'polynomial'.")
     rng = np.random.default_rng(seed)
     individual = _individuals(rows)
+    _check_numbers(q, covariates, sigma, beta_sd)
     n = len(individual)
     if Sigma is None:
-        Sigma = draw_covariance(nu, np.eye(q) if mean is None else mean, seed=int(rng.integers(2**31)))
-    Sigma = _square("Sigma", Sigma, q)
-    beta = rng.standard_normal(covariates) if beta is None else np.asarray(beta, dtype=float)
-    if beta.shape != (covariates,):
-        raise ValueError(f"beta has shape {beta.shape}; with covariates={covariates} it must be ({covariates},).")
+        mean = np.eye(q) if mean is None else _covariance("mean", mean, q)
+        Sigma = draw_covariance(nu, mean, seed=int(rng.integers(2**31)))
+    Sigma = _covariance("Sigma", Sigma, q)
+    drawn = rng.standard_normal(covariates)  # also where beta is given: the rest of the data are then the same
+    beta = beta_sd * drawn if beta is None else _vector("beta", beta, covariates)
     if effects == "gaussian":
         Z = rng.standard_normal((n, q))
         columns = {f"z{k + 1}": Z[:, k] for k in range(q)}
@@ -151,12 +173,18 @@ def polynomial_curves(
     data : DataFrame
         Columns ``ind``, ``t``, ``t2``, ... and ``y``.
     truth : Truth
+
+    Raises
+    ------
+    ValueError
+        Arguments that do not fit together.
     """
     rng = np.random.default_rng(seed)
     individual = _individuals(rows)
     q = len(np.atleast_2d(Sigma))
-    Sigma = _square("Sigma", Sigma, q)
-    beta = np.zeros(q) if beta is None else np.asarray(beta, dtype=float)
+    Sigma = _covariance("Sigma", Sigma, q)
+    _check_numbers(q, 0, sigma, 0.0)
+    beta = np.zeros(q) if beta is None else _vector("beta", beta, q)
     columns, powers = _powers(rng, len(individual), q)
     gamma, y = _respond(rng, powers @ beta, powers, individual, Sigma, sigma)
     data = pd.DataFrame({"ind": individual} | columns | {"y": y})
@@ -167,15 +195,37 @@ def polynomial_curves(
 def _individuals(rows: ArrayLike) -> np.ndarray:
     """The individual of each row."""
     counts = np.atleast_1d(np.asarray(rows))
-    if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or (counts < 1).any():
+    whole = counts.ndim == 1 and counts.size and np.issubdtype(counts.dtype, np.integer)
+    if not whole or (counts < 1).any():
         raise ValueError("rows has one whole number, at least 1, for each individual: [7] * 40, say.")
     return np.repeat(np.arange(len(counts)), counts)
 
 
-def _square(name: str, matrix: ArrayLike, q: int) -> np.ndarray:
+def _check_numbers(q: int, covariates: int, sigma: float, beta_sd: float) -> None:
+    for name, value, least in (("q", q, 1), ("covariates", covariates, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name}={value!r}: a whole number, at least {least}.")
+    for name, value in (("sigma", sigma), ("beta_sd", beta_sd)):
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}={value!r}: a standard deviation is finite and at least 0.")
+
+
+def _vector(name: str, values: ArrayLike, size: int) -> np.ndarray:
+    found = np.asarray(values, dtype=float)
+    if found.shape != (size,) or not np.isfinite(found).all():
+        raise ValueError(f"{name} has shape {found.shape}; it must be ({size},), all finite.")
+    return found
+
+
+def _covariance(name: str, matrix: ArrayLike, q: int) -> np.ndarray:
     values = np.atleast_2d(np.asarray(matrix, dtype=float))
     if values.shape != (q, q):
         raise ValueError(f"{name} has shape {values.shape}; with q={q} random effects it must be ({q}, {q}).")
+    if not np.isfinite(values).all() or not np.allclose(values, values.T, rtol=1e-10):
+        raise ValueError(f"{name} must be finite and symmetric.")
+    smallest = np.linalg.eigvalsh(values)[0]
+    if not smallest > 0:
+        raise ValueError(f"{name} must be positive definite; its smallest eigenvalue is {smallest:.3g}.")
     return values
 
 

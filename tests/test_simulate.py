@@ -29,6 +29,17 @@ def test_a_seed_is_a_data_set():
     assert not first.equals(longitudinal([2] * 5, seed=4)[0])
 
 
+def test_a_given_beta_changes_nothing_else_and_is_independent_of_the_rest():
+    data, truth = longitudinal([3] * 40, covariates=50, seed=1)
+    other, half = longitudinal([3] * 40, covariates=50, beta=truth.beta / 2, seed=1)
+    np.testing.assert_array_equal(half.beta, longitudinal([3] * 40, covariates=50, beta_sd=0.5, seed=1)[1].beta)
+    same = [name for name in data if name != "y"]
+    assert data[same].equals(other[same])
+    Z = data.filter(regex="^z").to_numpy().ravel()
+    lags = [abs(np.corrcoef(truth.beta, Z[k : k + 50])[0, 1]) for k in range(20)]
+    assert max(lags) < 0.6  # 4.5 standard errors; 1 where both are the same random numbers
+
+
 def test_covariances_have_the_mean_asked_for():
     mean = np.diag([4.0, 1.0])
     draws = np.mean([draw_covariance(20, mean, seed=s) for s in range(2000)], axis=0)
@@ -54,8 +65,22 @@ def test_given_parameters_are_used():
         ({"Sigma": np.eye(3)}, r"must be \(4, 4\)"),
         ({"nu": 5.0}, "nu > q"),
         ({"rows": [2, 0]}, "at least 1"),
+        ({"rows": []}, "at least 1"),
+        ({"q": 0}, "q=0: a whole number, at least 1"),
+        ({"covariates": -1}, "covariates=-1"),
+        ({"sigma": -1.0}, "sigma=-1.0"),
+        ({"sigma": np.nan}, "sigma=nan"),
+        ({"beta": [1.0, np.nan]}, "all finite"),
+        ({"q": 2, "Sigma": [[1.0, 9.0], [0.0, 1.0]]}, "Sigma must be finite and symmetric"),
+        ({"q": 2, "Sigma": [[1.0, 2.0], [2.0, 1.0]]}, "smallest eigenvalue is -1"),
+        ({"mean": np.eye(3)}, "mean has shape"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         longitudinal(**({"rows": [2, 2]} | options))
+
+
+def test_curves_need_a_coefficient_for_every_power():
+    with pytest.raises(ValueError, match=r"beta has shape \(3,\); it must be \(2,\)"):
+        polynomial_curves([2, 2], Sigma=np.eye(2), beta=[1.0, 2.0, 3.0])
