@@ -1,7 +1,6 @@
 """The weight b of the prior against the number of repeats: cubic curves of 50 individuals seen 2, 5 or 10 times.
 
-``python docs/studies/b_against_repeats.py`` prints and draws the b that each way of learning it finds, with the talk's
-.99, .32 and .20. The more an individual is seen, the less is left to the prior.
+``python docs/studies/b_against_repeats.py`` prints and draws the b that each way of learning finds, beside the talk's.
 """
 
 import methods
@@ -52,12 +51,13 @@ def main() -> None:
     results = replicate(one, [(r, options.sigma, seed) for r in REPEATS for seed in seeds], fresh=options.fresh)
     rows = pd.DataFrame([row for part in results for row in part])
     rows["repeats"] = rows["rows"].map(lambda n: n[0])
-    rows = rows[rows["kind"].isin(["mode", "refused"])]
+    refused = rows[rows["kind"] == "refused"].groupby(["method", "repeats"]).size()
+    rows = rows[rows["kind"] == "mode"]
     modes = rows.groupby(["method", "repeats"])["b"].median()
     table = pd.DataFrame({"talk": TALK} | {name: modes[method] for method, name in METHODS.items()})
     caption = (
         f"b, medians over {options.replicates} data sets (seeds from {options.seed}) of 50 cubic curves, by rows of "
-        f"each individual, sigma = {options.sigma:g}; {int((rows['kind'] == 'refused').sum())} fits refused."
+        f"each individual, sigma = {options.sigma:g}; fits refused: {refused.to_dict() or 'none'}."
     )
     report.save_table("b_against_repeats", table.rename_axis("rows"), options, caption, index=True)
     report.save_figure("b_against_repeats", draw(rows), options)

@@ -19,13 +19,14 @@ from parallel import replicate
 from scipy.optimize import minimize
 
 import pmlmm
+from pmlmm.errors import ConvergenceError
 
 STARTS = 6
-# Eigenvalues below this share of the largest: singular, as lme4's isSingular has it.
+# A standard deviation along some direction below this share of the largest: singular (the tolerance is lme4's).
 SINGULAR = 1e-4
-# With fewer rows than effects in a group the likelihood is unbounded: some singular Sigma gives one group a density
-# that grows without limit as sigma goes to 0. Such runs (sigma^2 below this share of the variance of y) give
-# way to a maximum with a positive sigma, if a start finds one.
+# Where all groups have fewer rows than effects the likelihood is unbounded: a singular Sigma whose range misses one
+# combination of a group's rows gives it a density that grows without limit as sigma goes to 0. What is sought then is
+# the best local maximum; a run to the edge (sigma^2 below this share of the variance of y) gives way to any of these.
 DEGENERATE = 1e-4
 LARGEST = 300.0
 R_SCRIPT = """
@@ -42,7 +43,7 @@ cat(format(c(as.numeric(logLik(fit)), sigma(fit), length(fixef(fit)), fixef(fit)
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A maximum of the likelihood; Sigma is (q, q)."""
+    """A maximum of the likelihood; Sigma is (q, q). ``degenerate``: none was found with a positive sigma."""
 
     beta: np.ndarray
     sigma: float
@@ -52,8 +53,13 @@ class Likelihood:
 
     @property
     def singular(self) -> bool:
-        eigenvalues = np.linalg.eigvalsh(self.Sigma)
-        return bool(eigenvalues[0] < SINGULAR**2 * eigenvalues[-1])
+        return smallest_to_largest_sd(self.Sigma) < SINGULAR
+
+
+def smallest_to_largest_sd(Sigma: np.ndarray) -> float:
+    """Standard deviation along the direction where it is smallest, over that where it is largest."""
+    eigenvalues = np.linalg.eigvalsh(Sigma)
+    return float(np.sqrt(max(eigenvalues[0], 0.0) / eigenvalues[-1]))
 
 
 def maximum_likelihood(X: np.ndarray, Z: np.ndarray, y: np.ndarray, group: np.ndarray) -> Likelihood:
@@ -103,9 +109,13 @@ def maximum_likelihood(X: np.ndarray, Z: np.ndarray, y: np.ndarray, group: np.nd
             bounds=[(-LARGEST, LARGEST)] * len(x0),
             options={"maxiter": 5000, "ftol": 1e-14, "gtol": 1e-7},
         )
+        if not np.isfinite(found.fun):
+            continue
         found.degenerate = not at(found.x)[4] > DEGENERATE * np.var(y)
         if best is None or (found.degenerate, found.fun) < (best.degenerate, best.fun):
             best = found
+    if best is None:
+        raise ConvergenceError("No start of the likelihood's search ends at a finite value.")
     L, deviance, _, beta, variance = at(best.x)
     log_likelihood = -0.5 * (deviance + n * (1.0 + np.log(2.0 * np.pi)))
     return Likelihood(beta, float(np.sqrt(variance)), variance * L @ L.T, float(log_likelihood), best.degenerate)

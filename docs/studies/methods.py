@@ -30,6 +30,11 @@ class Case:
     scales: tuple[float, ...] | None = None
 
     @property
+    def scored(self) -> int:
+        """Number of individuals, from the first, whose curves are compared with the truth."""
+        return self.individuals
+
+    @property
     def mean(self) -> np.ndarray:
         return np.eye(self.q) if self.scales is None else np.diag(np.square(self.scales))
 
@@ -63,6 +68,11 @@ class Curves:
     nu: float = 10.0
     sigma: float = 1.0
 
+    @property
+    def scored(self) -> int:
+        """Number of individuals, from the first, whose curves are compared with the truth."""
+        return len(self.rows)
+
     def simulate(self, seed: int) -> tuple[pd.DataFrame, Truth]:
         Sigma = pmlmm.simulate.draw_covariance(self.nu, np.eye(4), seed=seed)
         beta = np.random.default_rng(seed).standard_normal(4)
@@ -78,7 +88,10 @@ class Curves:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A point estimate, and the hyperparameters that it was made with (nan: none)."""
+    """A point estimate, and the hyperparameters that it was made with (nan: none).
+
+    ``degenerate``: the likelihood has no maximum with a positive sigma; its KL counts as infinite.
+    """
 
     beta: np.ndarray
     sigma: float
@@ -86,6 +99,7 @@ class Estimate:
     gamma: np.ndarray
     b: float = np.nan
     lambda_: float = np.nan
+    degenerate: bool = False
 
 
 def law(X: np.ndarray, Z: np.ndarray, group: np.ndarray, estimate: Estimate | Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -104,39 +118,26 @@ def divergence(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray
     )
 
 
-def score(data: pd.DataFrame, truth: Truth, estimate: Estimate) -> dict[str, float]:
+def score(data: pd.DataFrame, truth: Truth, estimate: Estimate, individuals: int | None = None) -> dict[str, float]:
     """Root mean square error of beta, and divergences of the law of y.
 
     ``KL`` is that of the estimated law from the true one, KL(true || estimate); ``KL reversed`` the other way
-    round; ``KL of V`` leaves the means out; ``KL of Sigma`` is that of the law of one individual's effects.
-    ``curves`` is the root mean square error of the individual curves over the range of time.
+    round. ``curves`` is the root mean square error of the curves of the first ``individuals`` over the range of time.
     """
     X, Z = maximum_likelihood.matrices(data)
     group = data["ind"].to_numpy()
     true, fitted = law(X, Z, group, truth), law(X, Z, group, estimate)
-    zero = np.zeros_like(true[0])
-    own = np.zeros(len(truth.Sigma))
-    try:
-        of_sigma = divergence((own, truth.Sigma), (own, estimate.Sigma))
-    except np.linalg.LinAlgError:
-        of_sigma = np.inf
     found = {
         "RMSE": float(np.sqrt(np.mean((estimate.beta - truth.beta) ** 2))),
-        "KL": divergence(true, fitted),
-        "KL reversed": divergence(fitted, true),
-        "KL of V": divergence((zero, true[1]), (zero, fitted[1])),
-        "KL of Sigma": of_sigma,
-        "singular": singular(estimate.Sigma),
+        "KL": np.inf if estimate.degenerate else divergence(true, fitted),
+        "KL reversed": np.inf if estimate.degenerate else divergence(fitted, true),
+        "singular": maximum_likelihood.smallest_to_largest_sd(estimate.Sigma) < maximum_likelihood.SINGULAR,
+        "degenerate": estimate.degenerate,
     }
     if "t" in data:
-        found["curves"] = float(np.sqrt(np.mean((curves(truth) - curves(estimate)) ** 2)))
+        error = (curves(truth) - curves(estimate))[:individuals]
+        found["curves"] = float(np.sqrt(np.mean(error**2)))
     return found
-
-
-def singular(Sigma: np.ndarray) -> bool:
-    """Whether a standard deviation along some direction is below 1e-4 of the largest, as in lme4's isSingular."""
-    eigenvalues = np.linalg.eigvalsh(Sigma)
-    return bool(eigenvalues[0] < maximum_likelihood.SINGULAR**2 * eigenvalues[-1])
 
 
 def curves(estimate: Estimate | Truth, times: np.ndarray | None = None) -> np.ndarray:
@@ -162,7 +163,7 @@ def _estimates(fit: pmlmm.Fit, kinds: tuple[str, ...]) -> dict[str, Estimate]:
 def _likelihood(case: Case | Curves, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
     best = maximum_likelihood.of(data)
     gamma = maximum_likelihood.conditional_means(data, best)
-    return {"mode": Estimate(best.beta, best.sigma, best.Sigma, gamma)}
+    return {"mode": Estimate(best.beta, best.sigma, best.Sigma, gamma, degenerate=best.degenerate)}
 
 
 def _oracle(case: Case | Curves, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
@@ -194,9 +195,11 @@ METHODS: dict[str, Callable] = {
     "default": learned(),
     "integrated": learned(integrate=True),
     "A identity": learned("identity"),
-    "A identity, integrated": learned("identity", integrate=True),
     "A free diagonal": learned(hyperprior=pmlmm.Hyperprior(pool_sd=100.0)),
-    "A pooled, sd 0.35": learned(hyperprior=pmlmm.Hyperprior(pool_sd=0.35)),
+    "A pooled, sd 0.7": learned(hyperprior=pmlmm.Hyperprior(pool_sd=0.7)),
+    "A pooled, sd 1": learned(hyperprior=pmlmm.Hyperprior(pool_sd=1.0)),
+    "A pooled at the mean square": learned(hyperprior=pmlmm.Hyperprior(pool_at="mean square")),
+    "A pooled at the mean square, sd 0.7": learned(hyperprior=pmlmm.Hyperprior(pool_at="mean square", pool_sd=0.7)),
     "oracle": _oracle,
 }
 
@@ -216,5 +219,19 @@ def run(case: Case | Curves, seed: int, methods: tuple[str, ...]) -> list[dict]:
         seconds = time.perf_counter() - start
         for kind, estimate in found.items():
             own = {"kind": kind, "b": estimate.b, "lambda": estimate.lambda_, "seconds": seconds}
-            rows.append(shared | own | score(data, truth, estimate))
+            rows.append(shared | own | score(data, truth, estimate, case.scored))
     return rows
+
+
+def fitted_by_all(rows: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, int]:
+    """The estimates on the data sets (told apart by ``keys``) that no method refused, and how many are left out."""
+    refused = rows["kind"].eq("refused").groupby([rows[key] for key in keys]).transform("any")
+    left_out = len(rows.loc[refused, keys].drop_duplicates())
+    return rows[~refused], left_out
+
+
+def geometric_mean(ratios: pd.Series, seeds: pd.Series) -> tuple[float, float]:
+    """Of all ratios, and its Monte Carlo error; seeds are the units: data sets of one seed share Sigma and beta."""
+    by_seed = np.log(ratios).groupby(seeds).mean()
+    centre = float(np.exp(np.log(ratios).mean()))
+    return centre, centre * float(by_seed.std()) / np.sqrt(len(by_seed))

@@ -38,7 +38,7 @@ def parser(doc: str, replicates: int) -> argparse.ArgumentParser:
 
 
 def save_table(name: str, table: pd.DataFrame, options: argparse.Namespace, caption: str, index: bool = False) -> None:
-    """Print the table, and write it as Markdown with the command that made it."""
+    """Print the table with its caption, and write both as Markdown."""
     text = table.to_markdown(index=index, floatfmt=".2f", missingval="")
     text = re.sub(r"\bnan\b", "  -", text)
     print(f"\n{caption}\n\n{text}\n")

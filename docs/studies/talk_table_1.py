@@ -51,24 +51,33 @@ def side_by_side(ratios: pd.DataFrame, refused: pd.Series) -> pd.DataFrame:
     """One row for each method and kind of estimate."""
     found = []
     for (method, kind), part in ratios.groupby(["method", "kind"], sort=False):
-        log_rmse = np.log(part["RMSE ratio"])
         row: dict = {"method": method, "estimate": kind}
         row |= {f"KL, {r}": part.loc[part["repeats"] == r, "KL ratio"].median() for r in REPEATS}
-        row["KL / oracle"] = part["KL"].sum() / part["KL oracle"].sum()
-        row["RMSE / ML"] = np.exp(log_rmse.mean())
-        row["± error"] = row["RMSE / ML"] * log_rmse.std() / np.sqrt(len(part))
+        row["KL / oracle"], row["± "] = over_the_oracle(part)
+        row["RMSE / ML"], row["±"] = methods.geometric_mean(part["RMSE ratio"], part["seed"])
         row["b > .99"] = np.nan if part["b"].isna().all() else (part["b"] > 0.99).mean()
         row["singular"] = part["singular"].mean()
+        row["degenerate"] = part["degenerate"].mean()
         row["refused"] = int(refused.get(method, 0))
         row["seconds"] = part["seconds"].median()
         found.append(row)
     return pd.DataFrame(found)
 
 
+def over_the_oracle(part: pd.DataFrame) -> tuple[float, float]:
+    """Sum of KL over the sum of the oracle's, and its error from resampling the seeds."""
+    sums = part.groupby("seed")[["KL", "KL oracle"]].sum().to_numpy()
+    total = sums.sum(axis=0)
+    if not np.isfinite(total[0]) or len(sums) < 2:
+        return total[0] / total[1], np.nan
+    again = np.random.default_rng(0).integers(len(sums), size=(1000, len(sums)))
+    resampled = sums[again].sum(axis=1)
+    return total[0] / total[1], float(np.std(resampled[:, 0] / resampled[:, 1]))
+
+
 def with_ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """Beside every estimate, how it compares with ML and with the oracle on the same data."""
     keys = ["repeats", "seed"]
-    rows = rows[rows["kind"] != "refused"]
     likelihood = rows[rows["method"] == "ML"].set_index(keys)[["RMSE", "KL"]].add_suffix(" ML")
     oracle = rows[rows["method"] == "oracle"].set_index(keys)[["KL"]].add_suffix(" oracle")
     rows = rows.join(likelihood, on=keys).join(oracle, on=keys)
@@ -87,17 +96,19 @@ def main() -> None:
     results = replicate(one, [(case, seed) for case in cases for seed in seeds], fresh=options.fresh)
     rows = pd.DataFrame([row for part in results for row in part])
     refused = rows[rows["kind"] == "refused"].groupby("method").size()
-    ratios = with_ratios(rows)
+    fitted, left_out = methods.fitted_by_all(rows, ["repeats", "seed"])
+    ratios = with_ratios(fitted)
     setting = (
         f"{options.replicates} data sets for each number of repeats (seeds from {options.seed}), {options.effects} Z, "
-        f"nu = {options.nu:g}, sigma = {options.sigma:g}"
+        f"nu = {options.nu:g}, sigma = {options.sigma:g}; {left_out} data sets that some method refuses are left out"
     )
     name = f"talk_table_1_{options.effects}"
     caption = f"Medians of {setting}. KL is KL(true law of y || estimated law)."
     report.save_table(name, beside_the_talk(ratios), options, caption)
     caption = (
         f"{setting}. KL, r: median of ML's KL over this method's with r repeats. KL / oracle: ratio of the sums over "
-        "all data sets. RMSE / ML: geometric mean, with its Monte Carlo error."
+        "all data sets. RMSE / ML: geometric mean. Both with their Monte Carlo errors, seeds as the units. degenerate: "
+        "no maximum of the likelihood with a positive sigma was found; KL is then infinite."
     )
     report.save_table(f"{name}_methods", side_by_side(ratios, refused), options, caption)
 

@@ -1,0 +1,81 @@
+"""Which hyperprior on A do real data speak for? Their evidence, everything else integrated out.
+
+``python docs/studies/hyperprior_on_data.py`` fits nine models of five data sets under every hyperprior that
+``structure_of_a.py`` compares on simulated data, and prints log p(y), the hyperparameters integrated out, less that
+of the default: above 0, the data speak for the other one. It takes two minutes.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import report
+from parallel import replicate
+
+import pmlmm
+
+DATA = Path(__file__).parents[2] / "tests" / "data"
+CUBIC = "{0} + {0}2 + {0}3"
+MODELS = {
+    "sleepstudy": "Reaction ~ Days + (Days | Subject)",
+    "sleepstudy, days centred": "Reaction ~ t + (t | Subject)",
+    "sleepstudy, cubic": f"Reaction ~ {CUBIC} + ({CUBIC} | Subject)".format("t"),
+    "Orthodont": "distance ~ age + (age | Subject)",
+    "Orthodont, age centred": "distance ~ t + (t | Subject)",
+    "Oxboys": "height ~ age + (age | Subject)",
+    "Oxboys, cubic": f"height ~ {CUBIC} + ({CUBIC} | Subject)".format("t"),
+    "ergoStool": "effort ~ Type + (Type | Subject)",
+    "Exam": "normexam ~ standLRT + (standLRT | school)",
+}
+TIMES = {"sleepstudy": "Days", "Orthodont": "age", "Oxboys": "age"}
+HYPERPRIORS = {
+    "sd 0.5 (default)": pmlmm.Hyperprior(),
+    "sd 0.7": pmlmm.Hyperprior(pool_sd=0.7),
+    "sd 1": pmlmm.Hyperprior(pool_sd=1.0),
+    "mean square, sd 0.5": pmlmm.Hyperprior(pool_at="mean square"),
+    "mean square, sd 0.7": pmlmm.Hyperprior(pool_at="mean square", pool_sd=0.7),
+}
+
+
+def load(name: str) -> pd.DataFrame:
+    """A data set, with its time centred as ``t``, and the powers of that."""
+    if name in pmlmm.datasets.names():
+        data = pmlmm.datasets.load(name)
+    elif (DATA / f"{name}.csv").exists():
+        data = pd.read_csv(DATA / f"{name}.csv")
+    else:
+        data = pd.read_parquet(DATA / f"{name}.parquet")
+    if name in TIMES:
+        t = data[TIMES[name]] - data[TIMES[name]].mean()
+        data = data.assign(t=t, t2=t**2, t3=t**3)
+    return data
+
+
+def one(name: str) -> dict:
+    """Log-evidences of one model, and the largest of their Monte Carlo errors."""
+    model = pmlmm.Model(MODELS[name], load(name.split(",")[0]))
+    fits = {key: model.fit(hyperprior=prior).integrate() for key, prior in HYPERPRIORS.items()}
+    evidence = {key: fit.log_evidence for key, fit in fits.items()}
+    default = evidence["sd 0.5 (default)"]
+    row = {"model": name, "log p(y), default": default}
+    row |= {key: value - default for key, value in evidence.items() if value is not default}
+    return row | {"± at most": max(fit.log_evidence_psis_error for fit in fits.values())}
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = report.parser(__doc__, 1)
+    parser.add_argument("--small", action="store_true", help="one model only")
+    options = parser.parse_args()
+    names = ["ergoStool"] if options.small else list(MODELS)
+    table = pd.DataFrame(replicate(one, [(name,) for name in names], fresh=options.fresh))
+    total = table.drop(columns=["model", "± at most"]).sum().to_dict()
+    table = pd.concat([table, pd.DataFrame([{"model": "all together"} | total])], ignore_index=True)
+    caption = (
+        "log p(y) with lambda, b and A integrated out (nats): of the default hyperprior, and what others add to it. "
+        "sd: standard deviation that pools the logs of A's entries where columns are largest, or at their mean square."
+    )
+    report.save_table("hyperprior_on_data", table, options, caption)
+
+
+if __name__ == "__main__":
+    main()
