@@ -7,7 +7,9 @@ More random effects than rows: 10 individuals seen 10 times and 25 seen once, cu
 lmer refuses the second model (125 rows, 140 random effects) and returns a singular covariance for the first.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 import pmlmm
 
@@ -27,3 +29,21 @@ for rows in ([10] * 10, [10] * 10 + [1] * 25):
         "truth:",
         np.round(np.sqrt(np.diag(Sigma)), 2),
     )
+
+# %%
+# What the last fit makes of six of the individuals who were seen once: a curve near the common one (dashed), moved
+# through its whole length by the one row, as far as the covariance learned from the others says. Grey: the truth.
+times = np.linspace(-1.0, 1.0, 61)
+grid = pd.DataFrame({"t": times, "t2": times**2, "t3": times**3})
+common = fit.predict(grid.assign(ind=-1), new_groups="population")
+figure, axes = plt.subplots(2, 3, sharex=True, sharey=True, figsize=(9, 5), layout="constrained")
+for ax, individual in zip(axes.flat, range(10, 16), strict=True):
+    own = data[data["ind"] == individual]
+    true = np.vander(times, 4, increasing=True) @ (truth.beta + truth.gamma[individual])
+    ax.plot(times, true, color="#b0b0b0", linewidth=3)
+    ax.plot(times, common, "--", color="#7d7d7d")
+    ax.plot(times, fit.predict(grid.assign(ind=individual)), color="#0a84c9")
+    ax.plot(own["t"], own["y"], "o", color="#d55e00")
+    ax.set_title(f"individual {individual}", fontsize="medium")
+figure.supxlabel("time (half-ranges from the middle)")
+figure.supylabel("y (units of the residual sd)")
