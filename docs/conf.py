@@ -35,6 +35,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "abort_on_example_error": True,
+    "capture_repr": (),
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,

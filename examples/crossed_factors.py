@@ -16,6 +16,10 @@ fit = model.fit()
 print(fit)
 
 # %%
+# With one effect in each term there is no correlation to learn, and six samples say little about how variances are
+# distributed: the column ``state`` says how much of b is the hyperprior's. The estimates hardly depend on it.
+
+# %%
 # What each sample and each plate adds, in mm.
 figure, axes = plt.subplots(1, 2, sharey=True, width_ratios=[4, 1], layout="constrained")
 for ax, factor in zip(axes, ("plate", "sample"), strict=True):

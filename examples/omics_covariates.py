@@ -18,7 +18,7 @@ effects = np.zeros(1_000)
 effects[:10] = 0.7
 data["y"] += genes @ effects
 fit = pmlmm.Model("y ~ t + (t | ind)", data, penalized={"genes": genes}).fit()
-print(fit.hyperparameters)
+print(fit.hyperparameters.to_string())
 
 # %%
 # A ridge does not select: with 120 rows for 1,000 genes each of the ten keeps a part of its effect only, and the rest

@@ -14,10 +14,11 @@ import pandas as pd
 import pmlmm
 
 FORMULA = "y ~ t + t2 + t3 + (t + t2 + t3 | ind)"
-Sigma = pmlmm.simulate.draw_covariance(10, np.eye(4), seed=1)
+SEED = 3
+Sigma = pmlmm.simulate.draw_covariance(10, np.eye(4), seed=SEED)
 
 for rows in ([10] * 10, [10] * 10 + [1] * 25):
-    data, truth = pmlmm.simulate.polynomial_curves(rows, Sigma=Sigma, beta=[0, -0.5, 0.8, 0.2], seed=1)
+    data, truth = pmlmm.simulate.polynomial_curves(rows, Sigma=Sigma, beta=[0, -0.5, 0.8, 0.2], seed=SEED)
     fit = pmlmm.Model(FORMULA, data).fit()
     estimate = fit.mean["Sigma_ind"].to_numpy()
     print(f"{len(data)} rows, {4 * len(rows)} random effects")
@@ -31,8 +32,8 @@ for rows in ([10] * 10, [10] * 10 + [1] * 25):
     )
 
 # %%
-# What the last fit makes of six of the individuals who were seen once: a curve near the common one (dashed), moved
-# through its whole length by the one row, as far as the covariance learned from the others says. Grey: the truth.
+# What the last fit makes of six of the individuals who were seen once: the one row moves a curve through its whole
+# length, as far as the covariance learned from all says.
 times = np.linspace(-1.0, 1.0, 61)
 grid = pd.DataFrame({"t": times, "t2": times**2, "t3": times**3})
 common = fit.predict(grid.assign(ind=-1), new_groups="population")
@@ -40,10 +41,11 @@ figure, axes = plt.subplots(2, 3, sharex=True, sharey=True, figsize=(9, 5), layo
 for ax, individual in zip(axes.flat, range(10, 16), strict=True):
     own = data[data["ind"] == individual]
     true = np.vander(times, 4, increasing=True) @ (truth.beta + truth.gamma[individual])
-    ax.plot(times, true, color="#b0b0b0", linewidth=3)
-    ax.plot(times, common, "--", color="#7d7d7d")
-    ax.plot(times, fit.predict(grid.assign(ind=individual)), color="#0a84c9")
-    ax.plot(own["t"], own["y"], "o", color="#d55e00")
+    ax.plot(times, true, color="#b0b0b0", linewidth=3, label="truth")
+    ax.plot(times, common, "--", color="#7d7d7d", label="common curve")
+    ax.plot(times, fit.predict(grid.assign(ind=individual)), color="#0a84c9", label="pmlmm")
+    ax.plot(own["t"], own["y"], "o", color="#d55e00", label="the one row")
     ax.set_title(f"individual {individual}", fontsize="medium")
+figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 figure.supxlabel("time (half-ranges from the middle)")
 figure.supylabel("y (units of the residual sd)")

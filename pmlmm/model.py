@@ -121,10 +121,21 @@ class Model:
         progress : callable, optional
             Called with a line of text now and then.
 
+        Returns
+        -------
+        Fit
+
         Raises
         ------
+        OptionError
+            An option outside its choices; the message names them.
         ConvergenceError
-            No proper mode, or minus the Hessian is not positive definite there.
+            No proper mode, or minus the Hessian is not positive definite there; sigma is not identified.
+
+        References
+        ----------
+        Amestoy, van de Wiel, van Wieringen (2021). Linear mixed models for high-dimensional data: extending
+        the functionalities of the LMER package. Talk.
         """
         from pmlmm.inference.space import build_space
         from pmlmm.inference.tune import tune
@@ -155,6 +166,11 @@ class Model:
         ----------
         collapsed : bool
             beta and gamma integrated out; only sigma and the covariances are left.
+
+        Returns
+        -------
+        pymc.Model
+            With named dimensions and coordinates for coefficients, effects and groups.
         """
         from pmlmm.inference.space import build_space
 

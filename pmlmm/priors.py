@@ -61,11 +61,18 @@ class InverseWishart:
         A structure to be learned, or the matrix itself, in units of y^2 over units of the
         random-effect columns. "identity" is a common variance times I; "ar1" is a common variance times
         rho^|i - j|, for effects in order and on one scale (occasions, dose levels).
+    eta : float, optional
+        Degrees of freedom, above q - 1, instead of b: the same for any number of groups.
+
+    Raises
+    ------
+    PriorError
+        b outside (0, 1), both b and eta, an A that is no covariance or no known structure.
 
     Notes
     -----
-    The inverse-Wishart couples variances and correlations [1]_: a small variance comes with small
-    prior correlation mass elsewhere.
+    The inverse-Wishart couples variances and correlations [1]_: large variances go with correlations near
+    -1 and 1, small ones with correlations near 0.
 
     References
     ----------
@@ -106,6 +113,18 @@ class InverseWishart:
         """The prior with ``eta`` degrees of freedom and scale ``Phi``, both fixed.
 
         Its density is proportional to ``|Sigma|^{-(eta+q+1)/2} exp(-tr(Phi Sigma^{-1})/2)``.
+
+        Parameters
+        ----------
+        eta : float
+            Above q - 1.
+        Phi : (q, q) array
+            Symmetric and positive definite, in units of y^2 over units of the random-effect columns.
+
+        Raises
+        ------
+        PriorError
+            eta too small for a proper prior, or a Phi that is no covariance.
         """
         Phi = _covariance("Phi", Phi)
         q = len(Phi)
@@ -116,7 +135,20 @@ class InverseWishart:
 
 @dataclass(frozen=True)
 class HalfStudentT:
-    """Prior on sigma: a Student-t with ``nu`` degrees of freedom folded at 0; scale in units of y."""
+    """Prior on sigma: a Student-t folded at 0.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom.
+    scale : float, optional
+        In units of y; the standard deviation of y by default.
+
+    Raises
+    ------
+    PriorError
+        A value that is not positive and finite.
+    """
 
     nu: float = 4.0
     scale: float | None = None

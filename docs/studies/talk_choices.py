@@ -55,7 +55,7 @@ def from_the_talk(ratios: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Run, print, write."""
-    parser = report.parser(__doc__, 30)
+    parser = report.parser(__doc__, 20)
     parser.add_argument("--small", action="store_true", help="the first choice only")
     options = parser.parse_args()
     choices = CHOICES[:1] if options.small else CHOICES

@@ -218,7 +218,7 @@ def evidence_gradient(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the Laplace evidence in the search coordinates phi, and d mode / d phi.
 
-    With v = d psi*/d phi = H^{-1} d2l/dpsi dphi (implicit function theorem), the gradient is
+    With v = d psi*/d phi = (-H)^{-1} d2l/dpsi dphi (implicit function theorem), the gradient is
     dl/dphi + d(volume) along (v, e): the log-determinant of the closed-form Hessian is differenced
     once along that line, all else is exact.
 

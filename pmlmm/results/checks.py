@@ -164,7 +164,7 @@ class Checks:
         Parameters
         ----------
         nodes, draws : int, optional
-            Settings of the hyperparameters, and draws of (sigma, Sigma) at each. Default: 256 and 16, or 96
+            Settings of the hyperparameters, and draws of (sigma, Sigma) at each. Default: 256 and 16, or 128
             and 8 where an evaluation of the likelihood takes long.
         random_seed : int, optional
             The fit's by default.

@@ -117,6 +117,11 @@ def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> Comparison:
     random_seed : int
         Of the Laplace draws and of bridge sampling.
 
+    Returns
+    -------
+    Comparison
+        Prints as a report; ``table``, ``evidence``, ``verdict`` and ``trustworthy`` are its parts.
+
     Raises
     ------
     OptionError

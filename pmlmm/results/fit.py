@@ -96,6 +96,8 @@ class Fit(Checks):
     def mean(self) -> xr.Dataset:
         """Posterior means of beta, sigma, Sigma and gamma: the reported point estimates.
 
+        Variables: ``beta`` (coefficients,) in units of y over those of the column, ``sigma`` in units of y, for
+        each term ``Sigma_<term>`` (q, q) and ``gamma_<term>`` (groups, q), for each wide block ``beta_<block>`` (p,).
         Importance-weighted over the draws of (sigma, Sigma), exact given them. Where importance
         sampling was skipped, or the weights are unreliable, plain averages over Laplace draws. gamma
         of very many groups is its conditional mean at the mean of the other parameters.
@@ -219,8 +221,8 @@ class Fit(Checks):
 
         Raises
         ------
-        ValueError
-            The name is not one of the learned hyperparameters.
+        OptionError
+            The name is not one of the learned hyperparameters, or the grid has no width.
         """
         from pmlmm.results.profile import evidence_profile
 
@@ -250,6 +252,13 @@ class Fit(Checks):
         -------
         (rows,) array
             nan in rows with a missing value in the table; a wide block must be complete in the other rows.
+
+        Raises
+        ------
+        DataError
+            A column or block that is missing or cannot be evaluated, or groups that the fit has not seen.
+        OptionError
+            ``new_groups`` is neither choice, or ``penalized`` without ``data``.
         """
         from pmlmm.results.predict import predict
 

@@ -15,6 +15,8 @@ from pmlmm.priors import b_from_eta
 from pmlmm.results.hyperparameters import curvature, profile_gradient
 
 _TOLERANCE = 0.01
+# A grid point so close to the learned value is that value.
+_SAME = 1e-9
 
 
 def evidence_profile(
@@ -27,7 +29,8 @@ def evidence_profile(
     half = width * sd if np.isfinite(sd) else 2.0
     ends = np.clip([tuned.phi[column] - half, tuned.phi[column] + half], coordinate.lower, coordinate.upper)
     rows, phi = [], tuned.phi
-    grid = np.unique(np.append(np.linspace(*ends, points), tuned.phi[column]))
+    grid = np.linspace(*ends, points)
+    grid = np.unique(np.append(grid[np.abs(grid - tuned.phi[column]) > _SAME], tuned.phi[column]))
     middle = int(np.searchsorted(grid, tuned.phi[column]))
     for side in (grid[middle:], grid[:middle][::-1]):  # outwards, each from its neighbour
         phi = tuned.phi

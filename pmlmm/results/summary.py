@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pmlmm.results.fit import Fit
 
 
+_ENDS = (0.025, 0.975)
 _MOST_ROWS = 20
 _MOST_WIDE = 5
 # Penalised columns that correlate more than this are named; more columns than this are not compared.
@@ -108,23 +109,26 @@ def _estimates(fit: "Fit") -> str:
     text = _fixed_effects(mean["beta"].to_numpy(), posterior["beta"].to_numpy(), design)
     for block in design.wide:
         text += ["", *_wide_block(fit, block)]
-    text += ["", "Random effects (posterior means of Sigma, as sd and correlations)"]
-    rows = [("", "sd", "correlations")]
+    text += ["", "Random effects (posterior mean of Sigma, as sd and correlations; 95% intervals of the sds)"]
+    rows = [("", "sd", "2.5%", "97.5%", "correlations")]
     for term in design.terms:
         Sigma = mean[f"Sigma_{term.name}"].to_numpy()
         sds = np.sqrt(np.diag(Sigma))
+        draws = np.diagonal(posterior[f"Sigma_{term.name}"].to_numpy(), axis1=-2, axis2=-1)
+        ends = np.sqrt(np.quantile(draws, _ENDS, axis=(0, 1))).T
         for a, name in enumerate(term.coefficients):
             correlations = " ".join(f"{Sigma[a, b] / sds[a] / sds[b]:6.2f}" for b in range(a))
-            rows.append((f"{term.name} {name}", _number(sds[a]), correlations))
-    rows.append(("sigma (residual)", _number(float(mean["sigma"])), ""))
-    text.append(_columns(rows, text=(0, 2)))
+            rows.append((f"{term.name} {name}", *map(_number, (sds[a], *ends[a])), correlations))
+    ends = np.quantile(posterior["sigma"].to_numpy(), _ENDS)
+    rows.append(("sigma (residual)", *map(_number, (float(mean["sigma"]), *ends)), ""))
+    text.append(_columns(rows, text=(0, 4)))
     return "\n".join(text)
 
 
 def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[str]:
     if not design.coefficients:
         return ["Fixed effects: none"]
-    low, high = np.quantile(draws, [0.025, 0.975], axis=(0, 1))
+    low, high = np.quantile(draws, _ENDS, axis=(0, 1))
     sd = np.std(draws, axis=(0, 1), ddof=1)
     shown = range(min(len(design.coefficients), _MOST_ROWS))
     rows = [(str(design.coefficients[j]), *map(_number, (mean[j], sd[j], low[j], high[j]))) for j in shown]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
@@ -32,32 +33,103 @@ def test_studies_run_at_small_size(name, options, expected):
     assert expected in run(name, *options)
 
 
+def table(path):
+    """Rows of a Markdown table as dicts."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in path.read_text().splitlines() if "|" in line
+    ]
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
+METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
+
+
 @pytest.mark.parametrize(
-    ("name", "replicates", "written"),
+    ("name", "replicates", "small", "column", "labels"),
     [
-        ("singular_fit", 2, ["singular_fit.md", "singular_fit_example.md"]),
-        ("refused_fit", 1, ["refused_fit.md"]),
-        ("overfitting", 1, ["overfitting.md", "overfitting.svg"]),
-        ("b_against_repeats", 1, ["b_against_repeats.md", "b_against_repeats.svg"]),
-        ("talk_table_1", 1, ["talk_table_1_gaussian.md", "talk_table_1_gaussian_methods.md"]),
-        ("talk_table_2", 1, ["talk_table_2.md"]),
-        ("structure_of_a", 1, ["structure_of_a.md"]),
-        ("talk_choices", 1, ["talk_choices.md"]),
+        ("singular_fit", 2, False, "method", METHODS),
+        ("refused_fit", 1, False, "method", METHODS),
+        ("overfitting", 1, False, "method", METHODS),
+        ("b_against_repeats", 1, False, "rows", ["2", "5", "10"]),
+        ("talk_table_1_gaussian", 1, False, "repeats", ["2", "3", "5", "8"]),
+        ("talk_table_2", 1, True, "p", ["2", "300"]),
+        ("structure_of_a", 1, True, "A", ["identity", "pooled, sd 0.5 (default)", "free diagonal"]),
+        ("talk_choices", 1, True, "KL of", ["true, est.", "est., true"]),
+        ("hyperprior_on_data", 1, True, "model", ["ergoStool", "all together"]),
     ],
 )
-def test_the_talk_at_small_size(name, replicates, written, tmp_path, monkeypatch):
+def test_the_talk_at_small_size(name, replicates, small, column, labels, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKERS", "1")  # starting a process takes longer than the work here
-    small = ["--small"] if name in ("talk_table_2", "structure_of_a", "talk_choices") else []
-    assert run(name, "--replicates", str(replicates), "--to", str(tmp_path), *small).count("|") > 20
-    for file in written:
-        text = (tmp_path / file).read_text()
-        assert len(text) > 200
-        assert "nan" not in text
-        assert "talk" in text or not name.startswith("talk")
+    script = name.removesuffix("_gaussian")
+    run(script, "--replicates", str(replicates), "--to", str(tmp_path), *(["--small"] if small else []))
+    rows = table(tmp_path / f"{name}.md")
+    assert {row[column] for row in rows} >= set(labels)
+    for row in rows:
+        values = [
+            float(x) for key, x in row.items() if key.startswith(("KL", "median b", "b: ", "total", "lambda")) and x
+        ]
+        assert values or name in ("b_against_repeats", "hyperprior_on_data")
+        assert all(value > 0 for value in values if value == value)
+        assert row.get("refused", "0") == "0"
+    if (STUDIES / "results" / f"{name}.svg").exists():
+        assert (tmp_path / f"{name}.svg").stat().st_size > 10_000
 
 
-def test_scores_are_zero_at_the_truth(monkeypatch):
+def test_the_tutorials_summary_is_what_a_fit_prints(tmp_path):
+    """But for digits, which other versions of the dependencies may change."""
+    run("first_summary", "--to", str(tmp_path))
+    skeletons = []
+    for folder in (tmp_path, STUDIES / "results"):
+        text = (folder / "first_summary.txt").read_text()
+        skeletons.append(re.sub(r"[-\d.e+]*\d[-\d.e+]*", "#", re.sub(r" +", " ", text)))
+    assert skeletons[0] == skeletons[1]
+    assert "Random effects" in skeletons[0]
+
+
+@pytest.fixture
+def studies(monkeypatch):
     monkeypatch.syspath_prepend(str(STUDIES))
+
+
+@pytest.mark.usefixtures("studies")
+def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    import parallel
+
+    sources, saved, log = tmp_path / "sources", tmp_path / "saved", tmp_path / "log"
+    sources.mkdir()
+    (sources / "work.py").write_text(
+        "from pathlib import Path\n\n\n"
+        "def one(x, log):\n"
+        "    with Path(log).open('a') as file:\n        file.write(f'{x} ')\n"
+        "    if x == 3 and not Path(log + '.mended').exists():\n        raise KeyboardInterrupt\n"
+        "    return x * x\n"
+    )
+    monkeypatch.syspath_prepend(str(sources))
+    monkeypatch.setattr(parallel, "HERE", sources)
+    monkeypatch.setenv("WORKERS", "1")
+    monkeypatch.setenv("SAVED", str(saved))
+    import work
+
+    def run_again(**options):
+        log.write_text("")
+        result = parallel.replicate(work.one, [(x, str(log)) for x in (1, 2, 3, 4)], **options)
+        return result, log.read_text().split()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_again()
+    assert log.read_text().split() == ["1", "2", "3"]
+    (tmp_path / "log.mended").touch()
+    assert run_again() == ([1, 4, 9, 16], ["3", "4"])
+    assert run_again() == ([1, 4, 9, 16], [])
+    assert run_again(fresh=True) == ([1, 4, 9, 16], ["1", "2", "3", "4"])
+    (sources / "other.py").write_text("# a change of what the study uses\n")
+    assert run_again() == ([1, 4, 9, 16], ["1", "2", "3", "4"])
+    monkeypatch.setenv("SAVED", "off")
+    assert run_again() == ([1, 4, 9, 16], ["1", "2", "3", "4"])
+
+
+@pytest.mark.usefixtures("studies")
+def test_scores_are_zero_at_the_truth():
     import methods
 
     for case in (methods.Case(3), methods.Case(3, "polynomial"), methods.Curves((3,) * 10)):
@@ -65,14 +137,46 @@ def test_scores_are_zero_at_the_truth(monkeypatch):
         estimate = methods.Estimate(truth.beta, truth.sigma, truth.Sigma, truth.gamma)
         score = methods.score(data, truth, estimate)
         assert not score.pop("singular")
+        assert not score.pop("degenerate")
         assert max(np.abs(list(score.values()))) < 1e-9
         worse = methods.Estimate(truth.beta + 1.0, truth.sigma, truth.Sigma, truth.gamma)
         assert methods.score(data, truth, worse)["RMSE"] == pytest.approx(1.0)
 
 
-def test_maximum_likelihood_is_lmers(monkeypatch):
-    """lmer's maximum on sleepstudy, from the reference file; and nothing near it is better."""
-    monkeypatch.syspath_prepend(str(STUDIES))
+@pytest.mark.usefixtures("studies")
+def test_divergence_and_its_direction():
+    import methods
+
+    near, far = (np.zeros(1), np.eye(1)), (np.ones(1), 4.0 * np.eye(1))
+    assert methods.divergence(near, far) == pytest.approx(np.log(2) + (1 + 1) / 8 - 0.5)
+    assert methods.divergence(far, near) == pytest.approx(-np.log(2) + (4 + 1) / 2 - 0.5)
+
+
+@pytest.mark.usefixtures("studies")
+def test_ratios_and_what_is_left_out():
+    import methods
+    import talk_table_1
+
+    shared = {"repeats": 2, "b": np.nan, "singular": False, "degenerate": False, "seconds": 1.0}
+    rows = [
+        shared | {"seed": seed, "method": method, "kind": "mean", "RMSE": rmse, "KL": kl}
+        for seed in (1, 2, 3)
+        for method, rmse, kl in (("ML", 1.0, 6.0), ("default", 0.5, 3.0), ("oracle", 0.4, 2.0))
+    ]
+    rows[-2] = {"repeats": 2, "seed": 3, "method": "default", "kind": "refused"}
+    fitted, left_out = methods.fitted_by_all(pd.DataFrame(rows), ["repeats", "seed"])
+    assert left_out == 1
+    assert set(fitted["seed"]) == {1, 2}
+    found = talk_table_1.side_by_side(talk_table_1.with_ratios(fitted), pd.Series({"default": 1})).set_index("method")
+    assert found.loc["default", "KL, 2"] == pytest.approx(2.0)  # maximum likelihood over the method
+    assert found.loc["default", "KL / oracle"] == pytest.approx(1.5)
+    assert found.loc["default", "RMSE / ML"] == pytest.approx(0.5)  # the method over maximum likelihood
+    assert list(found["refused"]) == [0, 1, 0]
+
+
+@pytest.mark.usefixtures("studies")
+def test_maximum_likelihood_is_lmers():
+    """lmer's maximum on sleepstudy, from the reference file."""
     import maximum_likelihood
 
     import pmlmm
@@ -84,6 +188,33 @@ def test_maximum_likelihood_is_lmers(monkeypatch):
     assert found.log_likelihood == pytest.approx(-875.96967, abs=1e-4)
     np.testing.assert_allclose(found.beta, [251.4051, 10.46729], rtol=1e-5)
     assert not found.singular
+
+
+@pytest.mark.usefixtures("studies")
+def test_nothing_near_a_singular_maximum_is_likelier():
+    import maximum_likelihood
+    import methods
+    from scipy.stats import multivariate_normal
+
+    data, _ = methods.Curves((10,) * 10).simulate(1)
+    found = maximum_likelihood.of(data)
+    assert found.singular
+    X, Z = maximum_likelihood.matrices(data)
+    y, group = data["y"].to_numpy(), data["ind"].to_numpy()
+
+    def log_likelihood(beta, sigma, Sigma):
+        mean, V = methods.law(X, Z, group, methods.Estimate(beta, sigma, Sigma, np.zeros((10, 4))))
+        return multivariate_normal(mean, V).logpdf(y)
+
+    top = log_likelihood(found.beta, found.sigma, found.Sigma)
+    assert top == pytest.approx(found.log_likelihood, abs=1e-6)
+    values, vectors = np.linalg.eigh(found.Sigma)
+    root, rng = vectors * np.sqrt(np.maximum(values, 0.0)), np.random.default_rng(0)
+    for _ in range(200):
+        step = rng.choice([1e-3, 1e-2, 1e-1])
+        near = root + step * rng.normal(size=(4, 4))
+        beta, sigma = found.beta + step * rng.normal(size=4), found.sigma * np.exp(step * rng.normal())
+        assert log_likelihood(beta, sigma, near @ near.T) < top + 1e-6
 
 
 def test_ranks_are_uniform_at_small_size():
