@@ -15,8 +15,8 @@ fit = pmlmm.Model(formula, data).fit()
 print(fit.hyperparameters.to_string())
 
 # %%
-# The evidence over b, with everything else at its best, rises all the way to b = 1, by less than a nat from .5 on: these
-# data hardly object to a covariance that equals its target. The maximum inside is the hyperprior's doing.
+# The evidence over b, with everything else at its best, rises all the way to b = 1, by less than a nat from .5 on:
+# these data hardly object to a covariance that equals its target. The maximum inside is the hyperprior's doing.
 profile = fit.profile("b[Subject]", points=9)
 figure, ax = plt.subplots(layout="constrained")
 ax.plot(profile["value"], profile["log_evidence"] - profile["log_evidence"].max(), "o-", label="evidence")
