@@ -35,9 +35,8 @@ def test_studies_run_at_small_size(name, options, expected):
 
 def table(path):
     """Rows of a Markdown table as dicts."""
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in path.read_text().splitlines() if "|" in line
-    ]
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
 
 
@@ -45,32 +44,27 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
 
 
 @pytest.mark.parametrize(
-    ("name", "replicates", "small", "column", "labels"),
+    ("name", "replicates", "small", "number", "column", "labels"),
     [
-        ("singular_fit", 2, False, "method", METHODS),
-        ("refused_fit", 1, False, "method", METHODS),
-        ("overfitting", 1, False, "method", METHODS),
-        ("b_against_repeats", 1, False, "rows", ["2", "5", "10"]),
-        ("talk_table_1_gaussian", 1, False, "repeats", ["2", "3", "5", "8"]),
-        ("talk_table_2", 1, True, "p", ["2", "300"]),
-        ("structure_of_a", 1, True, "A", ["identity", "pooled, sd 0.5 (default)", "free diagonal"]),
-        ("talk_choices", 1, True, "KL of", ["true, est.", "est., true"]),
-        ("hyperprior_on_data", 1, True, "model", ["ergoStool", "all together"]),
+        ("singular_fit", 2, False, "KL", "method", METHODS),
+        ("refused_fit", 1, False, "KL", "method", METHODS),
+        ("overfitting", 1, False, "KL", "method", METHODS),
+        ("b_against_repeats", 1, False, "default", "rows", ["2", "5", "10"]),
+        ("talk_table_1_gaussian", 1, False, "b: default", "repeats", ["2", "3", "5", "8"]),
+        ("talk_table_2", 1, True, "lambda", "p", ["2", "300"]),
+        ("structure_of_a", 1, True, "total", "A", ["identity", "pooled, sd 0.5 (default)", "free diagonal"]),
+        ("talk_choices", 1, True, "KL, 5", "KL of", ["true, est.", "est., true"]),
+        ("hyperprior_on_data", 1, True, "log p(y), default", "model", ["ergoStool", "all together"]),
     ],
 )
-def test_the_talk_at_small_size(name, replicates, small, column, labels, tmp_path, monkeypatch):
+def test_the_talk_at_small_size(name, replicates, small, number, column, labels, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKERS", "1")  # starting a process takes longer than the work here
     script = name.removesuffix("_gaussian")
     run(script, "--replicates", str(replicates), "--to", str(tmp_path), *(["--small"] if small else []))
     rows = table(tmp_path / f"{name}.md")
     assert {row[column] for row in rows} >= set(labels)
-    for row in rows:
-        values = [
-            float(x) for key, x in row.items() if key.startswith(("KL", "median b", "b: ", "total", "lambda")) and x
-        ]
-        assert values or name in ("b_against_repeats", "hyperprior_on_data")
-        assert all(value > 0 for value in values if value == value)
-        assert row.get("refused", "0") == "0"
+    assert all(0 < abs(float(row[number])) < np.inf for row in rows)
+    assert all(row.get("refused", "0") == "0" for row in rows)
     if (STUDIES / "results" / f"{name}.svg").exists():
         assert (tmp_path / f"{name}.svg").stat().st_size > 10_000
 
