@@ -52,9 +52,9 @@ def main() -> None:
     seeds = range(options.seed, options.seed + options.replicates)
     results = replicate(one, [(case, seed) for case in cases for seed in seeds], fresh=options.fresh)
     caption = (
-        f"40 individuals with {' or '.join(map(str, repeats))} repeats, q = 4, {options.replicates} data sets each (seeds "
-        f"from {options.seed}): KL over the oracle's by the median that the hyperprior has for eta - q + 1, and geometric "
-        "means of the ratio to the default's 7 with Monte Carlo errors."
+        f"40 individuals with {' or '.join(map(str, repeats))} repeats, q = 4, {options.replicates} data sets each "
+        f"(seeds from {options.seed}): KL over the oracle's by the median that the hyperprior has for eta - q + 1, and "
+        "geometric means of the ratio to the default's 7 with Monte Carlo errors."
     )
     table = summarise(pd.DataFrame([row for part in results for row in part]))
     report.save_table("eta_median", table, options, caption)
