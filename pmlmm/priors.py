@@ -186,7 +186,7 @@ class Hyperprior:
         For a diagonal A, ``log(A_a s_a^2) ~ N(common mean, pool_sd^2)`` with the common mean flat, s_a the size of
         column z_a: the effects are expected to contribute alike, whatever the units of their columns.
     pool_at : "largest" or "mean square"
-        s_a is the largest |z_a|, or the root of the mean square, which an outlying row moves less.
+        s_a is the largest absolute value, or the root of the mean square, which an outlying row moves less.
     rho_sd : float
         For an AR(1) A, ``atanh rho ~ N(0, rho_sd^2)``.
     level_sd : float

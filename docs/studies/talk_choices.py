@@ -65,10 +65,12 @@ def main() -> None:
     rows = pd.DataFrame([row for part in results for row in part])
     table = summarise(rows)
     refused = rows[rows["kind"] == "refused"].groupby(["effects", "nu", "sigma", "method"]).size()
+    words = [f"{count} ({z}, nu {nu:g}, sigma {s:.2f}, {method})" for (z, nu, s, method), count in refused.items()]
     caption = (
         f"Medians of {options.replicates} data sets (seeds from {options.seed}), ML over the talk's method; the talk "
         f"has {', '.join(f'{x:.2f}' for x in TALK['KL'])} and b = {', '.join(f'{x:.2f}' for x in TALK['b'])}. "
-        f"Fits refused, whose seeds are left out: {refused.to_dict() or 'none'}."
+        f"Fits refused, whose seeds are left out: {'; '.join(words) or 'none'}. An error is missing where ML is "
+        "degenerate in some resampling."
     )
     report.save_table("talk_choices", table.sort_values("from the talk"), options, caption)
 
