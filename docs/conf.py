@@ -1,5 +1,7 @@
 """The documentation site: ``uv run --group docs sphinx-build -W docs docs/_build``."""
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import pmlmm
 
 project = "pmlmm"
@@ -39,5 +41,14 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder(
+        [
+            "first_fit.py",
+            "when_lmer_refuses.py",
+            "reading_hyperparameters.py",
+            "laplace_and_nuts.py",
+            "omics_covariates.py",
+            "crossed_factors.py",
+        ]
+    ),
 }
