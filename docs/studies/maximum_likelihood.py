@@ -21,7 +21,8 @@ from scipy.optimize import minimize
 import pmlmm
 from pmlmm.errors import ConvergenceError
 
-STARTS = 6
+# Starts of the search; more, up to the second number, as long as all run to the edge (DEGENERATE).
+STARTS, MOST_STARTS = 6, 60
 # A standard deviation along some direction below this share of the largest: singular (the tolerance is lme4's).
 SINGULAR = 1e-4
 # Where all groups have fewer rows than effects the likelihood is unbounded: a singular Sigma whose range misses one
@@ -99,7 +100,9 @@ def maximum_likelihood(X: np.ndarray, Z: np.ndarray, y: np.ndarray, group: np.nd
         return L, deviance, (2.0 * slope @ L / scale[:, None])[lower], a, rss / n
 
     rng, best = np.random.default_rng(0), None
-    for start in range(STARTS):
+    for start in range(MOST_STARTS):
+        if start >= STARTS and best is not None and not best.degenerate:
+            break
         x0 = (np.eye(q) * (0.3, 1.0, 3.0)[start % 3] + (start > 2) * rng.normal(0.0, 0.5, (q, q)))[lower]
         found = minimize(
             lambda x: at(x)[1:3],
