@@ -5,11 +5,13 @@ from numbers import Real
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pmlmm.errors import PriorError
 
 #: Structures of A that can be learned.
 STRUCTURES = ("diagonal", "identity", "ar1")
+_ADVICE = " Add a little to its diagonal, or learn it with A='diagonal'."
 #: Sizes of a random-effect column at which the entries of A can be pooled.
 POOLED_AT = ("largest", "mean square")
 #: Beyond this b, Sigma is pinned to A for all that can be computed.
@@ -99,7 +101,7 @@ class InverseWishart:
             if self.A not in STRUCTURES:
                 raise PriorError(f"InverseWishart(A={self.A!r}): A is a matrix or one of {', '.join(STRUCTURES)}.")
         else:
-            object.__setattr__(self, "A", _covariance("A", self.A))
+            object.__setattr__(self, "A", covariance("A", self.A, _ADVICE))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, InverseWishart):
@@ -126,7 +128,7 @@ class InverseWishart:
         PriorError
             eta too small for a proper prior, or a Phi that is no covariance.
         """
-        Phi = _covariance("Phi", Phi)
+        Phi = covariance("Phi", Phi, _ADVICE)
         q = len(Phi)
         if not (_is_finite(eta) and eta > q - 1):
             raise PriorError(f"from_eta_phi(eta={eta!r}): the prior is proper for eta > q - 1 = {q - 1} only.")
@@ -229,8 +231,8 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and bool(np.isfinite(value))
 
 
-def _covariance(name: str, matrix: np.ndarray | list) -> np.ndarray:
-    """A checked symmetric positive definite matrix."""
+def covariance(name: str, matrix: ArrayLike, advice: str = "") -> np.ndarray:
+    """A checked symmetric positive definite matrix; ``advice`` ends the message where it is not definite."""
     try:
         values = np.array(matrix, dtype=float)
     except (TypeError, ValueError) as error:
@@ -244,8 +246,7 @@ def _covariance(name: str, matrix: np.ndarray | list) -> np.ndarray:
     smallest = float(np.linalg.eigvalsh(values)[0])
     if smallest <= 0:
         raise PriorError(
-            f"{name} is not positive definite (smallest eigenvalue {smallest:.3g}): it is a covariance. "
-            "Add a little to its diagonal, or learn it with A='diagonal'."
+            f"{name} is not positive definite (smallest eigenvalue {smallest:.3g}): it is a covariance.{advice}"
         )
     return (values + values.T) / 2
 

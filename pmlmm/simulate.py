@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from pmlmm.priors import covariance
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -56,7 +58,7 @@ def draw_covariance(nu: float, mean: ArrayLike, seed: int) -> np.ndarray:
     """
     from scipy.stats import invwishart
 
-    mean = _covariance("mean", mean, len(np.atleast_2d(mean)))
+    mean = covariance("mean", mean)
     q = len(mean)
     if nu <= q + 1:
         raise ValueError(f"draw_covariance(nu={nu}): the mean exists for nu > q + 1 = {q + 1} only.")
@@ -221,12 +223,7 @@ def _covariance(name: str, matrix: ArrayLike, q: int) -> np.ndarray:
     values = np.atleast_2d(np.asarray(matrix, dtype=float))
     if values.shape != (q, q):
         raise ValueError(f"{name} has shape {values.shape}; with q={q} random effects it must be ({q}, {q}).")
-    if not np.isfinite(values).all() or not np.allclose(values, values.T, rtol=1e-10):
-        raise ValueError(f"{name} must be finite and symmetric.")
-    smallest = np.linalg.eigvalsh(values)[0]
-    if not smallest > 0:
-        raise ValueError(f"{name} must be positive definite; its smallest eigenvalue is {smallest:.3g}.")
-    return values
+    return covariance(name, values)
 
 
 def _powers(rng: np.random.Generator, n: int, q: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

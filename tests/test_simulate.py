@@ -72,7 +72,10 @@ def test_given_parameters_are_used():
         ({"sigma": np.nan}, "sigma=nan"),
         ({"beta": [1.0, np.nan]}, "all finite"),
         ({"q": 2, "Sigma": [[1.0, 9.0], [0.0, 1.0]]}, "Sigma must be finite and symmetric"),
-        ({"q": 2, "Sigma": [[1.0, 2.0], [2.0, 1.0]]}, "smallest eigenvalue is -1"),
+        (
+            {"q": 2, "Sigma": [[1.0, 2.0], [2.0, 1.0]]},
+            "Sigma is not positive definite .smallest eigenvalue -1.: .* covariance.$",
+        ),
         ({"mean": np.eye(3)}, "mean has shape"),
     ],
 )

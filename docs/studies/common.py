@@ -1,11 +1,22 @@
-"""Settings that the studies of calibration draw data from."""
+"""Settings that the studies of calibration draw data from, and the real data sets of the studies."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import pmlmm
+
+DATA = Path(__file__).parents[2] / "tests" / "data"
+
+
+def read(name: str) -> pd.DataFrame:
+    """A data set kept for the tests, or bundled."""
+    if name in pmlmm.datasets.names():
+        return pmlmm.datasets.load(name)
+    path = DATA / f"{name}.csv"
+    return pd.read_csv(path) if path.exists() else pd.read_parquet(path.with_suffix(".parquet"))
 
 
 @dataclass(frozen=True)

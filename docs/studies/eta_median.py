@@ -11,33 +11,27 @@ import report
 from methods import Case
 from parallel import replicate
 
-import pmlmm
-
-MEDIANS = (3.5, 7.0, 10.7, 14.0)
+METHODS = {"eta median 3.5": "3.5", "default": "7", "eta median 10.7": "10.7", "eta median 14": "14"}
 
 
 def one(case: Case, seed: int) -> list[dict]:
     """All medians and the oracle on one data set."""
-    data, truth = case.simulate(seed)
-    rows = methods.run(case, seed, ("oracle",))
-    for median in MEDIANS:
-        method = methods.learned(hyperprior=pmlmm.Hyperprior(eta_median=median))
-        found = method(case, data, truth)["mean"]
-        rows.append(vars(case) | {"seed": seed, "method": median, "kind": "mean", **methods.score(data, truth, found)})
-    return rows
+    return methods.run(case, seed, ("oracle", *METHODS))
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """Sum of KL over the sum of the oracle's, and geometric means of ratios to the default."""
     keys = ["effects", "nu", "repeats", "seed"]
+    rows, _ = methods.fitted_by_all(rows, keys)
     wide = rows[rows["kind"] == "mean"].pivot(index=keys, columns="method", values="KL")
     found = []
     for (effects, nu), part in wide.groupby(["effects", "nu"], sort=False):
         row = {"Z": effects, "nu": f"{nu:g}", "true eta - q + 1": f"{nu - 3:g}"}
-        row |= {f"KL / oracle, median {m:g}": part[m].sum() / part["oracle"].sum() for m in MEDIANS}
+        row |= {f"KL / oracle, median {m}": part[name].sum() / part["oracle"].sum() for name, m in METHODS.items()}
         seeds = part.index.get_level_values("seed")
-        for m in (m for m in MEDIANS if m != 7.0):
-            row[f"{m:g} to 7"], row[f"± {m:g}"] = methods.geometric_mean(part[m] / part[7.0], seeds)
+        for name, m in METHODS.items():
+            if name != "default":
+                row[f"{m} to 7"], row[f"± {m}"] = methods.geometric_mean(part[name] / part["default"], seeds)
         found.append(row)
     return pd.DataFrame(found)
 

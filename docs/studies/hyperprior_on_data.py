@@ -5,15 +5,13 @@
 of the default: above 0, the data speak for the other one. It takes two minutes.
 """
 
-from pathlib import Path
-
 import pandas as pd
 import report
+from common import read
 from parallel import replicate
 
 import pmlmm
 
-DATA = Path(__file__).parents[2] / "tests" / "data"
 CUBIC = "{0} + {0}2 + {0}3"
 MODELS = {
     "sleepstudy": "Reaction ~ Days + (Days | Subject)",
@@ -38,12 +36,7 @@ HYPERPRIORS = {
 
 def load(name: str) -> pd.DataFrame:
     """A data set, with its time centred as ``t``, and the powers of that."""
-    if name in pmlmm.datasets.names():
-        data = pmlmm.datasets.load(name)
-    elif (DATA / f"{name}.csv").exists():
-        data = pd.read_csv(DATA / f"{name}.csv")
-    else:
-        data = pd.read_parquet(DATA / f"{name}.parquet")
+    data = read(name)
     if name in TIMES:
         t = data[TIMES[name]] - data[TIMES[name]].mean()
         data = data.assign(t=t, t2=t**2, t3=t**3)

@@ -54,7 +54,12 @@ class Likelihood:
 
     @property
     def singular(self) -> bool:
-        return smallest_to_largest_sd(self.Sigma) < SINGULAR
+        return is_singular(self.Sigma)
+
+
+def is_singular(Sigma: np.ndarray) -> bool:
+    """Whether some direction has hardly any variance."""
+    return smallest_to_largest_sd(Sigma) < SINGULAR
 
 
 def smallest_to_largest_sd(Sigma: np.ndarray) -> float:

@@ -131,7 +131,7 @@ def score(data: pd.DataFrame, truth: Truth, estimate: Estimate, individuals: int
         "RMSE": float(np.sqrt(np.mean((estimate.beta - truth.beta) ** 2))),
         "KL": np.inf if estimate.degenerate else divergence(true, fitted),
         "KL reversed": np.inf if estimate.degenerate else divergence(fitted, true),
-        "singular": maximum_likelihood.smallest_to_largest_sd(estimate.Sigma) < maximum_likelihood.SINGULAR,
+        "singular": maximum_likelihood.is_singular(estimate.Sigma),
         "degenerate": estimate.degenerate,
     }
     if "t" in data:
@@ -200,6 +200,7 @@ METHODS: dict[str, Callable] = {
     "A pooled, sd 1": learned(hyperprior=pmlmm.Hyperprior(pool_sd=1.0)),
     "A pooled at the mean square": learned(hyperprior=pmlmm.Hyperprior(pool_at="mean square")),
     "A pooled at the mean square, sd 0.7": learned(hyperprior=pmlmm.Hyperprior(pool_at="mean square", pool_sd=0.7)),
+    **{f"eta median {m:g}": learned(hyperprior=pmlmm.Hyperprior(eta_median=m)) for m in (3.5, 10.7, 14.0)},
     "oracle": _oracle,
 }
 

@@ -10,22 +10,13 @@ For each data set, at the learned hyperparameters:
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from common import read
 
 import pmlmm
 from pmlmm.results.compare import Marginals, compare
-
-DATA = Path(__file__).parents[2] / "tests" / "data"
-
-
-def read(name: str) -> pd.DataFrame:
-    """A data set kept for the tests, or bundled."""
-    if name in pmlmm.datasets.names():
-        return pmlmm.datasets.load(name)
-    return pd.read_csv(DATA / f"{name}.csv")
 
 
 def cubic(singles: int) -> pd.DataFrame:

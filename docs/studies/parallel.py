@@ -32,8 +32,9 @@ def replicate(function: Callable, tasks: Iterable[tuple], *, fresh: bool = False
     ``fresh`` runs all again. ``WORKERS`` in the environment sets the number of processes (default: all cores).
     """
     tasks = list(tasks)
-    saved = Memory(saved_in(), verbose=0).cache(function)
-    if fresh and saved_in() is not None:
+    folder = saved_in()
+    saved = Memory(folder, verbose=0).cache(function)
+    if fresh and folder is not None:
         saved.clear(warn=False)
     workers = min(len(tasks), int(os.environ.get("WORKERS", 0)) or os.cpu_count() or 1)
     results = Parallel(workers, return_as="generator")(delayed(saved)(*task) for task in tasks)
