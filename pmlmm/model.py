@@ -33,8 +33,8 @@ class Model:
     ----------
     formula : str
         lme4 syntax: ``"y ~ x + (1 + t | g)"``; ``||`` for uncorrelated effects, ``(1 | a) + (1 | b)`` for
-        crossed factors, ``(1 | a/b)`` for nested ones. Expressions are formulaic's: ``I(t**2)``,
-        ``poly(t, 3)``, ``bs(t, df=5)``, ``log(x)``, ``C(x)``.
+        crossed factors, ``(1 | a/b)`` for nested ones. Expressions are formulaic's: ``I(t^2)``,
+        ``poly(t, 3)``, ``bs(t, df=5)``, ``log(x)``, ``C(x)``. The left side is arithmetic: ``y - baseline ~ ...``.
     data : pandas, polars or Arrow table, or dict of columns
         Rows with a missing value in a needed column are dropped, and counted in the summary.
     priors : mapping, optional
@@ -52,6 +52,9 @@ class Model:
         deviation, so that one lambda is fair to all; results are on the user's scale either way.
     context : mapping, optional
         Functions and values that the formula uses beside the columns.
+    trusted : bool
+        A formula can call any Python, as in R. False: columns, numbers, arithmetic and the named transformations
+        only, for formulas from people who may not run code here.
 
     Raises
     ------
@@ -73,10 +76,14 @@ class Model:
         penalized: Mapping[str, Any] | None = None,
         standardize: bool = True,
         context: Mapping[str, Any] | None = None,
+        trusted: bool = True,
     ):
         self.formula = formula
-        self._context = dict(context or {})
-        self.design = build_design(formula, data, self._context, penalized)
+        self._context = _checked_context(context)
+        for name, value in {"standardize": standardize, "trusted": trusted}.items():
+            if not isinstance(value, bool | np.bool_):
+                raise OptionError(f"Model({name}={value!r}): choose True or False.")
+        self.design = build_design(formula, data, self._context, penalized, trusted=bool(trusted))
         self.priors = resolve(self.design, priors, standardize)
         names = self.design.coefficients
         intercept = names.index(INTERCEPT) if INTERCEPT in names else None
@@ -192,6 +199,12 @@ class Model:
         from pmlmm.results.summary import describe_model
 
         return describe_model(self)
+
+
+def _checked_context(context: Any) -> dict[str, Any]:
+    if context is not None and not (isinstance(context, Mapping) and all(isinstance(name, str) for name in context)):
+        raise OptionError("Model(context=...) must be a dict from names to functions or values.")
+    return dict(context or {})
 
 
 def _checked_options(

@@ -239,7 +239,7 @@ def covariance(name: str, matrix: ArrayLike, advice: str = "") -> np.ndarray:
         raise PriorError(f"{name} must be a square matrix of numbers.") from error
     if values.ndim == 0:
         values = values.reshape(1, 1)
-    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or not values.size:
         raise PriorError(f"{name} has shape {values.shape}; it must be square, one row a random effect.")
     if not np.isfinite(values).all() or not np.allclose(values, values.T, rtol=1e-10, atol=0):
         raise PriorError(f"{name} must be finite and symmetric; it is {values.tolist()}.")

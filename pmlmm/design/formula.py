@@ -1,21 +1,25 @@
-"""Split an lme4 formula at its bars; formulaic reads everything else."""
+"""Split an lme4 formula at its bars; what is between them is read in expression.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pmlmm.design.expression import alias, read_terms
+from pmlmm.design.formula_terms import parse_terms
+from pmlmm.design.lexer import split, tokens
 from pmlmm.errors import FormulaError
-
-_OPENING, _CLOSING = "([{", ")]}"
 
 
 @dataclass(frozen=True)
 class RandomTerm:
     """``(expression | factor)``: a correlated block; ``||`` and nested factors have been split into several.
 
-    ``columns`` are those whose combined labels are the groups: several for ``a:b``.
+    ``columns`` are those whose combined labels are the groups: several for ``a:b``. Of a ``||`` this is the term
+    number ``part`` of ``whole``.
     """
 
     expression: str
     columns: tuple[str, ...]
+    whole: str = field(default="", compare=False)
+    part: int = field(default=0, compare=False)
 
     @property
     def factor(self) -> str:
@@ -42,14 +46,19 @@ def parse(formula: str) -> ParsedFormula:
     """
     if not isinstance(formula, str):
         raise FormulaError(f"The formula must be a string, not {type(formula).__name__}.")
-    sides = _split(formula, "~")
+    sides = split(formula, "~")
     if len(sides) != 2 or not sides[0][1].strip():
         raise FormulaError(
             f"The formula {formula!r} needs one response on the left of one '~', "
             "for example 'Reaction ~ Days + (Days | Subject)'."
         )
+    if len(split(sides[0][1], "|")) > 1:
+        raise FormulaError(
+            f"There is a bar on the left of '~' in {formula!r}: the left side is the response alone. Weights, "
+            "censoring and the like (brms) are not supported."
+        )
     fixed, random = [], []
-    for sign, chunk in _split(sides[1][1], "+-"):
+    for sign, chunk in split(sides[1][1], "+-"):
         text = chunk.strip()
         bars = _bars(text)
         if bars is not None:
@@ -61,35 +70,13 @@ def parse(formula: str) -> ParsedFormula:
     return ParsedFormula(sides[0][1].strip(), " ".join(fixed).removeprefix("+ ") or "1", tuple(random))
 
 
-def _split(text: str, separators: str) -> list[tuple[str, str]]:
-    """Cut at separators outside parentheses and quotes: (separator before, piece) pairs."""
-    pieces, depth, quote, begin, sign = [], 0, "", 0, "+"
-    for position, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "`'\"":
-            quote = char
-        elif char in _OPENING:
-            depth += 1
-        elif char in _CLOSING:
-            depth -= 1
-            if depth < 0:
-                raise FormulaError(f"Unbalanced {char!r} in {text.strip()!r}.")
-        elif char in separators and depth == 0:
-            pieces.append((sign, text[begin:position]))
-            begin, sign = position + 1, char
-    if depth or quote:
-        raise FormulaError(f"Unclosed {quote or 'parenthesis'} in {text.strip()!r}.")
-    return [*pieces, (sign, text[begin:])]
-
-
 def _bars(text: str) -> list[str] | None:
     """The pieces around the bars of ``( ... | ... )``; None where there is no bar to split at."""
-    if len(_split(text, "|")) > 1:
+    if len(split(text, "|")) > 1:
         raise FormulaError(f"The bar in {text!r} needs parentheses around it: ({text}).")
     if text.startswith("(") and text.endswith(")"):
         try:
-            pieces = [piece for _, piece in _split(text[1:-1], "|")]
+            pieces = [piece for _, piece in split(text[1:-1], "|")]
         except FormulaError:  # "(a) * (b)": the outer pair is not one pair
             pieces = [text]
         if len(pieces) > 1:
@@ -112,7 +99,7 @@ def _groups_without_name(text: str) -> list[str]:
         elif char == ")" and stack:
             begin, plain = stack.pop()
             inside = text[begin + 1 : position]
-            if plain and len(_split(inside, "|")) > 1:
+            if plain and len(split(inside, "|")) > 1:
                 found.append(inside)
     return found
 
@@ -124,15 +111,17 @@ def _random_terms(text: str, pieces: list[str]) -> list[RandomTerm]:
     expression, factors = pieces[0].strip(), _factors(pieces[-1].strip(), text)
     if not expression:
         raise FormulaError(f"{text} has nothing before its bar; (1 | {pieces[-1].strip()}) is a random intercept.")
-    expressions = [expression] if correlated else _uncorrelated(expression)
-    if not expressions:
+    if correlated:
+        return [RandomTerm(expression, columns) for columns in factors]
+    parts = _uncorrelated(expression)
+    if not parts:
         raise FormulaError(f"The random term {text} has no columns.")
-    return [RandomTerm(part, columns) for columns in factors for part in expressions]
+    return [RandomTerm(part, columns, expression, k) for columns in factors for k, part in enumerate(parts)]
 
 
 def _factors(factor: str, text: str) -> list[tuple[str, ...]]:
     """Columns of every grouping factor: ``a`` and ``a:b`` for ``a/b``."""
-    levels = [tuple(_column(name, text) for _, name in _split(piece, ":")) for _, piece in _split(factor, "/")]
+    levels = [tuple(_column(name, text) for _, name in split(piece, ":")) for _, piece in split(factor, "/")]
     nested = [sum(levels[: depth + 1], ()) for depth in range(len(levels))]
     for columns in nested:
         if len(set(columns)) < len(columns):
@@ -153,8 +142,11 @@ def _column(name: str, text: str) -> str:
 
 
 def _uncorrelated(expression: str) -> list[str]:
-    """One expression a term of ``expression``: '1 + t' gives '1' and '0 + t'."""
-    from formulaic import Formula
-
-    terms = [str(term) for term in Formula(expression)]
-    return [term if term == "1" else f"0 + {term}" for term in terms]
+    """One expression for each term of ``expression``: '1 + t' gives '1' and '0 + t'."""
+    words = [token for token in tokens(expression) if token.kind in ("quoted", "name")]
+    names = [token.text.strip("`") for token in words]  # which of them are columns does not matter here
+    code = read_terms(expression, names, dict.fromkeys(names))
+    parts = [str(term) for term in parse_terms(code)]
+    for token, name in zip(words, names, strict=True):
+        parts = [part.replace(alias(name), token.text) for part in parts] if alias(name) != name else parts
+    return [part if part == "1" else f"0 + {part}" for part in parts]

@@ -49,7 +49,7 @@ def build_grouping(columns: tuple[str, ...], table: Table) -> Grouping:
     Raises
     ------
     DataError
-        A single group, labels that cannot be compared, or combinations that read alike.
+        Labels that cannot be compared, or combinations that read alike.
     """
     factor = ":".join(columns)
     parts = [_factorize(name, table) for name in columns]
@@ -59,11 +59,6 @@ def build_grouping(columns: tuple[str, ...], table: Table) -> Grouping:
     else:
         codes, values = _combine(parts, columns)
         labels = _joined_labels(values, columns)
-    if len(labels) < 2:
-        raise DataError(
-            f"The grouping factor {factor!r} has a single group ({labels[0]}): its covariance cannot be "
-            "learned from one group. Leave the random term out, or use another factor."
-        )
     return Grouping(factor, columns, codes.astype(np.int64), values, labels)
 
 

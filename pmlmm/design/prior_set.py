@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from pmlmm.design.design import Design, Term
+from pmlmm.design.design import Design
+from pmlmm.design.identified import empty_cell
 from pmlmm.design.prior_keys import COMMON, INTERCEPT, SIGMA, Grouped, match
+from pmlmm.design.term import Term
 from pmlmm.errors import DataError, PriorError
 from pmlmm.priors import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
 
@@ -140,10 +142,14 @@ def _covariance_prior(term: Term, given: dict[str, Any]) -> InverseWishart | Fla
     prior = given.get(term.name, given.get(term.factor, InverseWishart()))
     where = f"priors[{term.name!r}]"
     if isinstance(prior, Flat):
+        if term.n_groups < 2:
+            _refuse_single_group(term)
         return prior
     if not isinstance(prior, InverseWishart):
         raise PriorError(f"{where} is {prior!r}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat.")
     m, q = term.n_groups, term.q
+    if m < 2 and (isinstance(prior.A, str) or (prior.b is None and prior.eta is None)):
+        _refuse_single_group(term)
     if not isinstance(prior.A, str) and len(prior.A) != q:
         raise PriorError(
             f"{where}: A is {len(prior.A)} x {len(prior.A)}, but the term has {q} effects "
@@ -157,6 +163,14 @@ def _covariance_prior(term: Term, given: dict[str, Any]) -> InverseWishart | Fla
             f"2q / (m + 2q) = {smallest_b(m, q):.4g}, and below 1."
         )
     return prior
+
+
+def _refuse_single_group(term: Term) -> None:
+    raise DataError(
+        f"The grouping factor {term.factor!r} has a single group ({term.grouping.labels[0]}): its covariance cannot be "
+        "learned from one group. Leave the random term out, use another factor, or give its prior: "
+        f"priors={{{term.factor!r}: pmlmm.InverseWishart(b=..., A=...)}}."
+    )
 
 
 def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
@@ -185,7 +199,9 @@ def _refuse_collinear(design: Design, flat: tuple[int, ...]) -> None:
 def _refuse_constant(design: Design, penalised: np.ndarray) -> None:
     for column in np.flatnonzero(penalised):
         if np.ptp(design.X[:, column]) == 0:
+            name = design.coefficients[column]
+            advice = empty_cell(name) if not design.X[0, column] else ""
             raise DataError(
-                f"The fixed-effect column {design.coefficients[column]!r} is constant "
-                f"({design.X[0, column]:g} in every row): take it out of the formula."
+                f"The fixed-effect column {name!r} is constant ({design.X[0, column]:g} in every row): "
+                + (advice or "take it out of the formula.")
             )

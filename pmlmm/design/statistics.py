@@ -6,11 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlmm.design.design import Design, Term
+from pmlmm.design.design import Design
 from pmlmm.design.elimination import Elimination, plan
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.standardization import Standardization
 from pmlmm.design.sums import between, by_level, pool, products_by_group, touched
+from pmlmm.design.term import Term
 from pmlmm.design.wide import StandardizedBlock, standardize
 from pmlmm.kernels.dense import Block
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from pmlmm.design.design import Term
+from pmlmm.design.term import Term
 from pmlmm.kernels.coordinates import unvech, vech_indices
 
 # Designs whose entries agree to this fraction of their size are one design.

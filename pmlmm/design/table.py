@@ -1,7 +1,5 @@
-"""Take any data frame: find the columns a formula needs, drop incomplete rows, count them."""
+"""Take any data frame: pick the columns that a formula needs, drop incomplete rows, count them."""
 
-import ast
-import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +8,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from pmlmm.errors import DataError, FormulaError, suggest
+from pmlmm.design.columns import plain
+from pmlmm.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ def _as_narwhals(data: Any):
             data = pd.DataFrame(data)
         except ValueError as error:
             raise DataError(f"The dict of columns does not make a table: {error}") from error
+    if isinstance(data, pd.DataFrame) and not all(isinstance(name, str) for name in data.columns):
+        data = data.set_axis(data.columns.map(str), axis=1)  # formulas name columns by text
     if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
         twice = sorted({str(name) for name in data.columns[data.columns.duplicated()]})
         raise DataError(
@@ -60,50 +61,12 @@ def _as_narwhals(data: Any):
     return frame
 
 
-def variables(expression: str, columns: list[str], context: Mapping[str, Any]) -> set[str]:
-    """Columns that a formulaic expression uses.
-
-    Raises
-    ------
-    FormulaError
-        A name that is neither a column, nor a function of formulaic, nor in ``context``.
-    """
-    from formulaic import Formula
-    from formulaic.errors import FormulaicError
-    from formulaic.parser.types import Factor
-    from formulaic.transforms import TRANSFORMS
-
-    try:
-        factors = [factor for term in Formula(expression) for factor in term.factors]
-    except (FormulaicError, SyntaxError) as error:
-        raise FormulaError(f"Cannot read {expression!r}: {error}") from error
-    known = {*TRANSFORMS, *context, *dir(builtins), "I", "np"}
-    used: set[str] = set()
-    for factor in factors:
-        if factor.eval_method is Factor.EvalMethod.LITERAL:
-            continue
-        names = {factor.expr} if factor.eval_method is Factor.EvalMethod.LOOKUP else _names(factor.expr)
-        used |= names & set(columns)
-        unknown = sorted(names - set(columns) - known)
-        if unknown:
-            raise FormulaError(
-                f"{unknown[0]!r} in {expression!r} is not a column of the data." + suggest(unknown[0], columns)
-            )
-    return used
-
-
-def _names(expression: str) -> set[str]:
-    try:
-        tree = ast.parse(expression, mode="eval")
-    except SyntaxError:
-        return {expression}
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-def complete_rows(data: Any, needed: list[str], *, may_be_empty: bool = False) -> Table:
+def complete_rows(
+    data: Any, needed: list[str], *, optional: list[str] | None = None, may_be_empty: bool = False
+) -> Table:
     """Needed columns as pandas, without the rows where any of them is missing.
 
-    The index of the frame is the number of each row in the data.
+    The index of the frame is the number of each row in the data. ``optional`` columns come too, gaps included.
 
     Raises
     ------
@@ -113,8 +76,9 @@ def complete_rows(data: Any, needed: list[str], *, may_be_empty: bool = False) -
     given = _as_narwhals(data)
     if len(given) == 0:
         raise DataError("The data have no rows.")
-    frame = given.select(needed).to_pandas().reset_index(drop=True) if needed else pd.DataFrame(index=range(len(given)))
-    absent = frame.isna()
+    wanted = [*needed, *(optional or [])]
+    frame = given.select(wanted).to_pandas().reset_index(drop=True) if wanted else pd.DataFrame(index=range(len(given)))
+    absent = frame[needed].isna()
     counts = {str(name): int(count) for name, count in absent.sum().items() if count}
     empty = [name for name, count in counts.items() if count == len(frame)]
     if empty and not may_be_empty:
@@ -124,7 +88,10 @@ def complete_rows(data: Any, needed: list[str], *, may_be_empty: bool = False) -
     keep = ~absent.any(axis=1).to_numpy()
     if not keep.any() and not may_be_empty:
         raise DataError(f"None of the {len(frame)} rows is complete; missing values by column: {counts}.")
-    complete = frame.loc[keep].copy()
-    for name in complete.columns[[isinstance(kind, pd.CategoricalDtype) for kind in complete.dtypes]]:
-        complete[name] = complete[name].cat.remove_unused_categories()
-    return Table(complete, np.flatnonzero(keep), counts, len(frame))
+    complete = frame.loc[keep]
+    columns = {name: _used_levels(plain(complete[name])) for name in complete.columns}
+    return Table(pd.DataFrame(columns, index=complete.index), np.flatnonzero(keep), counts, len(frame))
+
+
+def _used_levels(values: pd.Series) -> pd.Series:
+    return values.cat.remove_unused_categories() if isinstance(values.dtype, pd.CategoricalDtype) else values

@@ -10,6 +10,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
 from pmlmm.design.design import Design
+from pmlmm.design.names import covariance_dims
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
 from pmlmm.design.wide import StandardizedBlock
@@ -127,7 +128,7 @@ def _theta_containers(source: Source) -> SymbolicTheta:
             continue
         m, q = term.n_groups, term.q
         b = pm.Data(f"b_{term.name}", value.b(m))
-        A = pm.Data(f"A_{term.name}", value.A, dims=(f"{term.name}_effect", f"{term.name}_effect2"))
+        A = pm.Data(f"A_{term.name}", value.A, dims=covariance_dims(term.name))
         weight = m * b / (1.0 - b)
         theta.eta.append(weight - q - 1.0)
         theta.Phi.append(pt.specify_shape(weight * A, (q, q)))
@@ -147,7 +148,7 @@ def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handle
         pm.Potential("sigma_prior", HalfStudentTLogDensity()(sigma[None], *handles.sigma_prior))
     Sigmas, pairs = [], iter(zip(theta.eta, theta.Phi, strict=True))
     for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
-        name, dims = f"Sigma_{term.name}", (f"{term.name}_effect", f"{term.name}_effect2")
+        name, dims = f"Sigma_{term.name}", covariance_dims(term.name)
         if value is None:
             start = pt.as_tensor_variable(np.eye(term.q) * np.var(source.design.y))
             Sigmas.append(FlatCovariance(name, start, dims=dims, **options))

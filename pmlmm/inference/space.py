@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pmlmm.design.design import Design, Term
+from pmlmm.design.design import Design
 from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
+from pmlmm.design.term import Term
 from pmlmm.errors import DataError
 from pmlmm.kernels.coordinates import vech, vech_size
 from pmlmm.priors import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b

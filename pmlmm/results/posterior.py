@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pmlmm.design.design import Design
+from pmlmm.design.names import covariance_dims
 from pmlmm.design.statistics import Statistics
 from pmlmm.kernels import draws, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
@@ -124,8 +125,8 @@ def dimensions(design: Design) -> dict[str, list[str]]:
     for block in design.wide:
         dims[f"beta_{block.name}"] = [block.name]
     for term in design.terms:
-        dims[f"Sigma_{term.name}"] = [f"{term.name}_effect", f"{term.name}_effect2"]
-        dims[f"A_{term.name}"] = [f"{term.name}_effect"]
+        dims[f"Sigma_{term.name}"] = list(covariance_dims(term.name))
+        dims[f"A_{term.name}"] = [covariance_dims(term.name)[0]]
         dims[f"gamma_{term.name}"] = [term.factor, f"{term.name}_effect"]
     return dims
 

@@ -1,15 +1,14 @@
 """Predictions for the rows of the fit or for new data."""
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pmlmm.design.design import Design, check_finite
+from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
-from pmlmm.design.table import Table, column_names, complete_rows, row_labels, variables
+from pmlmm.design.table import Table, column_names, complete_rows, row_labels
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, OptionError, suggest
 
@@ -27,11 +26,12 @@ def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_grou
             raise OptionError("predict(penalized=...) needs data with as many rows: the formula's columns and factors.")
         codes = {grouping.factor: grouping.codes for grouping in design.groupings}
         return _linear(fit, design.X, [term.Z for term in design.terms], codes) + _wide(fit, design.wide)
-    table = complete_rows(data, _needed(fit, data), may_be_empty=True)
+    needed, optional = _needed(design, data, new_groups)
+    table = complete_rows(data, needed, optional=optional, may_be_empty=True)
     if not len(table.frame):
         return np.full(table.rows_given, np.nan)
-    X = _matrix(fit, design.parsed.fixed, design.spec, table.frame)
-    Zs = [_matrix(fit, term.expression, term.spec, table.frame) for term in design.terms]
+    X = design.recipe.columns(table.frame)
+    Zs = [term.recipe.columns(table.frame) for term in design.terms]
     codes = {g.factor: _codes(g, table.frame, new_groups) for g in design.groupings}
     result = np.full(table.rows_given, np.nan)
     blocks = _new_blocks(design, penalized, table, row_labels(data))
@@ -84,38 +84,26 @@ def _wide(fit: "Fit", blocks: tuple[WideBlock, ...]) -> np.ndarray | float:
     return total
 
 
-def _needed(fit: "Fit", data: Any) -> list[str]:
-    design, columns = fit.model.design, column_names(data)
-    expressions = [design.parsed.fixed, *(term.expression for term in design.terms)]
-    used = set().union(*(variables(text, columns, fit.model._context) for text in expressions))
-    for name in dict.fromkeys(name for grouping in design.groupings for name in grouping.columns):
-        if name not in columns:
-            raise DataError(f"The new data have no column {name!r}." + suggest(name, columns))
-        used.add(name)
-    return [name for name in columns if name in used]
-
-
-def _matrix(fit: "Fit", expression: str, spec: Any, frame: pd.DataFrame) -> np.ndarray:
-    from formulaic.errors import DataMismatchWarning, FormulaicError
-
-    if not spec.column_names:
-        return np.empty((len(frame), 0))
-    try:
-        with warnings.catch_warnings():
-            # a level that the fit has not seen would silently be coded as the reference level
-            warnings.simplefilter("error", DataMismatchWarning)
-            matrix = spec.get_model_matrix(frame, context={"np": np, **fit.model._context})
-    except (FormulaicError, DataMismatchWarning, ValueError, TypeError) as error:
-        raise DataError(f"Cannot evaluate {expression!r} on the new data: {error}") from error
-    check_finite(matrix)
-    return matrix.to_numpy(dtype=float)
+def _needed(design: Design, data: Any, new_groups: str) -> tuple[list[str], list[str]]:
+    """Columns of the new data that must be complete, and those of groups that may be missing."""
+    columns = column_names(data)
+    recipes = [design.recipe, *(term.recipe for term in design.terms if term.recipe is not None)]
+    used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
+    factors = {name for grouping in design.groupings for name in grouping.columns}
+    wanted = used if new_groups == "population" else used | factors
+    for name in sorted(wanted - set(columns)):
+        raise DataError(f"The new data have no column {name!r}, which the model uses." + suggest(name, columns))
+    groups = [name for name in columns if name in factors - used]
+    return [name for name in columns if name in wanted], groups if new_groups == "population" else []
 
 
 def _codes(grouping: Grouping, frame: pd.DataFrame, new_groups: str) -> np.ndarray:
-    """Group of each row, -1 for one that the fit has not seen."""
+    """Group of each row, -1 for one that the fit has not seen, or that has none."""
+    if not set(grouping.columns) <= set(frame.columns):
+        return np.full(len(frame), -1)
     codes = grouping.find(frame)
-    unknown = frame[list(grouping.columns)][codes < 0].drop_duplicates()
-    if len(unknown) and new_groups == "error":
+    if new_groups == "error" and (codes < 0).any():
+        unknown = frame[list(grouping.columns)][codes < 0].drop_duplicates()
         first = ":".join(map(str, unknown.iloc[0]))
         raise DataError(
             f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {first}). "

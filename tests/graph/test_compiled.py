@@ -171,4 +171,4 @@ def test_hyperparameters_are_data(sleepstudy):
     with model:
         pm.set_data({"b_Subject": 0.8, "lambda_common": 3.0})
     assert model.compile_logp(mode=FAST)(model.initial_point()) != before
-    assert model.named_vars_to_dims["Sigma_Subject"] == ("Subject_effect", "Subject_effect2")
+    assert model.named_vars_to_dims["Sigma_Subject"] == ("Subject_effect1", "Subject_effect2")

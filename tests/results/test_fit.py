@@ -53,7 +53,7 @@ def test_intervals_are_the_curvature_of_the_evidence(sleep_fit):
 def test_mode_and_mean_are_labelled(sleep_fit):
     for estimate in (sleep_fit.mode, sleep_fit.mean):
         assert estimate["beta"].sel(coefficient="Days") == pytest.approx(10.2, abs=0.3)
-        assert estimate["Sigma_Subject"].dims == ("Subject_effect", "Subject_effect2")
+        assert estimate["Sigma_Subject"].dims == ("Subject_effect1", "Subject_effect2")
         assert estimate["gamma_Subject"].dims == ("Subject", "Subject_effect")
         assert estimate["gamma_Subject"].sel(Subject=308, Subject_effect="Days") > 5
     assert sleep_fit.mode.attrs["coordinates"] == "unconstrained"

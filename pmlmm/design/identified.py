@@ -1,0 +1,65 @@
+"""Random effects that the data cannot tell apart are refused."""
+
+import numpy as np
+
+from pmlmm.design.term import Term
+from pmlmm.errors import DataError
+
+# Smallest eigenvalue of the correlations of the columns of Z that counts as full rank.
+_COLLINEAR = 1e-10
+
+
+def refuse_unidentified(terms: tuple[Term, ...]) -> None:
+    """Zero or collinear columns of Z on one factor, and one partition under two names, leave a covariance to its prior.
+
+    Raises
+    ------
+    DataError
+    """
+    for factor in {term.factor: None for term in terms}:
+        own = [term for term in terms if term.factor == factor]
+        names = [name if len(own) == 1 else f"{term.name} {name}" for term in own for name in term.coefficients]
+        _refuse_collinear(names, np.hstack([term.Z for term in terms if term.factor == factor]))
+    for k, term in enumerate(terms):
+        for other in terms[:k]:
+            if other.grouping is not term.grouping and _same_effects(term, other):
+                raise DataError(
+                    f"The factors {other.factor!r} and {term.factor!r} make the same {term.n_groups} groups, and both "
+                    "have the same random effects: nothing in the data tells them apart. Keep one of the terms."
+                )
+
+
+def _same_effects(term: Term, other: Term) -> bool:
+    """Whether two factors are one partition of the rows, with a column of Z in common."""
+    m = term.n_groups
+    if other.n_groups != m or len(np.unique(term.grouping.codes * m + other.grouping.codes)) > m:
+        return False
+    return any(np.array_equal(a, b) for a in term.Z.T for b in other.Z.T)
+
+
+def empty_cell(name: str) -> str:
+    """What to do about a combination of levels that no row has; empty where the column is none."""
+    if ":" not in name or "[" not in name:
+        return ""
+    return (
+        "no row has that combination of levels. Join the factors into one, of the combinations that occur: "
+        "data['cell'] = data['a'].astype(str) + ':' + data['b'].astype(str); or leave their interaction out."
+    )
+
+
+def _refuse_collinear(names: list[str], Z: np.ndarray) -> None:
+    scale = np.sqrt(np.mean(Z**2, axis=0))
+    if not scale.all():
+        name = names[int(np.argmin(scale))]
+        raise DataError(
+            f"The random-effect column {name!r} is zero in every row: " + (empty_cell(name) or "take it out.")
+        )
+    unit = Z / scale
+    values, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
+    if values[0] < _COLLINEAR:
+        involved = [name for name, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 1e-3]
+        raise DataError(
+            f"The random-effect columns {', '.join(map(repr, involved))} are collinear over all rows (a "
+            "constant column is collinear with the intercept): take one out, or centre and rescale "
+            "them (poly() does)."
+        )

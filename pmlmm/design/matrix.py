@@ -1,0 +1,192 @@
+"""Evaluate an expression on a table: columns with names, and the recipe for them on other rows."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pmlmm.design.columns import for_formula
+from pmlmm.design.expression import Expression, alias, original
+from pmlmm.design.formula_terms import explain, parse_terms, refuse_dates, refuse_same, refuse_too_many, refuse_vanished
+from pmlmm.design.functions import FUNCTIONS
+from pmlmm.errors import DataError
+
+# The filters of warnings belong to the whole process.
+_ONE_THREAD = RLock()
+# Beyond these sizes squares and products of columns leave the range of floating-point numbers.
+_SMALLEST, _LARGEST = 1e-70, 1e70
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How the columns of an expression are made, levels and other states of the fit's rows remembered.
+
+    Attributes
+    ----------
+    expression : Expression
+    names : tuple of str
+        Of the columns.
+    terms : tuple of str
+        The formula term that each column comes from.
+    picked : tuple of int
+        Which of formulaic's columns these are.
+    factors : frozenset of str
+        The terms that are made of categories alone, or with numbers.
+    """
+
+    expression: Expression
+    names: tuple[str, ...]
+    terms: tuple[str, ...]
+    picked: tuple[int, ...]
+    factors: frozenset[str]
+    _spec: Any = field(repr=False)
+    _context: Mapping[str, Any] = field(repr=False)
+
+    def pick(self, positions: list[int]) -> "Recipe":
+        """The recipe of some of the columns."""
+        names, terms = (tuple(values[j] for j in positions) for values in (self.names, self.terms))
+        picked = tuple(self.picked[j] for j in positions)
+        return Recipe(self.expression, names, terms, picked, self.factors, self._spec, self._context)
+
+    def columns(self, frame: pd.DataFrame) -> np.ndarray:
+        """The columns for other rows, (rows, columns).
+
+        Raises
+        ------
+        DataError
+            They cannot be made; a level that the fit has not seen.
+        """
+        if not self.names:
+            return np.empty((len(frame), 0))
+        make = partial(self._spec.get_model_matrix, context=self._context)
+        matrix = _evaluated(self.expression, frame, make, "the new data")
+        return _numbers(matrix)[:, list(self.picked)]
+
+
+def make_columns(expression: Expression, frame: pd.DataFrame, context: Mapping[str, Any]) -> tuple[np.ndarray, Recipe]:
+    """Columns of an expression, (rows, columns), every entry finite, and their recipe.
+
+    Parameters
+    ----------
+    expression : Expression
+    frame : DataFrame
+        Complete rows with the columns that the expression uses.
+    context : mapping
+        The user's functions and values.
+
+    Raises
+    ------
+    FormulaError, DataError
+        Naming the column or term, and what to do.
+    """
+    from formulaic import model_matrix
+
+    namespace = {**FUNCTIONS, **context}
+    formula = parse_terms(expression)
+    refuse_dates(formula, expression, frame)
+    refuse_too_many(formula, expression, frame)
+    options = {"context": namespace, "na_action": "ignore", "output": "pandas"}
+    matrix = _evaluated(expression, frame, partial(model_matrix, formula, **options), "these data")
+    spec = matrix.model_spec
+    refuse_vanished(formula, spec, expression)
+    names = tuple(original(str(name)) for name in spec.column_names)
+    refuse_same(names, matrix.shape[1], expression)
+    terms, factors = _terms(spec)
+    values = _numbers(matrix)
+    return values, Recipe(expression, names, terms, tuple(range(len(names))), factors, spec, namespace)
+
+
+def quoted(expression: Expression) -> Expression:
+    """Arithmetic as one term."""
+    return Expression(expression.text, f"0 + {{{expression.code}}}", expression.columns)
+
+
+def one_column(expression: Expression, frame: pd.DataFrame, context: Mapping[str, Any]) -> np.ndarray:
+    """The values of one piece of arithmetic, (rows,)."""
+    values, recipe = make_columns(quoted(expression), frame, context)
+    if values.shape[1] != 1:
+        shown = ", ".join(recipe.names[:5])
+        raise DataError(
+            f"The response {expression.text!r} makes {values.shape[1]} columns ({shown}); it must be one numeric "
+            "column."
+        )
+    return values[:, 0]
+
+
+def check_finite(matrix: pd.DataFrame) -> None:
+    """Raise for the first column with an infinite or undefined entry, or of a size that cannot be squared."""
+    values = matrix.to_numpy()
+    bad = ~np.isfinite(values)
+    if bad.any():
+        column = int(np.flatnonzero(bad.any(axis=0))[0])
+        row = int(np.flatnonzero(bad[:, column])[0])
+        raise DataError(
+            f"Column {original(str(matrix.columns[column]))!r} is infinite or undefined in {int(bad[:, column].sum())} "
+            f"of {len(matrix)} rows (first: row {matrix.index[row]}): mend the values or the transformation."
+        )
+    largest = np.abs(values).max(axis=0, initial=0.0)
+    extreme = (largest > _LARGEST) | ((largest > 0) & (largest < _SMALLEST))
+    if extreme.any():
+        column = int(np.argmax(extreme))
+        raise DataError(
+            f"Column {original(str(matrix.columns[column]))!r} has values of up to {largest[column]:.3g}: their "
+            "squares leave the range of floating-point numbers. Change its unit."
+        )
+
+
+def _evaluated(
+    expression: Expression, frame: pd.DataFrame, make: Callable[..., pd.DataFrame], where: str
+) -> pd.DataFrame:
+    """formulaic at work; whatever it or a function in the formula raises comes out in our words."""
+    from formulaic.errors import DataMismatchWarning, FormulaicError
+
+    seen = _as_seen(expression, frame)
+    try:
+        with _ONE_THREAD, np.errstate(all="ignore"), warnings.catch_warnings():
+            # a level that the fit has not seen would silently be coded as the reference level
+            warnings.simplefilter("error", DataMismatchWarning)
+            return make(data=seen)  # what is not finite is reported below, by column
+    except DataMismatchWarning as error:
+        cause, levels = error, str(error).partition("{")[2].partition("}")[0]
+        why = f"a factor has levels there that the fit has not seen: {levels}"
+    except FormulaicError as error:
+        cause = error.__cause__ or error
+        why = explain(cause)
+    except (Exception, SystemExit) as error:
+        cause, why = error, explain(error)
+    raise DataError(f"Cannot evaluate {expression.text!r} on {where}: {why.removesuffix('.')}.") from cause
+
+
+def _as_seen(expression: Expression, frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns under the names and in the types that formulaic gets."""
+    return pd.DataFrame({alias(name): for_formula(frame[name]) for name in expression.columns}, index=frame.index)
+
+
+def _terms(spec: Any) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The term of every column, and the terms in which a factor takes part."""
+    terms, factors = [], set()
+    for entry in spec.structure:
+        name = original(str(entry.term))
+        terms += [name] * len(entry.columns)
+        kinds = [spec.encoder_state[f.expr][0].value for f in entry.term.factors if f.expr in spec.encoder_state]
+        if "categorical" in kinds:
+            factors.add(name)
+    return tuple(terms), frozenset(factors)
+
+
+def _numbers(matrix: pd.DataFrame) -> np.ndarray:
+    for name, kind in matrix.dtypes.items():
+        if pd.api.types.is_complex_dtype(kind):
+            raise DataError(f"Column {original(str(name))!r} is complex: use its real and its imaginary part.")
+    try:
+        numbers = matrix.astype(float)
+    except (ValueError, TypeError) as error:
+        names = ", ".join(repr(original(str(name))) for name in matrix.columns[:5])
+        raise DataError(f"A column of {names} is not numeric: {explain(error)}") from error
+    check_finite(numbers)
+    return numbers.to_numpy()

@@ -1,0 +1,40 @@
+"""A random-effect term: its columns, its groups, and how to make the columns again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pmlmm.design.grouping import Grouping
+from pmlmm.design.matrix import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One random-effect term: its columns Z (n, q), with one covariance Sigma for its factor's groups."""
+
+    name: str
+    expression: str
+    grouping: Grouping
+    coefficients: tuple[str, ...]
+    Z: np.ndarray
+    recipe: Recipe | None
+
+    @property
+    def factor(self) -> str:
+        return self.grouping.factor
+
+    @property
+    def q(self) -> int:
+        return len(self.coefficients)
+
+    @property
+    def n_groups(self) -> int:
+        return self.grouping.n_groups
+
+    def stacked(self, others: "list[Term]") -> "Term":
+        """This term and others on its factor as one, their columns side by side."""
+        if not others:
+            return self
+        names = tuple(name for term in (self, *others) for name in term.coefficients)
+        Z = np.hstack([self.Z, *(term.Z for term in others)])
+        return Term(self.factor, "", self.grouping, names, Z, None)
