@@ -39,6 +39,13 @@ class SamplingError(PmlmmError, RuntimeError):
         self.draws = draws
 
 
+def shown(text: object, most: int = 80) -> str:
+    """Text in quotes, its middle left out where it is long."""
+    text = str(text)
+    half = most // 2
+    return repr(text if len(text) <= most else f"{text[:half]} ... {text[-half:]}")
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
     """Sentence that lists the valid choices, the nearest first."""
     choices = [str(choice) for choice in choices]

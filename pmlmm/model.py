@@ -12,6 +12,7 @@ from pmlmm.design.prior_set import resolve
 from pmlmm.design.standardization import standardization
 from pmlmm.design.statistics import build_statistics
 from pmlmm.errors import OptionError
+from pmlmm.memory import refuse_draws
 from pmlmm.priors import Hyperprior
 from pmlmm.theta import Theta
 
@@ -153,6 +154,8 @@ class Model:
             raise OptionError(f"fit(hyperprior={hyperprior!r}): give a pmlmm.Hyperprior, or None for no hyperprior.")
         coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
         options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
+        size = len(self.design.coefficients) + sum(q * (q + 1) for q in self.design.sizes)
+        refuse_draws(options.draws or 1, 2 + size, f"fit(draws={draws})")
         space = build_space(self.design, self.priors, self.statistics, hyperprior)
         with blas_threads(self.statistics.elimination.dense):
             tuned = tune(self._source(space.fixed), space, options, progress)

@@ -20,7 +20,7 @@ from pmlmm.design.table import Table, column_names, complete_rows, row_labels
 from pmlmm.design.term import Term
 from pmlmm.design.untrusted import refuse_unsafe
 from pmlmm.design.wide import WideBlock, build_wide
-from pmlmm.errors import DataError, FormulaError, suggest
+from pmlmm.errors import DataError, FormulaError, shown, suggest
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _response(response: Expression, table: Table, context: Mapping[str, Any]) ->
         y = one_column(response, table.frame, context)
     if np.ptp(y) == 0:
         raise DataError(
-            f"The response {response.text!r} is {y[0]:g} in all {len(y)} rows: there is no variation to model."
+            f"The response {shown(response.text)} is {y[0]:g} in all {len(y)} rows: there is no variation to model."
         )
     return y
 

@@ -1,13 +1,16 @@
 """Which part of a model is eliminated how: decided by sizes, and said in words."""
 
-import os
 from dataclasses import dataclass
 
 from pmlmm.design.design import Design
-from pmlmm.errors import DataError
+from pmlmm.memory import in_words, refuse_beyond
 
 # Matrices of the dense part that one evaluation of the Hessian holds at a time.
 _MATRICES = 7
+# Hessians in the covariances' entries that are held at a time.
+_HESSIANS = 3
+# Less memory than this (bytes) is not worth saying.
+_WORTH_SAYING = 5e7
 # Kernels of several blocks cost n^3 for every lambda: up to so many rows.
 _MOST_KERNEL_ROWS = 3_000
 
@@ -32,14 +35,18 @@ class Elimination:
     dense: int
     words: str
 
-    @property
-    def gigabytes(self) -> float:
-        """Memory that the dense part takes, about."""
-        return _gigabytes(self.dense)
+
+def _dense_bytes(dense: int) -> float:
+    return _MATRICES * 8.0 * dense**2
 
 
-def _gigabytes(dense: int) -> float:
-    return _MATRICES * 8.0 * dense**2 / 1e9
+def _hessian_bytes(design: Design) -> float:
+    """Hessians in the covariances' entries and their hyperparameters."""
+    return _HESSIANS * 8.0 * (2.0 * _covariance_entries(design)) ** 2
+
+
+def _covariance_entries(design: Design) -> int:
+    return 1 + sum(q * (q + 1) // 2 for q in design.sizes)
 
 
 def plan(
@@ -62,7 +69,7 @@ def plan(
     Raises
     ------
     DataError
-        The dense part does not fit in memory.
+        The dense part, or the Hessian, does not fit in memory.
     """
     totals = {g.factor: g.n_groups * design.effects(g.factor) for g in design.groupings}
     factor = factor or (max(totals, key=totals.get) if totals else None)
@@ -73,10 +80,11 @@ def plan(
     allowed = bool(ranks) and not profile and (not several or design.n_rows <= _MOST_KERNEL_ROWS)
     wide_first = allowed and (method == "wide" or (method == "auto" and by_rows < by_groups))
     if wide_first:
-        result = Elimination(None, True, by_rows, _wide_words(design, by_rows))
+        result = Elimination(None, True, by_rows, _wide_words(design, by_rows) + _hessian_words(design))
     else:
-        result = Elimination(factor, False, by_groups, _group_words(design, factor, totals, ranks, by_groups))
-    _refuse_too_large(result, totals)
+        words = _group_words(design, factor, totals, ranks, by_groups) + _hessian_words(design)
+        result = Elimination(factor, False, by_groups, words)
+    _refuse_too_large(result, design, totals)
     return result
 
 
@@ -84,7 +92,7 @@ def _wide_words(design: Design, dense: int) -> str:
     names = ", ".join(f"{block.name} ({block.p} columns)" for block in design.wide)
     return (
         f"{names} first, in the space of the {design.n_rows} rows; then {dense} columns (all random effects and the "
-        f"formula's fixed effects) in one dense factorisation{_memory(dense)}"
+        f"formula's fixed effects) in one dense factorisation{_memory(_dense_bytes(dense))}"
     )
 
 
@@ -103,23 +111,34 @@ def _group_words(design: Design, factor: str | None, totals: dict[str, int], ran
         parts.append(f"{block.name} ({rank}{rotated})")
     if not parts:
         return start.removesuffix("; then ")
-    return f"{start}{', '.join(parts)}: {dense} column{'s' * (dense != 1)} in one dense factorisation{_memory(dense)}"
+    columns = f"{dense} column{'s' * (dense != 1)}"
+    return f"{start}{', '.join(parts)}: {columns} in one dense factorisation{_memory(_dense_bytes(dense))}"
 
 
-def _memory(dense: int) -> str:
-    size = _gigabytes(dense)
-    return f", about {size:.2g} GB" if size >= 0.05 else ""
+def _memory(size: float) -> str:
+    return f", about {in_words(size)}" if size >= _WORTH_SAYING else ""
 
 
-def _refuse_too_large(elimination: Elimination, totals: dict[str, int]) -> None:
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return
-    if elimination.gigabytes > available:
-        rest = ", ".join(f"{name}: {count}" for name, count in totals.items() if name != elimination.factor)
-        raise DataError(
-            f"{elimination.dense} effects would have to be eliminated in one dense factorisation "
-            f"({rest or 'wide blocks'}; only the largest factor goes group by group): about "
-            f"{elimination.gigabytes:.0f} GB, and this machine has {available:.0f}. Leave a factor out."
+def _hessian_words(design: Design) -> str:
+    size = _hessian_bytes(design)
+    entries = _covariance_entries(design) - 1
+    return f"; Hessians in {entries} entries of covariances{_memory(size)}" if size >= _WORTH_SAYING else ""
+
+
+def _refuse_too_large(elimination: Elimination, design: Design, totals: dict[str, int]) -> None:
+    rest = ", ".join(f"{name}: {count}" for name, count in totals.items() if name != elimination.factor)
+    refuse_beyond(
+        _dense_bytes(elimination.dense),
+        f"{elimination.dense} effects would have to be eliminated in one dense factorisation ({rest or 'wide blocks'}; "
+        "only the largest factor goes group by group): that",
+        "Leave a factor out.",
+    )
+    if design.terms:
+        widest = max(design.terms, key=lambda term: term.q)
+        refuse_beyond(
+            _hessian_bytes(design),
+            f"The covariance of the {widest.q} effects of {widest.name!r} has {widest.q * (widest.q + 1) // 2} "
+            "entries: Hessians in them",
+            f"Levels of a factor as effects of their own are (1 | {widest.factor}:...), with one variance; "
+            f"uncorrelated effects are (... || {widest.factor}).",
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from pmlmm.design.functions import CONSTANTS, ELSEWHERE, FUNCTIONS, MODULES
 from pmlmm.design.lexer import CLOSING, OPENING, Token, compared, tokens
-from pmlmm.errors import FormulaError, suggest
+from pmlmm.errors import FormulaError, shown, suggest
 
 _ALIAS = re.compile(r"_column_([0-9a-f]+)_")
 _BUILTINS = set(dir(builtins))
@@ -139,14 +139,14 @@ class _Reader:
         if name in self._context or name in FUNCTIONS or name in _WORDS:
             return name
         if name in ELSEWHERE:
-            raise FormulaError(f"{name}() in {self._text!r} is not a function of formulas here. {ELSEWHERE[name]}")
+            raise FormulaError(f"{name}() in {shown(self._text)} is not a function of formulas here. {ELSEWHERE[name]}")
         if rest and root in self._columns and root not in MODULES:
             return f"{self._column(root)}.{rest}"
         if root in self._context or root in FUNCTIONS or root in _BUILTINS:
             return name
         choices = [key for key, value in FUNCTIONS.items() if callable(value)]
         raise FormulaError(
-            f"{name}() in {self._text!r} is not a function that formulas know."
+            f"{name}() in {shown(self._text)} is not a function that formulas know."
             + suggest(name, choices)
             + " NumPy's are "
             f"np.{name}(...) and the like; your own come by Model(..., context={{{name!r}: function}})."
@@ -154,10 +154,10 @@ class _Reader:
 
     def _column(self, name: str) -> str:
         if not name:
-            raise FormulaError(f"There is an empty name (``) in {self._text!r}.")
+            raise FormulaError(f"There is an empty name (``) in {shown(self._text)}.")
         if name not in self._columns:
             raise FormulaError(
-                f"{name!r} in {self._text!r} is not a column of the data." + suggest(name, list(self._columns))
+                f"{name!r} in {shown(self._text)} is not a column of the data." + suggest(name, list(self._columns))
             )
         self._found[name] = None
         return alias(name)
@@ -171,8 +171,8 @@ class _Reader:
             start = first - 1 if before.text == ")" and self._is_call(first) else first
             base = "".join(token.text for token in self._tokens[start:position])
             raise FormulaError(
-                f"{base}^{exponent} in {self._text!r} crosses {base} with itself, which is {base} again. The power of "
-                f"a number is I({base}^{exponent})."
+                f"{base}^{exponent} in {shown(self._text)} crosses {base} with itself, which is {base} again. The "
+                f"power of a number is I({base}^{exponent})."
             )
 
     def _opening(self, position: int) -> int:
@@ -190,16 +190,16 @@ class _Reader:
         before, after = self._at(position - 1).text, self._at(position + 1).text
         if token.kind == "number" and token.text not in ("0", "1") and before not in ("^", "**"):
             raise FormulaError(
-                f"The number {token.text} in {self._text!r} is no term: + - * / : combine terms here. Arithmetic goes "
-                f"into I(), as in I({token.text} * x) or I(x / {token.text})."
+                f"The number {token.text} in {shown(self._text)} is no term: + - * / : combine terms here. Arithmetic "
+                f"goes into I(), as in I({token.text} * x) or I(x / {token.text})."
             )
         if token.kind == "sign" and token.text in ("<", ">", "=", "==", "<=", ">=", "!=", "!", "&", "//", "@", "$"):
             raise FormulaError(
-                f"{token.text!r} in {self._text!r} stands between terms; comparisons and arithmetic go into I(), as in "
-                f"I(x {token.text if token.text != '=' else '=='} {after or 3})."
+                f"{token.text!r} in {shown(self._text)} stands between terms; comparisons and arithmetic go into I(), "
+                f"as in I(x {token.text if token.text != '=' else '=='} {after or 3})."
             )
         if token.text == "." and token.kind == "sign":
             raise FormulaError(
-                f"'.' in {self._text!r} (all other columns) is not supported: name them, as in "
+                f"'.' in {shown(self._text)} (all other columns) is not supported: name them, as in "
                 f"{' + '.join(list(self._columns)[:4])}."
             )

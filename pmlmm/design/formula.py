@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pmlmm.design.expression import alias, read_terms
 from pmlmm.design.formula_terms import parse_terms
 from pmlmm.design.lexer import split, tokens
-from pmlmm.errors import FormulaError
+from pmlmm.errors import FormulaError, shown
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def parse(formula: str) -> ParsedFormula:
     sides = split(formula, "~")
     if len(sides) != 2 or not sides[0][1].strip():
         raise FormulaError(
-            f"The formula {formula!r} needs one response on the left of one '~', "
+            f"The formula {shown(formula)} needs one response on the left of one '~', "
             "for example 'Reaction ~ Days + (Days | Subject)'."
         )
     if len(split(sides[0][1], "|")) > 1:
         raise FormulaError(
-            f"There is a bar on the left of '~' in {formula!r}: the left side is the response alone. Weights, "
+            f"There is a bar on the left of '~' in {shown(formula)}: the left side is the response alone. Weights, "
             "censoring and the like (brms) are not supported."
         )
     fixed, random = [], []
@@ -63,7 +63,7 @@ def parse(formula: str) -> ParsedFormula:
         bars = _bars(text)
         if bars is not None:
             if sign == "-":
-                raise FormulaError(f"The random term {text} is subtracted; leave it out instead.")
+                raise FormulaError(f"The random term {shown(text)} is subtracted; leave it out instead.")
             random.extend(_random_terms(text, bars))
         elif text:
             fixed.append(f"{sign} {text}")
@@ -73,7 +73,7 @@ def parse(formula: str) -> ParsedFormula:
 def _bars(text: str) -> list[str] | None:
     """The pieces around the bars of ``( ... | ... )``; None where there is no bar to split at."""
     if len(split(text, "|")) > 1:
-        raise FormulaError(f"The bar in {text!r} needs parentheses around it: ({text}).")
+        raise FormulaError(f"The bar in {shown(text)} needs parentheses around it: (1 | g).")
     if text.startswith("(") and text.endswith(")"):
         try:
             pieces = [piece for _, piece in split(text[1:-1], "|")]
@@ -83,7 +83,7 @@ def _bars(text: str) -> list[str] | None:
             return pieces
     if any("|" in inner for inner in _groups_without_name(text)):
         raise FormulaError(
-            f"In {text!r} a random term is combined with another operator; random terms can only be "
+            f"In {shown(text)} a random term is combined with another operator; random terms can only be "
             "added: y ~ x + (1 | g)."
         )
     return None
@@ -107,15 +107,17 @@ def _groups_without_name(text: str) -> list[str]:
 def _random_terms(text: str, pieces: list[str]) -> list[RandomTerm]:
     correlated = len(pieces) == 2
     if not correlated and not (len(pieces) == 3 and not pieces[1]):
-        raise FormulaError(f"{text} has several bars; write one term for each grouping factor.")
+        raise FormulaError(f"{shown(text)} has several bars; write one term for each grouping factor.")
     expression, factors = pieces[0].strip(), _factors(pieces[-1].strip(), text)
     if not expression:
-        raise FormulaError(f"{text} has nothing before its bar; (1 | {pieces[-1].strip()}) is a random intercept.")
+        raise FormulaError(
+            f"{shown(text)} has nothing before its bar; (1 | {pieces[-1].strip()}) is a random intercept."
+        )
     if correlated:
         return [RandomTerm(expression, columns) for columns in factors]
     parts = _uncorrelated(expression)
     if not parts:
-        raise FormulaError(f"The random term {text} has no columns.")
+        raise FormulaError(f"The random term {shown(text)} has no columns.")
     return [RandomTerm(part, columns, expression, k) for columns in factors for k, part in enumerate(parts)]
 
 
@@ -125,7 +127,7 @@ def _factors(factor: str, text: str) -> list[tuple[str, ...]]:
     nested = [sum(levels[: depth + 1], ()) for depth in range(len(levels))]
     for columns in nested:
         if len(set(columns)) < len(columns):
-            raise FormulaError(f"The grouping factor {factor!r} in {text} names a column twice.")
+            raise FormulaError(f"The grouping factor {factor!r} in {shown(text)} names a column twice.")
     return nested
 
 
@@ -135,8 +137,8 @@ def _column(name: str, text: str) -> str:
         return name[1:-1]
     if not name.replace(".", "_").isidentifier():
         raise FormulaError(
-            f"The grouping factor {name!r} in {text} must be the name of one column (in backticks if it has spaces "
-            "or signs), or names joined by '/' (nested) or ':' (their combinations)."
+            f"The grouping factor {name!r} in {shown(text)} must be the name of one column (in backticks if it has "
+            "spaces or signs), or names joined by '/' (nested) or ':' (their combinations)."
         )
     return name
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pmlmm.design.columns import for_formula
 from pmlmm.design.expression import Expression, original
 from pmlmm.design.lexer import split
-from pmlmm.errors import DataError, FormulaError
+from pmlmm.errors import DataError, FormulaError, shown
 from pmlmm.memory import refuse_beyond
 
 # More terms than this are no formula that anybody wrote.
@@ -49,14 +49,14 @@ def parse_terms(expression: Expression) -> Any:
     try:
         tree = DefaultFormulaParser().get_ast(expression.code)
         if _count(tree) > _MOST_TERMS:
-            raise FormulaError(f"{expression.text!r} makes more than {_MOST_TERMS} terms: write fewer.")
+            raise FormulaError(f"{shown(expression.text)} makes more than {_MOST_TERMS} terms: write fewer.")
         formula = Formula(expression.code)
     except (FormulaicError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, FormulaError):
             raise
-        raise FormulaError(f"Cannot read {expression.text!r}: {explain(error)}") from error
+        raise FormulaError(f"Cannot read {shown(expression.text)}: {explain(error)}") from error
     if not hasattr(formula, "__iter__") or hasattr(formula, "lhs"):
-        raise FormulaError(f"{expression.text!r} is several formulas; random terms are (1 | g), in parentheses.")
+        raise FormulaError(f"{shown(expression.text)} is several formulas; random terms are (1 | g), in parentheses.")
     return formula
 
 
@@ -81,7 +81,7 @@ def refuse_dates(formula: Any, expression: Expression, frame: pd.DataFrame) -> N
         name = original(factor.expr)
         if factor.eval_method.value == "lookup" and name in frame and frame[name].dtype.kind in "mM":
             raise DataError(
-                f"The column {name!r} in {expression.text!r} holds dates or times. Count from the first one: "
+                f"The column {name!r} in {shown(expression.text)} holds dates or times. Count from the first one: "
                 f"(data[{name!r}] - data[{name!r}].min()) / pandas.Timedelta(days=1); C({name}) makes a factor of it."
             )
 
@@ -98,7 +98,7 @@ def refuse_too_many(formula: Any, expression: Expression, frame: pd.DataFrame) -
     size = 8.0 * len(frame) * total * _COPIES
     refuse_beyond(
         size,
-        f"The {total} columns of {expression.text!r} ({original(widest)} alone has {widths[widest]} levels) for "
+        f"The {total} columns of {shown(expression.text)} ({original(widest)} alone has {widths[widest]} levels) for "
         f"{len(frame)} rows",
         "A factor of so many levels is a grouping factor: (1 | ...); a block of many covariates goes into penalized=.",
     )
@@ -121,7 +121,7 @@ def refuse_vanished(formula: Any, spec: Any, expression: Expression) -> None:
         for factor in term.factors:
             if factor.eval_method.value != "literal" and factor.expr not in spec.encoder_state:
                 raise FormulaError(
-                    f"{original(factor.expr)!r} in {expression.text!r} returned no values (None): a function in a "
+                    f"{original(factor.expr)!r} in {shown(expression.text)} returned no values (None): a function in a "
                     "formula must return a number for every row."
                 )
     for entry in spec.structure:
@@ -137,7 +137,9 @@ def refuse_same(names: tuple[str, ...], made: int, expression: Expression) -> No
     if made == len(names) and len(set(names)) == made:
         return
     twice = next((name for name in names if names.count(name) > 1), names[0])
-    raise FormulaError(f"Two columns of {expression.text!r} would be called {twice!r}: rename a column, or a level.")
+    raise FormulaError(
+        f"Two columns of {shown(expression.text)} would be called {twice!r}: rename a column, or a level."
+    )
 
 
 def refuse_idle_minus(expression: Expression) -> None:
@@ -147,8 +149,8 @@ def refuse_idle_minus(expression: Expression) -> None:
     for piece in (piece for sign, piece in pieces if sign == "-" and piece not in ("0", "1", "")):
         if not _names(f"0 + {piece}", expression) <= _names(kept, expression):
             raise FormulaError(
-                f"- {original(piece)} in {expression.text!r} takes out a term that is not there. The difference of two "
-                f"numbers is I(x - {original(piece)})."
+                f"- {original(piece)} in {shown(expression.text)} takes out a term that is not there. The difference "
+                f"of two numbers is I(x - {original(piece)})."
             )
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from pmlmm.errors import FormulaError
+from pmlmm.errors import FormulaError, shown
 
 OPENING, CLOSING = ("(", "[", "{"), (")", "]", "}")
 # Brackets in brackets; Python's own parser gives up at some two hundred.
@@ -75,10 +75,10 @@ def split(text: str, separators: str) -> list[tuple[str, str]]:
         elif char in CLOSING:
             depth -= 1
             if depth < 0:
-                raise FormulaError(f"Unbalanced {char!r} in {text.strip()!r}.")
+                raise FormulaError(f"Unbalanced {char!r} in {shown(text.strip())}.")
         elif char in separators and depth == 0:
             pieces.append((sign, text[begin:position]))
             begin, sign = position + 1, char
     if depth or quote:
-        raise FormulaError(f"Unclosed {quote or 'parenthesis'} in {text.strip()!r}.")
+        raise FormulaError(f"Unclosed {quote or 'parenthesis'} in {shown(text.strip())}.")
     return [*pieces, (sign, text[begin:])]

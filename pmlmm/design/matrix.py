@@ -14,7 +14,7 @@ from pmlmm.design.columns import for_formula
 from pmlmm.design.expression import Expression, alias, original
 from pmlmm.design.formula_terms import explain, parse_terms, refuse_dates, refuse_same, refuse_too_many, refuse_vanished
 from pmlmm.design.functions import FUNCTIONS
-from pmlmm.errors import DataError
+from pmlmm.errors import DataError, shown
 
 # The filters of warnings belong to the whole process.
 _ONE_THREAD = RLock()
@@ -112,7 +112,7 @@ def one_column(expression: Expression, frame: pd.DataFrame, context: Mapping[str
     if values.shape[1] != 1:
         shown = ", ".join(recipe.names[:5])
         raise DataError(
-            f"The response {expression.text!r} makes {values.shape[1]} columns ({shown}); it must be one numeric "
+            f"The response {shown(expression.text)} makes {values.shape[1]} columns ({shown}); it must be one numeric "
             "column."
         )
     return values[:, 0]
@@ -159,7 +159,7 @@ def _evaluated(
         why = explain(cause)
     except (Exception, SystemExit) as error:
         cause, why = error, explain(error)
-    raise DataError(f"Cannot evaluate {expression.text!r} on {where}: {why.removesuffix('.')}.") from cause
+    raise DataError(f"Cannot evaluate {shown(expression.text)} on {where}: {why.removesuffix('.')}.") from cause
 
 
 def _as_seen(expression: Expression, frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 from pmlmm.design.expression import Expression, original
 from pmlmm.design.formula_terms import parse_terms
 from pmlmm.design.functions import FUNCTIONS, MODULES
-from pmlmm.errors import FormulaError
+from pmlmm.errors import FormulaError, shown
 
 _LONGEST, _LONGEST_TEXT = 2_000, 200
 # Degrees of freedom, degrees, digits: nothing that a call takes is larger; no power either.
@@ -124,6 +124,6 @@ class _Check:
 
     def _refuse(self, what: str) -> None:
         raise FormulaError(
-            f"{self._text!r} has {what}. Untrusted formulas may have columns, numbers, arithmetic, comparisons and the "
-            f"functions {', '.join(sorted(_FUNCTIONS))}."
+            f"{shown(self._text)} has {what}. Untrusted formulas may have columns, numbers, arithmetic, comparisons "
+            f"and the functions {', '.join(sorted(_FUNCTIONS))}."
         )

@@ -16,6 +16,7 @@ from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.kernels import coordinates
+from pmlmm.memory import refuse_draws
 from pmlmm.results import hyperparameters, posterior, tree
 from pmlmm.results.checks import Checks, count
 from pmlmm.results.law import Law, covariance_parameters, expected
@@ -189,6 +190,8 @@ class Fit(Checks):
     def _drawn_groups(self, number: int, rng: np.random.Generator, *, corrected: bool = True, **options: bool | None):
         """Groups of a DataTree, everything that was drawn, and the shape (chains, draws)."""
         shape = _CHAINS, number // _CHAINS
+        each = tree.numbers_each(self.model.design, gamma=options.get("gamma"), wide=options.get("wide"))
+        refuse_draws(number, each, f"draws={shape[1]}")
         if corrected:
             law, more = self._draw(shape[0] * shape[1], rng)
         else:

@@ -11,13 +11,14 @@ from pmlmm.errors import OptionError
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated, integrate
 from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
 from pmlmm.results import posterior
 from pmlmm.results.densities import conditional
 from pmlmm.results.fit import Fit
 from pmlmm.results.hyperparameters import on_user_scale
 from pmlmm.results.law import Law
 from pmlmm.results.predictive import draw_covariance_parameters
-from pmlmm.results.tree import hyperparameter_draws
+from pmlmm.results.tree import hyperparameter_draws, numbers_each
 
 # Nodes, and draws at each; fewer where an evaluation takes longer than this (seconds).
 _NODES, _DRAWS = 256, 16
@@ -136,6 +137,8 @@ def integrated_fit(
     for name, value, least in (("nodes", nodes, 64), ("draws", draws, 1)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
+    each = numbers_each(fit.model.design, gamma=None, wide=None)
+    refuse_draws((nodes or 1) * (draws or 1), each, f"integrate(nodes={nodes}, draws={draws})")
     tuned, data = fit._tuned, fit.model.statistics.crossproducts()
     slow = data.seconds() > _SLOW
     seed = fit._seed(random_seed)

@@ -23,7 +23,9 @@ from pmlmm.kernels import likelihood
 from pmlmm.kernels.dense import Posterior
 from pmlmm.kernels.likelihood import LOG_2PI
 from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
 from pmlmm.results.law import Law
+from pmlmm.results.tree import numbers_each
 
 if TYPE_CHECKING:
     from pmlmm.results.fit import Fit
@@ -48,6 +50,7 @@ def logo(fit: "Fit", factor: str | None, draws: int | None, random_seed: int) ->
     batches = list(row_batches(design, statistics, factor))
     work = sum(batch.work() for batch in batches)
     number = draws * 4 if draws else int(np.clip(_MOST_WORK / work, _FEWEST, fit._number)) // 4 * 4
+    refuse_draws(number, numbers_each(fit.model.design, gamma=None, wide=None), f"logo(draws={draws})")
     law, _ = fit._draw(number, np.random.default_rng([random_seed, 8]))
     labels = design.coords()[factor]
     with blas_threads(statistics.elimination.dense):

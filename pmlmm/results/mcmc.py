@@ -11,6 +11,7 @@ from pmlmm.inference import nuts
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.density import Whitened
 from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
 from pmlmm.results import posterior, tree
 from pmlmm.results.densities import conditional, tuned_density
 from pmlmm.results.law import Law, number_of_gammas
@@ -49,6 +50,8 @@ def sample(
         raise OptionError("sample(hyperparameters=True) runs on the collapsed density: leave collapsed=True.")
     if hyperparameters and fit._space.hyperprior is None:
         raise OptionError("sample(hyperparameters=True) needs a proper hyperprior: this fit has none.")
+    each = tree.numbers_each(fit.model.design, gamma=gamma or not collapsed, wide=wide or not collapsed)
+    refuse_draws(chains * (draws + tune), each, f"sample(draws={draws}, chains={chains}, tune={tune})")
     schedule = nuts.Schedule(
         int(draws),
         int(tune),

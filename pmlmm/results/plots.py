@@ -24,7 +24,7 @@ def overlay(names: list[str], methods: dict[str, tuple[np.ndarray, np.ndarray]])
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise OptionError("Plots need matplotlib: pip install 'pmlmm[plots]'.") from None
+        raise OptionError("Plots need matplotlib: pip install matplotlib.") from None
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, axes = pyplot.subplots(

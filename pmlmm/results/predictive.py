@@ -12,6 +12,7 @@ from pmlmm.kernels.compiled import pack, value_and_gradient
 from pmlmm.kernels.coordinates import block_diagonal, vech
 from pmlmm.kernels.likelihood import LOG_2PI
 from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
 from pmlmm.priors import Flat
 from pmlmm.results import posterior, tree
 from pmlmm.results.law import PREDICTOR, covariance_parameters, linear_predictor
@@ -161,7 +162,9 @@ def prior_predictive(fit: "Fit", draws: int, random_seed: int) -> xr.DataTree:
     model, rng = fit.model, np.random.default_rng([random_seed, 6])
     if model.priors.improper:
         raise PriorError("The prior predictive needs proper priors: nothing can be drawn from a flat one.")
-    design, (theta, log_lambda) = model.design, fit._prior_draws(draws, rng)
+    design = model.design
+    refuse_draws(draws, design.n_rows + tree.numbers_each(design, gamma=True, wide=None), f"draws={draws}")
+    theta, log_lambda = fit._prior_draws(draws, rng)
     values = covariance_parameters(theta, design)
     for term in design.terms:
         # by eigenvalues, as a weak prior draws covariances that are singular to rounding

@@ -61,6 +61,13 @@ def posterior_groups(
     return groups | data_groups(design), values
 
 
+def numbers_each(design: Design, *, gamma: bool | None, wide: bool | None) -> int:
+    """Numbers that one draw of the posterior takes, effects only where they are asked for."""
+    number = 1 + len(design.coefficients) + 2 * sum(q * q for q in design.sizes)
+    number += number_of_gammas(design) if gamma else 0
+    return number + (sum(block.p for block in design.wide) if wide else 0)
+
+
 def fingerprint(*parts: Any) -> str:
     """Short digest of strings and arrays: whether two posteriors are of the same data, or hyperparameters."""
     digest = sha1(usedforsecurity=False)

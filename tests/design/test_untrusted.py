@@ -102,7 +102,6 @@ def test_no_way_out(table, expression, place, tmp_path, monkeypatch):
         "y ~ " + "*".join(["(x + f)"] * 20) + " + (1 | g)",
         "y ~ " + ":".join(["(x + f + y + g)"] * 12) + " + (1 | g)",
         "y ~ I(" + "(" * 300 + "x" + ")" * 300 + ") + (1 | g)",
-        "y ~ I(" + "-" * 1500 + "x) + (1 | g)",
     ],
 )
 def test_size_is_limited(table, formula):
