@@ -198,7 +198,7 @@ class _Reader:
                 f"{token.text!r} in {shown(self._text)} stands between terms; comparisons and arithmetic go into I(), "
                 f"as in I(x {token.text if token.text != '=' else '=='} {after or 3})."
             )
-        if token.text == "." and token.kind == "sign":
+        if token.text == "." and before not in (")", "]"):
             raise FormulaError(
                 f"'.' in {shown(self._text)} (all other columns) is not supported: name them, as in "
                 f"{' + '.join(list(self._columns)[:4])}."

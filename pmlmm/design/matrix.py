@@ -68,6 +68,36 @@ class Recipe:
         return _numbers(matrix)[:, list(self.picked)]
 
 
+def refuse_dependent(recipe: Recipe, frame: pd.DataFrame, values: np.ndarray) -> None:
+    """Columns whose value in a row depends on the other rows mean something else in new data.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    frame : DataFrame
+        The rows of the fit.
+    values : (rows, columns) array
+        The columns there.
+
+    Raises
+    ------
+    DataError
+        The same rows by themselves give other values.
+    """
+    if not recipe.names:
+        return
+    rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
+    alone = recipe.columns(frame.iloc[rows])
+    differs = ~np.isclose(alone, values[rows], rtol=1e-8, atol=1e-12).all(axis=0)
+    if differs.any():
+        name = recipe.names[int(np.argmax(differs))]
+        raise DataError(
+            f"{name!r} depends on the other rows of the table, so that it means something else in new data. Write it "
+            "with functions that remember the rows of the fit (mean, sd, median, min, max, center, scale), or make it a "
+            "column."
+        )
+
+
 def make_columns(expression: Expression, frame: pd.DataFrame, context: Mapping[str, Any]) -> tuple[np.ndarray, Recipe]:
     """Columns of an expression, (rows, columns), every entry finite, and their recipe.
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
+from pmlmm.design.matrix import refuse_dependent
 from pmlmm.design.table import Table, column_names, complete_rows, row_labels
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, OptionError, suggest
@@ -30,6 +31,7 @@ def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_grou
     table = complete_rows(data, needed, optional=optional, may_be_empty=True)
     if not len(table.frame):
         return np.full(table.rows_given, np.nan)
+    _refuse_dependent(design)
     X = design.recipe.columns(table.frame)
     Zs = [term.recipe.columns(table.frame) for term in design.terms]
     codes = {g.factor: _codes(g, table.frame, new_groups) for g in design.groupings}
@@ -37,6 +39,12 @@ def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_grou
     blocks = _new_blocks(design, penalized, table, row_labels(data))
     result[table.rows] = _linear(fit, X, Zs, codes) + _wide(fit, blocks)
     return result
+
+
+def _refuse_dependent(design: Design) -> None:
+    refuse_dependent(design.recipe, design.table.frame, design.X)
+    for term in design.terms:
+        refuse_dependent(term.recipe, design.table.frame, term.Z)
 
 
 def _new_blocks(
