@@ -93,8 +93,8 @@ def refuse_dependent(recipe: Recipe, frame: pd.DataFrame, values: np.ndarray) ->
         name = recipe.names[int(np.argmax(differs))]
         raise DataError(
             f"{name!r} depends on the other rows of the table, so that it means something else in new data. Write it "
-            "with functions that remember the rows of the fit (mean, sd, median, min, max, center, scale), or make it a "
-            "column."
+            "with functions that remember the rows of the fit (mean, sd, median, min, max, center, scale), or make it "
+            "a column."
         )
 
 

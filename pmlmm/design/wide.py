@@ -135,7 +135,9 @@ def as_matrix(name: str, given: Any) -> tuple[Any, np.ndarray]:
     if not isinstance(given, np.ndarray | list | tuple):
         frame, labels = _frame(name, given)
         if _is_sparse(frame):
-            return sparse.csc_array(frame.sparse.to_coo()), labels
+            matrix = sparse.csc_array(frame.sparse.to_coo())
+            _check_kind(name, matrix.dtype, matrix.ndim)
+            return matrix, labels
         given = frame.to_numpy(dtype=float, na_value=np.nan) if frame.isna().to_numpy().any() else frame.to_numpy()
     try:
         matrix = np.asarray(given)

@@ -1,5 +1,7 @@
 """README, docs and examples run as they are written."""
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -12,14 +14,20 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES_WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
+# a block of Python, and the output that the page shows for it
+BLOCK = r"```python\n(.*?)```(?:\n\n<!-- output -->\n```text\n(.*?)```)?"
+
 
 # az.loo and logo warn of one influential subject of sleepstudy, as the page says
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto distribution:UserWarning")
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda p: p.name)
 def test_python_blocks_run_in_order(page):
     namespace: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
-        exec(compile(block, str(page), "exec"), namespace)
+    for block, shown in re.findall(BLOCK, page.read_text(), flags=re.DOTALL):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(block, str(page), "exec"), namespace)
+        assert not shown or printed.getvalue() == shown
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.name)
