@@ -1,11 +1,14 @@
 """Bundled data sets."""
 
+import os
+from collections.abc import Iterable
 from importlib.resources import files
-from pathlib import Path
 
 import pandas as pd
 
+from pmlmm.datasets.reading import Note, read_table
 from pmlmm.errors import DataError, suggest
+from pmlmm.files import is_remote
 
 
 def names() -> list[str]:
@@ -37,24 +40,15 @@ def load(name: str) -> pd.DataFrame:
         return pd.read_csv(stream)
 
 
-def read(source: str) -> pd.DataFrame:
-    """A bundled data set's name, or the path of a CSV or Parquet file.
+def read(source: str, missing: Iterable[str] = (), note: Note | None = None) -> pd.DataFrame:
+    """A bundled data set's name, or the path of a CSV or Parquet file; see :func:`pmlmm.datasets.reading.read_table`.
 
     Raises
     ------
     DataError
         Neither exists, or the file cannot be read.
     """
-    path = Path(source)
-    if not path.suffix and not path.exists():
+    path = os.path.expanduser(source)
+    if source in names() or not (os.path.splitext(path)[1] or os.path.exists(path) or is_remote(source)):
         return load(source)
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet}
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise DataError(f"{source!r}: pmlmm reads {', '.join(readers)} files and the data sets {names()}.")
-    try:
-        return readers[suffix](path)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {source!r}. Bundled data sets: {', '.join(names())}.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {source!r}: {error}") from error
+    return read_table(source, missing, note or (lambda column, text: None))

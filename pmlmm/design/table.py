@@ -89,9 +89,20 @@ def complete_rows(
     if not keep.any() and not may_be_empty:
         raise DataError(f"None of the {len(frame)} rows is complete; missing values by column: {counts}.")
     complete = frame.loc[keep]
-    columns = {name: _used_levels(plain(complete[name])) for name in complete.columns}
+    unordered = _without_order(given)
+    columns = {name: _used_levels(plain(complete[name]), name in unordered) for name in complete.columns}
     return Table(pd.DataFrame(columns, index=complete.index), np.flatnonzero(keep), counts, len(frame))
 
 
-def _used_levels(values: pd.Series) -> pd.Series:
-    return values.cat.remove_unused_categories() if isinstance(values.dtype, pd.CategoricalDtype) else values
+def _without_order(given: Any) -> set[str]:
+    """polars' Categoricals, whose levels come in the order in which they first occur; its Enums have one of their own."""
+    if not given.implementation.is_polars():
+        return set()
+    return {name for name, kind in given.schema.items() if kind == nw.Categorical}
+
+
+def _used_levels(values: pd.Series, sort: bool) -> pd.Series:
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return values
+    used = values.cat.remove_unused_categories()
+    return used.cat.reorder_categories(sorted(used.cat.categories)) if sort else used
