@@ -95,7 +95,7 @@ def complete_rows(
 
 
 def _without_order(given: Any) -> set[str]:
-    """polars' Categoricals, whose levels come in the order in which they first occur; its Enums have one of their own."""
+    """Categoricals of polars have their levels in order of appearance; its Enums have an order of their own."""
     if not given.implementation.is_polars():
         return set()
     return {name for name, kind in given.schema.items() if kind == nw.Categorical}
