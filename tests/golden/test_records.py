@@ -5,8 +5,8 @@ import pytest
 from .records import FILE, environment, models, record
 
 RECORDS, MADE_ON = (json.loads(FILE.read_text())[key] for key in ("fits", "environment"))
-# Another BLAS rounds otherwise, another SciPy takes another path, and a search that stops where the gradient falls below
-# 1e-3 nats stops elsewhere then: by some thousandths where the evidence is flat.
+# Another BLAS rounds otherwise, another SciPy takes another path, and a search that stops where the gradient falls
+# below 1e-3 nats stops elsewhere then: by some thousandths where the evidence is flat.
 TOLERANCE = 1e-9 if environment() == MADE_ON else 2e-2
 
 
