@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "PmlmmError",
             "PriorError",
             "SamplingError",
+            "SamplingInterrupted",
         ],
         "model": ["Model"],
         "priors": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],

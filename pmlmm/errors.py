@@ -29,9 +29,20 @@ class ConvergenceError(PmlmmError, RuntimeError):
 
 
 class SamplingError(PmlmmError, RuntimeError):
-    """Sampling ended before its time; ``draws`` has what was drawn after the warm-up, chain by chain.
+    """Sampling failed; ``draws`` has what was drawn after the warm-up, chain by chain.
 
     Of the collapsed density arrays (draws, d) in unconstrained coordinates, of the full graph Datasets.
+    """
+
+    def __init__(self, message: str, draws: list):
+        super().__init__(message)
+        self.draws = draws
+
+
+class SamplingInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended the sampling; ``draws`` as of a :class:`SamplingError`.
+
+    A KeyboardInterrupt, so that ``except Exception`` around a loop over models does not keep it from stopping.
     """
 
     def __init__(self, message: str, draws: list):
@@ -46,12 +57,19 @@ def shown(text: object, most: int = 80) -> str:
     return repr(text if len(text) <= most else f"{text[:half]} ... {text[-half:]}")
 
 
+def described(value: object) -> str:
+    """What somebody gave instead of an object of ours, briefly."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} (an object of it is {value.__name__}(), with parentheses)"
+    return type(value).__name__ if type(value).__module__.startswith("pmlmm") else shown(repr(value))[1:-1]
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
     """Sentence that lists the valid choices, the nearest first."""
     choices = [str(choice) for choice in choices]
     folded = {choice.casefold(): choice for choice in choices}
     close = get_close_matches(str(name).casefold(), folded, n=1)
-    hint = f" Did you mean {folded[close[0]]!r}?" if close else ""
-    shown = ", ".join(repr(choice) for choice in choices[:20])
+    hint = f" Did you mean {shown(folded[close[0]])}?" if close else ""
+    listed = ", ".join(shown(choice, 40) for choice in choices[:20])
     more = f" and {len(choices) - 20} more" if len(choices) > 20 else ""
-    return f"{hint} Valid choices: {shown}{more}."
+    return f"{hint} Valid choices: {listed}{more}."

@@ -12,6 +12,7 @@ from pmlmm.design.prior_set import resolve
 from pmlmm.design.standardization import standardization
 from pmlmm.design.statistics import build_statistics
 from pmlmm.errors import OptionError
+from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.priors import Hyperprior
 from pmlmm.theta import Theta
@@ -91,7 +92,8 @@ class Model:
         scaled = np.array(self.priors.standardized)
         centred = np.array([standardize and name != INTERCEPT for name in names], dtype=bool)
         standard = standardization(self.design.X, scaled, centred, intercept, self.priors.intercept_mean)
-        self.statistics = build_statistics(self.design, self.priors, standard)
+        with blas_threads(self.design.n_rows):  # sums that do not depend on who else computes
+            self.statistics = build_statistics(self.design, self.priors, standard)
 
     def fit(
         self,
@@ -147,7 +149,6 @@ class Model:
         """
         from pmlmm.inference.space import build_space
         from pmlmm.inference.tune import tune
-        from pmlmm.kernels.threads import blas_threads
         from pmlmm.results.fit import Fit
 
         if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
@@ -157,7 +158,8 @@ class Model:
         size = len(self.design.coefficients) + sum(q * (q + 1) for q in self.design.sizes)
         refuse_draws(options.draws or 1, 2 + size, f"fit(draws={draws})")
         space = build_space(self.design, self.priors, self.statistics, hyperprior)
-        with blas_threads(self.statistics.elimination.dense):
+        # what overflows on the way is not finite, and every search refuses it in words
+        with blas_threads(self.statistics.elimination.dense), np.errstate(all="ignore"):
             tuned = tune(self._source(space.fixed), space, options, progress)
         return Fit(self, space, options, tuned)
 

@@ -22,6 +22,9 @@ from pmlmm.design.untrusted import refuse_unsafe
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, FormulaError, shown, suggest
 
+# Covariances of their own in one model; every one of them has hyperparameters to be learned.
+_MOST_TERMS = 40
+
 
 @dataclass(frozen=True)
 class Design:
@@ -202,6 +205,11 @@ def _terms(
     groupings = {term.columns: build_grouping(term.columns, table) for term in random}
     made = {text: make_columns(expression, table.frame, context) for text, expression in effects.items()}
     pieces = [(term, *piece) for term in random for piece in _pieces(term, *made[_evaluated_text(term)])]
+    if len(pieces) > _MOST_TERMS:
+        raise FormulaError(
+            f"The formula makes {len(pieces)} random-effect terms, each with a covariance of its own; {_MOST_TERMS} "
+            f"are the most. (1 | {pieces[0][0].factor}:f) gives all levels of a factor f one variance."
+        )
     on_factor = Counter(term.factor for term, _, _ in pieces)
     seen: Counter[str] = Counter()
     terms = []
@@ -218,7 +226,6 @@ def _pieces(term: RandomTerm, Z: np.ndarray, recipe: Recipe) -> list[tuple[np.nd
         raise FormulaError(f"The random term ({term.expression} | {term.factor}) has no columns.")
     if not term.whole:
         return [(Z, recipe)]
-    name = list(dict.fromkeys(recipe.terms))[term.part]
-    own = [j for j, of in enumerate(recipe.terms) if of == name]
-    blocks = [[j] for j in own] if name in recipe.factors else [own]
+    own = [j for j, number in enumerate(recipe.numbers) if number == term.part]
+    blocks = [[j] for j in own] if term.part in recipe.factors else [own]
     return [(Z[:, block], recipe.pick(block)) for block in blocks]

@@ -134,7 +134,7 @@ def _refuse_too_large(elimination: Elimination, design: Design, totals: dict[str
         "Leave a factor out.",
     )
     if design.terms:
-        widest = max(design.terms, key=lambda term: term.q)
+        widest = sorted(design.terms, key=lambda term: term.q)[-1]
         refuse_beyond(
             _hessian_bytes(design),
             f"The covariance of the {widest.q} effects of {widest.name!r} has {widest.q * (widest.q + 1) // 2} "

@@ -148,8 +148,7 @@ class _Reader:
         raise FormulaError(
             f"{name}() in {shown(self._text)} is not a function that formulas know."
             + suggest(name, choices)
-            + " NumPy's are "
-            f"np.{name}(...) and the like; your own come by Model(..., context={{{name!r}: function}})."
+            + f" NumPy's are np.{name}(...) and the like; your own come by Model(..., context={{{name!r}: function}})."
         )
 
     def _column(self, name: str) -> str:
@@ -157,7 +156,8 @@ class _Reader:
             raise FormulaError(f"There is an empty name (``) in {shown(self._text)}.")
         if name not in self._columns:
             raise FormulaError(
-                f"{name!r} in {shown(self._text)} is not a column of the data." + suggest(name, list(self._columns))
+                f"{shown(name)} in {shown(self._text)} is not a column of the data."
+                + suggest(name, list(self._columns))
             )
         self._found[name] = None
         return alias(name)
@@ -188,7 +188,8 @@ class _Reader:
     def _refuse_arithmetic(self, position: int, token: Token) -> None:
         """Numbers and comparisons have a meaning inside of functions only."""
         before, after = self._at(position - 1).text, self._at(position + 1).text
-        if token.kind == "number" and token.text not in ("0", "1") and before not in ("^", "**"):
+        alone = token.text in ("0", "1") and not {before, after} & {"*", "/", ":"}
+        if token.kind == "number" and not alone and before not in ("^", "**"):
             raise FormulaError(
                 f"The number {token.text} in {shown(self._text)} is no term: + - * / : combine terms here. Arithmetic "
                 f"goes into I(), as in I({token.text} * x) or I(x / {token.text})."

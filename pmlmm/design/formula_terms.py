@@ -26,6 +26,8 @@ def explain(error: BaseException) -> str:
     lines = original(_COLOURS.sub("", str(error))).strip().splitlines()
     first = lines[0] if lines else ""
     text = first if first[:1].isupper() or " " in first else f"{type(error).__name__} {first}".strip()
+    if isinstance(error, TypeError) and ("ufunc" in text or "<class" in text):
+        text = "it does arithmetic with text, flags or dates; make numbers of them first (1 * flag does)"
     source = next((line for line in lines[1:] if "⧛" in line), None)
     if source is not None:
         begin, end = source.index("⧛"), source.index("⧚")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from formulaic.transforms import TRANSFORMS
 from formulaic.transforms import C as categorical
+from formulaic.transforms import poly as polynomials
 from formulaic.utils.stateful_transforms import stateful_transform
 
 from pmlmm.errors import DataError
@@ -30,6 +31,15 @@ def C(data: Any, contrasts: Any = None, *, levels: Iterable | None = None, spans
                 "too, or drop their rows first."
             )
     return categorical(labels, contrasts, levels=levels, spans_intercept=spans_intercept)
+
+
+@stateful_transform
+def poly(x: Any, degree: int = 1, raw: bool = False, _state: dict | None = None) -> Any:
+    """formulaic's ``poly``, refused where the values are too few for the degree: its columns would be rounding."""
+    state = {} if _state is None else _state
+    if not state and (distinct := len(np.unique(np.asarray(x, dtype=float)))) <= degree:
+        raise DataError(f"poly() of degree {degree} needs more than {degree} distinct values; there are {distinct}.")
+    return polynomials(x, degree=degree, raw=raw, _state=state)
 
 
 def _labels(data: Any) -> Any:
@@ -88,6 +98,7 @@ FUNCTIONS: Mapping[str, Any] = {
     **STATISTICS,
     "C": C,
     "factor": C,
+    "poly": poly,
 }
 #: Names in it that are no functions but hold some.
 MODULES = ("np", "contr")

@@ -71,7 +71,7 @@ def _factorize(name: str, table: Table) -> tuple[np.ndarray, pd.Index]:
             codes, found = pd.factorize(values)
         except TypeError as error:
             raise DataError(f"The labels of the grouping factor {name!r} cannot be compared: {error}") from error
-    return codes, pd.Index(found)
+    return codes, pd.Index(found, dtype=found.dtype)
 
 
 def _combine(parts: list[tuple[np.ndarray, pd.Index]], columns: tuple[str, ...]) -> tuple[np.ndarray, pd.MultiIndex]:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -33,25 +33,29 @@ class Recipe:
         Of the columns.
     terms : tuple of str
         The formula term that each column comes from.
+    numbers : tuple of int
+        The same by number, in the order of the formula's terms.
     picked : tuple of int
         Which of formulaic's columns these are.
-    factors : frozenset of str
-        The terms that are made of categories alone, or with numbers.
+    factors : frozenset of int
+        Numbers of the terms that are made of categories alone, or with numbers.
     """
 
     expression: Expression
     names: tuple[str, ...]
     terms: tuple[str, ...]
+    numbers: tuple[int, ...]
     picked: tuple[int, ...]
-    factors: frozenset[str]
+    factors: frozenset[int]
     _spec: Any = field(repr=False)
     _context: Mapping[str, Any] = field(repr=False)
 
     def pick(self, positions: list[int]) -> "Recipe":
         """The recipe of some of the columns."""
-        names, terms = (tuple(values[j] for j in positions) for values in (self.names, self.terms))
-        picked = tuple(self.picked[j] for j in positions)
-        return Recipe(self.expression, names, terms, picked, self.factors, self._spec, self._context)
+        own = {
+            name: tuple(getattr(self, name)[j] for j in positions) for name in ("names", "terms", "numbers", "picked")
+        }
+        return replace(self, **own)
 
     def columns(self, frame: pd.DataFrame) -> np.ndarray:
         """The columns for other rows, (rows, columns).
@@ -63,7 +67,7 @@ class Recipe:
         """
         if not self.names:
             return np.empty((len(frame), 0))
-        make = partial(self._spec.get_model_matrix, context=self._context)
+        make = partial(self._spec.get_model_matrix, context={**FUNCTIONS, **self._context})
         matrix = _evaluated(self.expression, frame, make, "the new data")
         return _numbers(matrix)[:, list(self.picked)]
 
@@ -116,19 +120,19 @@ def make_columns(expression: Expression, frame: pd.DataFrame, context: Mapping[s
     """
     from formulaic import model_matrix
 
-    namespace = {**FUNCTIONS, **context}
     formula = parse_terms(expression)
     refuse_dates(formula, expression, frame)
     refuse_too_many(formula, expression, frame)
-    options = {"context": namespace, "na_action": "ignore", "output": "pandas"}
+    options = {"context": {**FUNCTIONS, **context}, "na_action": "ignore", "output": "pandas"}
     matrix = _evaluated(expression, frame, partial(model_matrix, formula, **options), "these data")
     spec = matrix.model_spec
     refuse_vanished(formula, spec, expression)
     names = tuple(original(str(name)) for name in spec.column_names)
     refuse_same(names, matrix.shape[1], expression)
-    terms, factors = _terms(spec)
+    numbers, factors = _terms(spec)
+    terms = tuple(original(str(spec.structure[number].term)) for number in numbers)
     values = _numbers(matrix)
-    return values, Recipe(expression, names, terms, tuple(range(len(names))), factors, spec, namespace)
+    return values, Recipe(expression, names, terms, numbers, tuple(range(len(names))), factors, spec, context)
 
 
 def quoted(expression: Expression) -> Expression:
@@ -140,9 +144,9 @@ def one_column(expression: Expression, frame: pd.DataFrame, context: Mapping[str
     """The values of one piece of arithmetic, (rows,)."""
     values, recipe = make_columns(quoted(expression), frame, context)
     if values.shape[1] != 1:
-        shown = ", ".join(recipe.names[:5])
+        names = ", ".join(recipe.names[:5])
         raise DataError(
-            f"The response {shown(expression.text)} makes {values.shape[1]} columns ({shown}); it must be one numeric "
+            f"The response {shown(expression.text)} makes {values.shape[1]} columns ({names}); it must be one numeric "
             "column."
         )
     return values[:, 0]
@@ -197,16 +201,15 @@ def _as_seen(expression: Expression, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({alias(name): for_formula(frame[name]) for name in expression.columns}, index=frame.index)
 
 
-def _terms(spec: Any) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The term of every column, and the terms in which a factor takes part."""
-    terms, factors = [], set()
-    for entry in spec.structure:
-        name = original(str(entry.term))
-        terms += [name] * len(entry.columns)
+def _terms(spec: Any) -> tuple[tuple[int, ...], frozenset[int]]:
+    """The number of the term of every column, and those of the terms in which a factor takes part."""
+    numbers, factors = [], set()
+    for number, entry in enumerate(spec.structure):
+        numbers += [number] * len(entry.columns)
         kinds = [spec.encoder_state[f.expr][0].value for f in entry.term.factors if f.expr in spec.encoder_state]
         if "categorical" in kinds:
-            factors.add(name)
-    return tuple(terms), frozenset(factors)
+            factors.add(number)
+    return tuple(numbers), frozenset(factors)
 
 
 def _numbers(matrix: pd.DataFrame) -> np.ndarray:

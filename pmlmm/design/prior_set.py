@@ -10,7 +10,7 @@ from pmlmm.design.design import Design
 from pmlmm.design.identified import empty_cell
 from pmlmm.design.prior_keys import COMMON, INTERCEPT, SIGMA, Grouped, match
 from pmlmm.design.term import Term
-from pmlmm.errors import DataError, PriorError
+from pmlmm.errors import DataError, PriorError, described
 from pmlmm.priors import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
 
 #: Prior sd of the intercept is 100 sigma around the mean of the response.
@@ -132,7 +132,9 @@ def _ridge(name: str, prior: Any) -> Ridge | None:
     if isinstance(prior, Flat) or (isinstance(prior, Ridge) and prior.lambda_ == 0):
         return None
     if not isinstance(prior, Ridge):
-        raise PriorError(f"priors[{name!r}] is {prior!r}; the fixed effects {name!r} take pmlmm.Ridge or pmlmm.Flat.")
+        raise PriorError(
+            f"priors[{name!r}] is {described(prior)}; the fixed effects {name!r} take pmlmm.Ridge or pmlmm.Flat."
+        )
     if name != INTERCEPT and prior.mean != 0:
         raise PriorError(f"priors[{name!r}]: only the intercept can have a prior mean other than 0.")
     return prior
@@ -146,7 +148,9 @@ def _covariance_prior(term: Term, given: dict[str, Any]) -> InverseWishart | Fla
             _refuse_single_group(term)
         return prior
     if not isinstance(prior, InverseWishart):
-        raise PriorError(f"{where} is {prior!r}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat.")
+        raise PriorError(
+            f"{where} is {described(prior)}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat."
+        )
     m, q = term.n_groups, term.q
     if m < 2 and (isinstance(prior.A, str) or (prior.b is None and prior.eta is None)):
         _refuse_single_group(term)
@@ -177,7 +181,7 @@ def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
     if isinstance(prior, Flat):
         return prior
     if not isinstance(prior, HalfStudentT):
-        raise PriorError(f"priors['sigma'] is {prior!r}; sigma takes pmlmm.HalfStudentT or pmlmm.Flat.")
+        raise PriorError(f"priors['sigma'] is {described(prior)}; sigma takes pmlmm.HalfStudentT or pmlmm.Flat.")
     return prior if prior.scale is not None else HalfStudentT(prior.nu, float(np.std(design.y)))
 
 

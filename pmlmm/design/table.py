@@ -50,6 +50,8 @@ def _as_narwhals(data: Any):
         raise DataError(
             f"The data have several columns named {', '.join(map(repr, twice))}; rename or drop all but one."
         )
+    if type(data).__module__.startswith("pyarrow") and hasattr(data, "replace_schema_metadata"):
+        data = data.replace_schema_metadata()  # what pandas once noted there of types it cannot always read again
     try:
         frame = nw.from_native(data, eager_only=True)
     except nw.exceptions.DuplicateError as error:
@@ -78,7 +80,7 @@ def complete_rows(
         raise DataError("The data have no rows.")
     wanted = [*needed, *(optional or [])]
     frame = given.select(wanted).to_pandas().reset_index(drop=True) if wanted else pd.DataFrame(index=range(len(given)))
-    absent = frame[needed].isna()
+    absent = pd.DataFrame({name: np.asarray(frame[name].isna()) for name in needed}, index=frame.index, dtype=bool)
     counts = {str(name): int(count) for name, count in absent.sum().items() if count}
     empty = [name for name, count in counts.items() if count == len(frame)]
     if empty and not may_be_empty:

@@ -10,6 +10,8 @@ and one compilation serves all of empirical Bayes and every later model of the s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -30,8 +32,35 @@ from pmlmm.theta import Theta
 
 # The Python linker: nothing is compiled to C or numba, the work is inside the Ops.
 _MODE = Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["canonicalize", "merge"]))
+# With more terms than this sums are left as they are: in one they would have more operands than NumPy takes.
+_MOST_TERMS, _MANY_TERMS = 8, Mode(linker="py", optimizer=RewriteDatabaseQuery(include=["merge"]))
 
-_compiled: dict[tuple, Callable] = {}
+_compiled: dict[tuple, "_Reentrant"] = {}
+# PyTensor is not made to build graphs in several threads.
+_lock = Lock()
+
+
+class _Reentrant:
+    """A compiled function that may be called in many threads at a time.
+
+    A function of PyTensor keeps what it is given and computes within itself, so every call takes a copy that no
+    other call has; the kernels inside run side by side. Copies, a millisecond each, are as many as calls were at
+    a time.
+    """
+
+    def __init__(self, function: Callable):
+        self._function, self._idle = function, [function]
+
+    def __call__(self, *arguments: Any) -> list[np.ndarray]:
+        try:
+            function = self._idle.pop()
+        except IndexError:
+            with _lock:
+                function = self._function.copy()
+        try:
+            return function(*arguments)
+        finally:
+            self._idle.append(function)
 
 
 @dataclass(frozen=True)
@@ -82,8 +111,9 @@ def compile_log_posterior(source: Source, *, profile: bool) -> LogPosterior:
         isinstance(priors.sigma, Flat),
         profile,
     )
-    if key not in _compiled:
-        _compiled[key] = _compile(source, profile)
+    with _lock:
+        if key not in _compiled:
+            _compiled[key] = _Reentrant(_compile(source, profile))
     sigma = () if isinstance(priors.sigma, Flat) else (np.float64(priors.sigma.nu), np.float64(priors.sigma.scale))
     return LogPosterior(_compiled[key], source.design.sizes, (*sigma, source.statistics.crossproducts(profile)))
 
@@ -113,7 +143,7 @@ def _compile(source: Source, profile: bool) -> Callable:
     gradient = pytensor.grad(value, z)
     hessian = jacobian(gradient, z, vectorize=True)
     outputs = merge_orders([value, gradient, hessian])
-    function = pytensor.function([z, *inputs], outputs, mode=_MODE)
+    function = pytensor.function([z, *inputs], outputs, mode=_MODE if len(sizes) <= _MOST_TERMS else _MANY_TERMS)
     function.trust_input = True
     return function
 

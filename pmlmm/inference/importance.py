@@ -29,6 +29,8 @@ LARGEST_K_HAT = 0.7
 _NO_WEIGHT = 1e4
 # Fewer weights have no tail to smooth: their Pareto shape is not known.
 _FEWEST_TO_SMOOTH = 25
+# Sum of squared weights beyond which a single draw has them all.
+_ONE_DRAW = 1.0 - 1e-9
 # With a smaller share of draws that have any weight, the weights say nothing.
 _FEWEST_DRAWS = 0.1
 
@@ -122,7 +124,15 @@ class ImportanceSample:
         self._last: tuple[np.ndarray, draws.DrawLikelihood] | None = None
 
     def moments(self, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted mean (d,) and covariance (d, d) of the draws in unconstrained coordinates."""
+        """Weighted mean (d,) and covariance (d, d) of the draws in unconstrained coordinates.
+
+        Raises
+        ------
+        LinAlgError
+            A single draw has all the weight.
+        """
+        if np.sum(weights.normalized**2) > _ONE_DRAW:
+            raise np.linalg.LinAlgError("one draw has all the weight")
         mean = weights.normalized @ self.x
         return mean, np.cov(self.x.T, aweights=weights.normalized).reshape(len(mean), len(mean))
 

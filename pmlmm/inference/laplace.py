@@ -16,14 +16,19 @@ from pmlmm.graph.compiled import LogPosterior
 from pmlmm.inference import shape
 from pmlmm.inference.newton import NO_STEP, maximize
 from pmlmm.kernels import coordinates, likelihood
+from pmlmm.kernels.coordinates import vech_indices, vech_slices
 from pmlmm.kernels.expansion import Expansion
 from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts, Derivatives
 
-# Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit.
-_DIFFERENCE = 1e-6
+# Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit. Where rounding would be seen
+# in such a difference, it is the root of that, up to the second one.
+_DIFFERENCE, _LARGEST_DIFFERENCE = 1e-6, 1e-3
 
-# Parameters beyond this size (their fourth powers overflow) are outside of what is searched.
-_ABSURD = 1e70
+# Parameters beyond this size (their squares overflow) are outside of what is searched.
+_ABSURD = 1e140
+
+# On the edge of the space the logarithm of a variance has less curvature than this, and Newton would move it by more.
+_FLAT, _UPHILL = 1e-3, 0.1
 
 Approximation = Literal["marginal", "joint"]
 Coordinates = Literal["unconstrained", "natural"]
@@ -76,12 +81,15 @@ class LaplaceProblem:
     approximation : "marginal" or "joint"
         beta integrated exactly, or part of the Laplace approximation. Must match log_posterior.
     coordinates : "unconstrained" or "natural"
+    names : tuple of str
+        Of the terms, for messages.
     """
 
     log_posterior: LogPosterior
     data: Crossproducts
     approximation: Approximation
     coordinates: Coordinates
+    names: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -101,7 +109,7 @@ class LaplaceProblem:
         d = self.size
         size = d + len(hyper)
         try:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 theta = coordinates.to_natural(x, self.sizes)
         except np.linalg.LinAlgError:  # a factor that underflows
             theta = np.full(d, np.inf)
@@ -144,8 +152,10 @@ class LaplaceProblem:
             at = self.evaluate(x, hyper)[0]
             return Derivatives(at.value, at.gradient[:d], at.hessian[:d, :d])
 
-        found = maximize(objective, start, enough)
+        found = maximize(objective, start, enough, self._rounding)
+        self._refuse_lost(found.x)
         at, natural = self.evaluate(found.x, hyper)
+        self._refuse_edge(at)
         volume, precision = self.log_volume(found.x, hyper, at, natural)
         theta = coordinates.to_natural(found.x, self.sizes)
         return Mode(found.x, theta, at.value, at.value + volume, precision, at, found.steps)
@@ -153,9 +163,41 @@ class LaplaceProblem:
     def accept_mode(self, theta: np.ndarray, hyper: np.ndarray, steps: int) -> Mode:
         """Laplace's approximation at a mode found elsewhere (EM), in natural coordinates."""
         x = coordinates.from_natural(theta, self.sizes)
+        self._refuse_lost(x)
         at, natural = self.evaluate(x, hyper)
+        self._refuse_edge(at)
         volume, precision = self.log_volume(x, hyper, at, natural)
         return Mode(x, theta, at.value, at.value + volume, precision, at, steps)
+
+    def _rounding(self, x: np.ndarray) -> float:
+        """Error of the log-posterior at x (nats); where it is a nat the search has lost its way."""
+        error = self.data.rounding(float(np.exp(x[0])))
+        if error > 1.0:
+            self._refuse_lost(x)
+        return error
+
+    def _refuse_lost(self, x: np.ndarray) -> None:
+        sigma = float(np.exp(x[0]))
+        if self.data.lost(sigma):
+            share = sigma / np.sqrt(self.data.first.column_squares[-1] / self.data.n)
+            raise ConvergenceError(
+                f"sigma is running to zero: at {share:.1g} of the size of the response, what its effects leave of it "
+                "is lost in rounding. Check that the response is not fitted exactly; otherwise subtract from it what "
+                "is known (its mean, a trend, the means of the groups), or take effects out."
+            )
+
+    def _refuse_edge(self, at: Derivatives) -> None:
+        """A covariance that shrinks to nothing for no gain to speak of: moving it by its own size is still uphill."""
+        slopes, curvature = np.abs(at.gradient[: self.size]), -np.diag(at.hessian)[: self.size]
+        for k, (q, part) in enumerate(zip(self.sizes, vech_slices(self.sizes), strict=True)):
+            logs = part.start + np.flatnonzero(np.equal(*vech_indices(q)))
+            if np.any((curvature[logs] < _FLAT) & (slopes[logs] > _UPHILL * np.abs(curvature[logs]))):
+                name = repr(self.names[k]) if self.names else "a term"
+                raise ConvergenceError(
+                    f"There is no mode in {self.coordinates} coordinates: the log-posterior is highest where the "
+                    f"covariance of {name} is singular (a variance of 0, or a correlation of +-1), on the edge of what "
+                    "is possible. Give it an InverseWishart prior, or take effects out."
+                )
 
     def log_volume(
         self,
@@ -243,9 +285,10 @@ def evidence_gradient(
     slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
     volume = mode.log_evidence - mode.log_posterior
-    for j, unit in enumerate(np.eye(len(phi)) * _DIFFERENCE):
-        moved, _ = problem.log_volume(mode.x + _DIFFERENCE * slopes[:, j], pack(phi + unit))
-        gradient[j] += (moved - volume) / _DIFFERENCE
+    step = float(np.clip(np.sqrt(problem.data.rounding(mode.theta[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
+    for j, unit in enumerate(np.eye(len(phi)) * step):
+        moved, _ = problem.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
+        gradient[j] += (moved - volume) / step
     return gradient, slopes
 
 

@@ -19,6 +19,7 @@ _USELESS_STEP, _MOST_CRAWLING = 1e-6, 5
 
 
 Objective = Callable[[np.ndarray], Derivatives]
+Rounding = Callable[[np.ndarray], float]
 
 
 class Maximum(NamedTuple):
@@ -30,12 +31,18 @@ class Maximum(NamedTuple):
     gain: float
 
 
-def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP) -> Maximum:
+def _exact(x: np.ndarray) -> float:
+    """The error of a function without any."""
+    return 0.0
+
+
+def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP, rounding: Rounding = _exact) -> Maximum:
     """Maximise ``function``; each step ascends, whatever the signs of the curvature.
 
     Directions of wrong or little curvature are followed uphill with a bounded step, so the path is
     safe; whether the end is a proper maximum is for the caller to judge from the Hessian. It ends where the
-    expected gain is below ``enough`` (nats).
+    expected gain is below ``enough`` (nats), or below what rounding hides: ``rounding`` is the error of the function's
+    value at x.
 
     Raises
     ------
@@ -48,21 +55,21 @@ def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP) ->
     crawling = 0
     for step in range(_ITERATIONS):
         direction, escape = _ascent_directions(at)
-        gain = 0.5 * float(at.gradient @ direction)
-        if gain >= max(_LAST_STEP, enough):
-            x, at, length = _line_search(function, x, at, direction)
+        gain, hidden = 0.5 * float(at.gradient @ direction), rounding(x)
+        if gain >= max(_LAST_STEP, enough, hidden):
+            x, at, length = _line_search(function, x, at, direction, hidden)
             crawling = crawling + 1 if length < _USELESS_STEP else 0
             if crawling == _MOST_CRAWLING:
                 break
             continue
-        left = None if escape is None else _leave_saddle(function, x, at, escape)
+        left = None if escape is None else _leave_saddle(function, x, at, escape, hidden)
         if left is not None:
             x, at = left
             continue
         if gain < enough:
             return Maximum(x, at, step, gain)
         final = function(x + direction)
-        better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value))
+        better = np.isfinite(final.value) and final.value >= at.value - 1e-9 * (1 + abs(at.value)) - hidden
         return Maximum(x + direction, final, step + 1, gain) if better else Maximum(x, at, step, gain)
     raise ConvergenceError(
         f"The mode was not reached in {step + 1} Newton steps (expected gain {gain:.2g} nats). A covariance "
@@ -77,7 +84,8 @@ def _ascent_directions(at: Derivatives) -> tuple[np.ndarray, np.ndarray | None]:
             "The derivatives of the log-posterior are not finite: a variance is running to zero or infinity. Perhaps "
             "the response is fitted exactly; simplify the model, or fix the prior of that term."
         )
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(at.hessian)), 1e-12))
+    curvature = np.abs(np.diag(at.hessian))  # in the units of each coordinate: no number is small for all of them
+    scale = 1.0 / np.sqrt(np.where(curvature > 0.0, curvature, 1.0))
     values, vectors = np.linalg.eigh(-at.hessian * np.outer(scale, scale))
     slopes = vectors.T @ (scale * at.gradient)
     steps = slopes / np.maximum(np.abs(values), 1e-8)
@@ -87,22 +95,22 @@ def _ascent_directions(at: Derivatives) -> tuple[np.ndarray, np.ndarray | None]:
     return scale * (vectors @ steps), scale * vectors[:, 0]
 
 
-def _leave_saddle(function: Objective, x: np.ndarray, at: Derivatives, escape: np.ndarray):
+def _leave_saddle(function: Objective, x: np.ndarray, at: Derivatives, escape: np.ndarray, hidden: float):
     """The better side along a direction of wrong curvature; None where neither gains."""
     sides = [x + sign * escape for sign in (0.5, -0.5, 0.05, -0.05)]
     trials = [(side, function(side)) for side in sides]
     side, trial = max(trials, key=lambda pair: np.nan_to_num(pair[1].value, nan=-np.inf))
-    return (side, trial) if trial.value > at.value + _LAST_STEP else None
+    return (side, trial) if trial.value > at.value + _LAST_STEP + hidden else None
 
 
-def _line_search(function: Objective, x: np.ndarray, at: Derivatives, direction: np.ndarray):
-    """Halve the step until it gains a fraction of what its slope promises."""
+def _line_search(function: Objective, x: np.ndarray, at: Derivatives, direction: np.ndarray, hidden: float):
+    """Halve the step until it gains a fraction of what its slope promises, as far as rounding lets see that."""
     length = 1.0
     slope = float(at.gradient @ direction)
     for _ in range(60):
         with np.errstate(all="ignore"):  # what overflows is rejected
             trial = function(x + length * direction)
-        if np.isfinite(trial.value) and trial.value >= at.value + 1e-4 * length * slope:
+        if np.isfinite(trial.value) and trial.value >= at.value + 1e-4 * length * slope - hidden:
             return x + length * direction, trial, length
         length /= 2
     raise ConvergenceError(

@@ -4,16 +4,18 @@ The density is sampled in coordinates in which Laplace's approximation is standa
 little left to adapt to. What was drawn is kept here, chain by chain, whatever becomes of the sampler.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from pmlmm.errors import OptionError, SamplingError
+from pmlmm.errors import OptionError, SamplingError, SamplingInterrupted
 from pmlmm.kernels.density import Whitened
+from pmlmm.kernels.interrupts import noticed
 from pmlmm.kernels.small import outside
 
 if TYPE_CHECKING:
@@ -78,11 +80,14 @@ class Target:
             except np.linalg.LinAlgError:
                 pass
             except KeyboardInterrupt as error:
-                self.error = error
+                self.stop(error)
                 raise
             except Exception as error:
-                self.error = error
+                self.stop(error)
         return outside(z)
+
+    def stop(self, error: BaseException) -> None:
+        self.error = error
 
     def start(self, rng: np.random.Generator) -> np.ndarray:
         """A start of finite density, nearer to the centre the harder that is."""
@@ -122,37 +127,53 @@ def sample(whitened: Whitened, schedule: Schedule) -> Chains:
     Raises
     ------
     SamplingError
-        The density failed, or the user interrupted; ``draws`` of the error holds what there is.
+        The density failed; ``draws`` of the error holds what there is.
+    SamplingInterrupted
+        By Ctrl-C; with ``draws`` too.
     """
     target, sampler = Target(whitened), choose_sampler(schedule.sampler)
     run = _with_nutpie if sampler == "nutpie" else _with_pymc
     drawn: list[list[np.ndarray]] = []
     try:
-        z, statistics = run(target, schedule, drawn)
+        with noticed(target.stop):
+            z, statistics = run(target, schedule, drawn)
     except KeyboardInterrupt as error:
-        raise _failure(target, drawn, schedule, "was interrupted") from error
+        target.error = error
     except Exception:
         if target.error is None:
             raise
-    if target.error is not None and not isinstance(target.error, KeyboardInterrupt):
-        raise _failure(target, drawn, schedule, f"failed: {target.error}") from target.error
-    # both samplers keep an interrupt to themselves and return what they have, chains of different lengths
-    if target.error is not None or not _complete(z, schedule):
-        raise _failure(target, drawn, schedule, "was interrupted")
+    if target.error is None and not _complete(z, schedule):  # nutpie was interrupted and says nothing
+        target.error = KeyboardInterrupt()
+    if target.error is not None:
+        raise _ended(target, drawn, schedule) from target.error
     return Chains(whitened.point(z), statistics, sampler)
+
+
+@contextmanager
+def keeping(draws: list) -> Iterator[None]:
+    """Context of what comes after sampling: Ctrl-C does not cost the draws, given chain by chain."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise SamplingInterrupted(
+            "Interrupted after sampling; all draws are in the attribute 'draws' of this exception.",
+            draws,
+        ) from error
 
 
 def _complete(values: np.ndarray, schedule: Schedule) -> bool:
     return values.shape[:2] == (schedule.chains, schedule.draws) and bool(np.isfinite(values).all())
 
 
-def _failure(target: Target, drawn: list, schedule: Schedule, what: str) -> SamplingError:
-    """What was drawn after the warm-up is kept."""
+def _ended(target: Target, drawn: list, schedule: Schedule) -> SamplingError | SamplingInterrupted:
+    """What is raised; what was drawn after the warm-up is kept."""
     kept = [np.array(chain[schedule.tune :]) for chain in drawn if len(chain) > schedule.tune]
     numbers = ", ".join(str(len(chain)) for chain in kept) or "none"
-    return SamplingError(
+    interrupted = isinstance(target.error, KeyboardInterrupt)
+    what = "was interrupted" if interrupted else f"failed: {target.error}"
+    return (SamplingInterrupted if interrupted else SamplingError)(
         f"Sampling {what}. Draws after the warm-up, chain by chain: {numbers}; they are in the attribute 'draws' of "
-        "this error, in unconstrained coordinates.",
+        "this exception, in unconstrained coordinates.",
         [target.whitened.point(chain) for chain in kept],
     )
 
@@ -210,15 +231,21 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
         if target.error is None:
             drawn[draw.chain].append(np.array(draw.point["z"]))
 
+    def density(point: np.ndarray) -> tuple[float, np.ndarray]:
+        if isinstance(target.error, KeyboardInterrupt):  # PyMC has gone to the next chain
+            raise KeyboardInterrupt
+        return target(point)
+
     rng = np.random.default_rng(schedule.random_seed)
     with pm.Model() as model:
         z = pm.Flat("z", shape=len(target.whitened.centre))
-        pm.Potential("density", Differentiable(target)(z))
+        pm.Potential("density", Differentiable(density)(z))
     tree = pm.sample(
         draws=schedule.draws,
         tune=schedule.tune,
         chains=schedule.chains,
         cores=1,  # a chain is quicker than a process with PyMC in it
+        blas_cores=None,  # blas_threads has set that
         random_seed=schedule.random_seed,
         initvals=[{"z": target.start(rng)} for _ in range(schedule.chains)],
         init="adapt_diag",
@@ -233,34 +260,75 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
     return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
 
 
+@dataclass
+class _Run:
+    """A run on a full graph: what there is of it, PyMC's own record of each chain, and what ended it."""
+
+    drawn: xr.Dataset | None = None
+    traces: dict[int, Any] = field(default_factory=dict)
+    error: BaseException | None = None
+
+    def stop(self, error: BaseException) -> None:
+        self.error = error
+
+    def keep(self, trace: Any, draw: Any) -> None:
+        """Called by PyMC after each draw; after Ctrl-C no further chain is to be sampled."""
+        if self.error is not None:
+            raise KeyboardInterrupt
+        self.traces[draw.chain] = trace
+
+
 def sample_graph(model: "pm.Model", names: list[str], schedule: Schedule) -> tuple[xr.Dataset, xr.Dataset]:
     """Draws of the named variables of a PyMC model, and the sampler's statistics.
 
     Raises
     ------
     SamplingError
-        The sampler failed, or the user interrupted.
+        The sampler failed.
+    SamplingInterrupted
+        By Ctrl-C; with ``draws``.
     """
-    sampler = choose_sampler(schedule.sampler)
-    run = _graph_with_nutpie if sampler == "nutpie" else _graph_with_pymc
+    sampler, run = choose_sampler(schedule.sampler), _Run()
     try:
-        tree = run(model, names, schedule)
+        with noticed(run.stop):
+            tree = (_graph_with_nutpie if sampler == "nutpie" else _graph_with_pymc)(model, names, schedule, run)
+            run.drawn = tree["posterior"].to_dataset()
     except (Exception, KeyboardInterrupt) as error:
-        what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
-        raise SamplingError(
-            f"Sampling the full graph {what}. The collapsed graph is easier (collapsed=True).", []
-        ) from error
-    drawn = tree["posterior"].to_dataset()
-    if not all(_complete(drawn[name].to_numpy(), schedule) for name in names):
-        kept = [drawn.isel(chain=k).dropna("draw") for k in range(drawn.sizes["chain"])]
-        raise SamplingError("Sampling the full graph was interrupted; what there is is in 'draws', by chain.", kept)
-    return drawn, keep_statistics(tree["sample_stats"])
+        run.error = run.error or error
+    if run.error is None and not all(_complete(run.drawn[name].to_numpy(), schedule) for name in names):
+        run.error = KeyboardInterrupt()
+    if run.error is not None:
+        raise _graph_ended(run, model, names, schedule) from run.error
+    return run.drawn, keep_statistics(tree["sample_stats"])
 
 
-def _graph_with_nutpie(model: "pm.Model", names: list[str], schedule: Schedule) -> xr.DataTree:
+def _graph_ended(
+    run: _Run, model: "pm.Model", names: list[str], schedule: Schedule
+) -> SamplingError | SamplingInterrupted:
+    if not isinstance(run.error, KeyboardInterrupt):
+        return SamplingError(
+            f"Sampling the full graph failed: {run.error}. The collapsed graph is easier (collapsed=True).", []
+        )
+    chains = [] if run.drawn is None else [run.drawn.isel(chain=k).dropna("draw") for k in run.drawn["chain"]]
+    if run.traces:  # more than what PyMC returns, which is chains of one length
+        dims = {name: ("draw", *(model.named_vars_to_dims.get(name) or ())) for name in names}
+        chains = [
+            xr.Dataset({name: (dims[name], trace.get_values(name, burn=schedule.tune)) for name in names})
+            for trace in run.traces.values()
+        ]
+    return SamplingInterrupted(
+        "Sampling the full graph was interrupted; what there is is in the attribute 'draws' of this exception, a "
+        "Dataset for each chain.",
+        [chain for chain in chains if chain.sizes["draw"]],
+    )
+
+
+def _graph_with_nutpie(model: "pm.Model", names: list[str], schedule: Schedule, run: _Run) -> xr.DataTree:
     import nutpie
 
     compiled = nutpie.compile_pymc_model(model, var_names=names)
+    if run.error is not None:  # LLVM's callbacks lose a KeyboardInterrupt
+        raise KeyboardInterrupt
     return nutpie.sample(
         compiled,
         draws=schedule.draws,
@@ -273,7 +341,7 @@ def _graph_with_nutpie(model: "pm.Model", names: list[str], schedule: Schedule) 
     )
 
 
-def _graph_with_pymc(model: "pm.Model", names: list[str], schedule: Schedule) -> xr.DataTree:
+def _graph_with_pymc(model: "pm.Model", names: list[str], schedule: Schedule, run: _Run) -> xr.DataTree:
     import pymc as pm
 
     return pm.sample(
@@ -285,6 +353,8 @@ def _graph_with_pymc(model: "pm.Model", names: list[str], schedule: Schedule) ->
         nuts_sampler="pymc",
         progressbar=schedule.progress,
         compute_convergence_checks=False,
+        blas_cores=None,
+        callback=run.keep,
         var_names=names,
         model=model,
         **_steps(schedule),

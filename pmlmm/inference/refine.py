@@ -57,8 +57,8 @@ class Sampler:
         for _ in range(_MATCHES):
             if best[1].reliable or not np.isfinite(last[1].k_hat):
                 break
-            centre, covariance = last[0].moments(last[1])
             try:
+                centre, covariance = last[0].moments(last[1])
                 precision = np.linalg.inv(covariance)
                 last = draw((precision + precision.T) / 2.0, centre)
             except np.linalg.LinAlgError:  # weight on a few draws only

@@ -9,6 +9,7 @@ from pmlmm.design.prior_set import PriorSet
 from pmlmm.design.statistics import Statistics
 from pmlmm.design.term import Term
 from pmlmm.errors import DataError
+from pmlmm.inference.identified import unbounded
 from pmlmm.kernels.coordinates import vech, vech_size
 from pmlmm.priors import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b
 from pmlmm.theta import CovarianceHyperparameters, Theta
@@ -61,6 +62,8 @@ class Space:
     z_size : tuple of (q,) arrays
         For each term, the sizes |z_a| at which the hyperprior compares the entries of a diagonal A.
     hyperprior : Hyperprior or None
+    unbounded : str
+        Why the posterior is improper, in words; empty where it is proper.
     """
 
     coordinates: tuple[Coordinate, ...]
@@ -72,6 +75,7 @@ class Space:
     group_units: tuple[float, ...]
     z_size: tuple[np.ndarray, ...]
     hyperprior: Hyperprior | None
+    unbounded: str = ""
 
     @property
     def start(self) -> np.ndarray:
@@ -266,13 +270,25 @@ def build_space(design: Design, priors: PriorSet, statistics: Statistics, hyperp
     shared = priors.shared
     by_mean = hyperprior is not None and hyperprior.pool_at == "mean square"
     z_size = tuple(np.sqrt(square) for square in squares) if by_mean else statistics.z_largest
-    return Space(tuple(coordinates), fixed, levels, shared, names, tuple(sizes), tuple(units), z_size, hyperprior)
+    return Space(
+        tuple(coordinates),
+        fixed,
+        levels,
+        shared,
+        names,
+        tuple(sizes),
+        tuple(units),
+        z_size,
+        hyperprior,
+        unbounded(design, priors),
+    )
 
 
 def _residual_variance(design: Design) -> float:
     """Variance of y that least squares on X leaves, at least a thousandth of it (p may exceed n)."""
     n, p = design.X.shape
-    fitted = design.X @ np.linalg.lstsq(design.X, design.y, rcond=None)[0] if p else 0.0
+    unit = design.X / np.abs(design.X).max(axis=0, initial=np.finfo(float).tiny)  # whatever the units of a column
+    fitted = unit @ np.linalg.lstsq(unit, design.y, rcond=None)[0] if p else 0.0
     left = float(np.var(design.y - fitted))
     if p < n and left < _EXACT * np.var(design.y):
         raise DataError(

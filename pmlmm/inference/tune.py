@@ -16,6 +16,7 @@ from pmlmm.inference.empirical_bayes import (
     SearchRecord,
     maximize_evidence,
 )
+from pmlmm.inference.identified import refuse_collinear, refuse_exact_fit
 from pmlmm.inference.importance import (
     ImportanceSample,
     Weights,
@@ -87,24 +88,31 @@ class Tuned:
 
 def tune(source: Source, space: Space, options: Options, progress: Progress = None) -> Tuned:
     """Learn the hyperparameters of one model and find its mode."""
+    if space.unbounded and _is_default(options):
+        raise ConvergenceError(space.unbounded)
+    refuse_collinear(source)
+    refuse_exact_fit(source, space)
     profile = options.approximation == "joint"
     problem = LaplaceProblem(
         compile_log_posterior(source, profile=profile),
         source.statistics.crossproducts(profile),
         options.approximation,
         options.coordinates,
+        tuple(term.name for term in source.design.terms),
     )
     finder = _em_finder(source, problem) if options.optimizer == "em" else None
     costly = problem.data.seconds() > COSTLY and _is_marginal_newton(options)
     evidence = LaplaceEvidence(problem, space, np.empty(0), finder, costly)
     phi = first_phi(source, space, evidence, profile)
     data = source.statistics.crossproducts()
-    reason = _reason_to_skip(options, data)
+    reason = "not refined: the posterior is improper" if space.unbounded else _reason_to_skip(options, data)
     may_refine = _may_refine(options) and not reason
     fine = _FINE_IF_COSTLY if costly else _FINE
     phi, records = _search(source, space, evidence, phi, _COARSE if may_refine else fine, progress)
     refinement, refined = reason, False
-    proposals = evidence if _is_default(options) else _default_evidence(source, space, evidence.mode(phi).x)
+    own = _is_default(options) or space.unbounded
+    proposals = evidence if own else _default_evidence(source, space, evidence.mode(phi).x)
+    _refuse_unidentified(proposals.mode(phi), source)  # before chance has a say in where phi ends
     number = number_of_draws(options, data)
     sampler = None if reason else Sampler(source, space, proposals, number, options.random_seed, data)
     if may_refine and len(phi):
@@ -116,7 +124,6 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
     proposal = proposals.mode(phi)
-    _refuse_unidentified(proposal, source)
     mode = proposal if proposals is evidence else evidence.mode(phi)
     sample, weights = sampler.at(proposal, phi) if sampler is not None else (None, None)
     theta = space.theta(phi)

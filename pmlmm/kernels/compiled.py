@@ -8,11 +8,12 @@ it takes; the first elimination differs by kind (:mod:`pmlmm.kernels.first`), th
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pmlmm.kernels.crossproducts import _apply, _weigh_chunk, factor_design, mirror_in_place
 from pmlmm.kernels.dense import Block, _apply_to_columns, _apply_to_rows
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
+from pmlmm.kernels.interrupts import interruptible
+from pmlmm.kernels.jit import kernel
 from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts
 from pmlmm.kernels.small import congruence, factor, inverse_factor, outside, root_gram
 from pmlmm.kernels.sparse import _reduce as _reduce_sparse
@@ -88,7 +89,7 @@ def unpack(packed: Packed) -> Crossproducts:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _roots(u: np.ndarray, sizes: np.ndarray):
     """Lower factors of Sigma_k / sigma^2, padded to (K, q, q) of the largest q; whether all are proper."""
     largest = 1
@@ -110,7 +111,7 @@ def _roots(u: np.ndarray, sizes: np.ndarray):
     return roots, True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _joint_root(roots: np.ndarray, sizes: np.ndarray, grouped: np.ndarray):
     """Block-diagonal factor of the terms that are eliminated group by group."""
     total = 0
@@ -124,7 +125,7 @@ def _joint_root(roots: np.ndarray, sizes: np.ndarray, grouped: np.ndarray):
     return L
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _block_root(block: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
     q, root = block[2], np.empty((1, block[2], block[2]))
     if block[4]:
@@ -134,7 +135,7 @@ def _block_root(block: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
     return root
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _dense(Q: np.ndarray, blocks: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
     """Eliminate the dense columns; see :class:`pmlmm.kernels.dense.Posterior`.
 
@@ -175,7 +176,7 @@ def _dense(Q: np.ndarray, blocks: np.ndarray, roots: np.ndarray, log_lambda: np.
     return True, log_det, q_tilde, J[0], w, standard, inverse
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_block_slopes(
     gradient: np.ndarray,
     variance: float,
@@ -208,7 +209,7 @@ def _add_block_slopes(
         _add_vech(gradient, at, congruence(back, T))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_vech(gradient: np.ndarray, at: int, total: np.ndarray):
     """Add ``d tr(total dX) / d vech X`` from entry ``at`` on."""
     for a in range(total.shape[0]):
@@ -217,7 +218,7 @@ def _add_vech(gradient: np.ndarray, at: int, total: np.ndarray):
             at += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_group_slopes(gradient: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, total: np.ndarray):
     """Add the derivatives along the covariances of the terms that are eliminated group by group."""
     first = 0
@@ -229,7 +230,7 @@ def _add_group_slopes(gradient: np.ndarray, sizes: np.ndarray, grouped: np.ndarr
         first += q
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _finish(
     u: np.ndarray,
     inner: np.ndarray,
@@ -257,7 +258,7 @@ def _finish(
     return value, gradient
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def groups(u: np.ndarray, plan: tuple, first: tuple):
     """Value and gradient where one factor goes group by group (:class:`pmlmm.kernels.first.Groups`)."""
     sizes, _, grouped, _, blocks, counts, scalars = plan
@@ -294,7 +295,7 @@ def groups(u: np.ndarray, plan: tuple, first: tuple):
     return _finish(u, inner, sizes, blocks, scalars[1], width - 1, log_det + more, q_tilde)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sparse(u: np.ndarray, plan: tuple, first: tuple):
     """The same with sparse cross-products (:class:`pmlmm.kernels.first.SparseGroups`)."""
     sizes, _, grouped, _, blocks, counts, scalars = plan
@@ -321,7 +322,7 @@ def sparse(u: np.ndarray, plan: tuple, first: tuple):
     return _finish(u, inner, sizes, blocks, scalars[1], gram.shape[0] - 1, log_det + more, q_tilde)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def rotated(u: np.ndarray, plan: tuple, first: tuple):
     """The same where one penalty group goes first in its eigenbasis (:class:`pmlmm.kernels.first.Rotated`)."""
     sizes, _, _, ridges, blocks, counts, scalars = plan
@@ -345,7 +346,7 @@ def rotated(u: np.ndarray, plan: tuple, first: tuple):
     return _finish(u, inner, sizes, blocks, scalars[1], r, np.sum(np.log1p(excess)) + more, q_tilde)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def kernels(u: np.ndarray, plan: tuple, first: tuple):
     """The same where several penalty groups go first through their kernels (:class:`pmlmm.kernels.first.Kernels`)."""
     sizes, _, _, ridges, blocks, counts, scalars = plan
@@ -383,4 +384,5 @@ FUNCTIONS = {"groups": groups, "sparse": sparse, "rotated": rotated, "kernels": 
 
 def value_and_gradient(u: np.ndarray, packed: Packed) -> tuple[float, np.ndarray]:
     """Marginal log-likelihood and its gradient at u; ``-inf`` and nan outside the support."""
-    return FUNCTIONS[packed.kind](np.asarray(u, dtype=float), packed.plan, packed.first)
+    with interruptible:
+        return FUNCTIONS[packed.kind](np.asarray(u, dtype=float), packed.plan, packed.first)

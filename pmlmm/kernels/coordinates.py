@@ -114,18 +114,18 @@ def proper(theta: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     """Which of (draws, d) natural coordinates are finite, with covariances that are not singular to rounding."""
     good = np.isfinite(theta).all(axis=1)
     for q, part in zip(sizes, vech_slices(sizes), strict=True):
-        good[good] = _positive_definite(unvech(theta[good][:, part], q) / theta[good, :1, None] ** 2)
+        good[good] = positive_definite(unvech(theta[good][:, part], q) / theta[good, :1, None] ** 2)
     return good
 
 
-def _positive_definite(matrices: np.ndarray) -> np.ndarray:
+def positive_definite(matrices: np.ndarray) -> np.ndarray:
     """Which of (draws, q, q) matrices have a Cholesky factor."""
     try:
         np.linalg.cholesky(matrices)
     except np.linalg.LinAlgError:
         if len(matrices) == 1:
             return np.zeros(1, dtype=bool)
-        return np.concatenate([_positive_definite(matrix[None]) for matrix in matrices])
+        return np.concatenate([positive_definite(matrix[None]) for matrix in matrices])
     return np.ones(len(matrices), dtype=bool)
 
 

@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
-from numba import njit
+
+from pmlmm.kernels.jit import kernel
 
 # Below this many (design, column) pairs a thread costs more than it saves.
 _CHUNK = 4_000
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def factor_design(S: np.ndarray, L: np.ndarray, V: np.ndarray, R: np.ndarray, J: np.ndarray, B: np.ndarray):
     """Fill V, R, J, B for one design (all q x q) and return log|M|; needs L lower triangular."""
     q = S.shape[0]
@@ -77,7 +78,7 @@ def factor_design(S: np.ndarray, L: np.ndarray, V: np.ndarray, R: np.ndarray, J:
     return log_det
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _apply(factor: np.ndarray, cross: np.ndarray, out: np.ndarray):
     """out = factor @ cross for a q x q factor and a q x w matrix."""
     q, width = cross.shape
@@ -90,7 +91,7 @@ def _apply(factor: np.ndarray, cross: np.ndarray, out: np.ndarray):
                 out[a, u] += scale * cross[k, u]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _reduce_chunk(
     S: np.ndarray,
     weight: np.ndarray,
@@ -115,7 +116,7 @@ def _reduce_chunk(
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _reduce_draws_chunk(
     S: np.ndarray,
     weight: np.ndarray,
@@ -145,7 +146,7 @@ def _reduce_draws_chunk(
                 Q[s, v, u] = Q[s, u, v]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _couple_chunk(
     B: np.ndarray,
     weight: np.ndarray,
@@ -174,7 +175,7 @@ def _couple_chunk(
                 BN[s, t] += b_[a, c] * n_[b, e] + b_[a, e] * n_[b, c] + b_[b, c] * n_[a, e] + b_[b, e] * n_[a, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _weigh_chunk(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, first: int, last: int, N: np.ndarray):
     """Fill N = D_X J D_X' + scale (D w)(D w)' for the cross-products first..last-1."""
     q, width = D.shape[1], D.shape[2]
@@ -201,7 +202,7 @@ def _weigh_chunk(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, firs
                 N[k, b, a] = value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mirror_in_place(matrix: np.ndarray):
     """Copy the lower triangle onto the upper one, in place."""
     for u in range(matrix.shape[0]):
@@ -212,6 +213,10 @@ def mirror_in_place(matrix: np.ndarray):
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has the pool, but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def chunks(work: int, items: int) -> list[tuple[int, int]]:

@@ -15,11 +15,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.linalg import lapack, solve_triangular
 
 from pmlmm.kernels.coordinates import traces, unvech, vech, vech_indices, vech_size, vech_slope
 from pmlmm.kernels.crossproducts import mirror_in_place as mirror
+from pmlmm.kernels.jit import kernel
 
 # From these sizes on LAPACK on half a matrix beats NumPy's general routines.
 _LARGE_INVERSE, _LARGE_SOLVE = 50, 150
@@ -42,7 +42,7 @@ class Block(NamedTuple):
         return slice(self.start, self.start + self.levels * self.q)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _apply_to_rows(matrix: np.ndarray, start: int, levels: int, roots: np.ndarray):
     """matrix[s, cell] = root' matrix[s, cell] for every cell of q rows, in place; one root, or one a matrix."""
     q, width = roots.shape[1], matrix.shape[2]
@@ -62,7 +62,7 @@ def _apply_to_rows(matrix: np.ndarray, start: int, levels: int, roots: np.ndarra
                     matrix[s, first + a, k] = cell[a, k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _apply_to_columns(matrix: np.ndarray, start: int, levels: int, roots: np.ndarray):
     """matrix[s, :, cell] = matrix[s, :, cell] root for every cell of q columns, in place."""
     q = roots.shape[1]

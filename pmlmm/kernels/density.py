@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pmlmm.kernels import half_student_t
 from pmlmm.kernels.compiled import FUNCTIONS, Packed
 from pmlmm.kernels.coordinates import LOG_2, vech
+from pmlmm.kernels.interrupts import interruptible
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
+from pmlmm.kernels.jit import kernel
 from pmlmm.kernels.small import factor, inverse_factor, outside, root_gram
 from pmlmm.theta import Theta
 
@@ -48,7 +49,7 @@ def pack_priors(theta: Theta, sizes: tuple[int, ...], sigma_nu: float, sigma_sca
     return Priors(proper, eta, Phi, float(sigma_nu), float(sigma_scale), constant)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _factor_of_precision(x: np.ndarray, at: int, q: int):
     """C from its entries in x, and its inverse."""
     C, inverse = np.zeros((q, q)), np.zeros((q, q))
@@ -65,7 +66,7 @@ def _factor_of_precision(x: np.ndarray, at: int, q: int):
     return C, inverse
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def natural(x: np.ndarray, sizes: np.ndarray, log_lambda: np.ndarray):
     """``u = (sigma, vech Sigma_1, ..., log lambda)`` at x."""
     d = x.shape[0]
@@ -83,7 +84,7 @@ def natural(x: np.ndarray, sizes: np.ndarray, log_lambda: np.ndarray):
     return u
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sandwich(C: np.ndarray, K: np.ndarray, slope: np.ndarray, at: int):
     """``-2 Sigma G Sigma C = -2 Sigma G K'`` with G from the gradient in vech Sigma: the gradient in C."""
     q = C.shape[0]
@@ -104,7 +105,7 @@ def _sandwich(C: np.ndarray, K: np.ndarray, slope: np.ndarray, at: int):
     return result
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def add_priors(
     x: np.ndarray,
     slope: np.ndarray,
@@ -148,7 +149,7 @@ def add_priors(
     return value, gradient
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _digamma(x: float):
     """By recurrence up to 10 and then its asymptotic series (DLMF 5.11.2); compiled code has no SciPy."""
     total = 0.0
@@ -160,7 +161,7 @@ def _digamma(x: float):
     return total + np.log(x) - 0.5 / x - series
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def inverse_wishart(w: np.ndarray):
     """Log-density of ``w = (vech Sigma, eta, vech Phi)`` and its gradient; ``-inf`` and nan outside of its support.
 
@@ -237,8 +238,9 @@ class CollapsedDensity:
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         u = natural(x, self._sizes, self._log_lambda)
-        likelihood, slope = self._function(u, *self._arrays)
-        prior, gradient = add_priors(x, slope, self._sizes, *self._priors)
+        with interruptible:
+            likelihood, slope = self._function(u, *self._arrays)
+            prior, gradient = add_priors(x, slope, self._sizes, *self._priors)
         return likelihood + prior, gradient
 
 
@@ -274,13 +276,15 @@ class TunedDensity:
         x, phi = np.ascontiguousarray(point[:d]), point[d:]
         theta = self._theta(phi)
         log_lambda = np.asarray(theta.log_lambda, dtype=float)
-        likelihood, slope = self._function(natural(x, self._sizes, log_lambda), *self._arrays)
         priors = pack_priors(theta, tuple(self._sizes.tolist()), *self._sigma)
-        prior, gradient = add_priors(x, slope, self._sizes, *priors)
+        with interruptible:
+            likelihood, slope = self._function(natural(x, self._sizes, log_lambda), *self._arrays)
+            prior, gradient = add_priors(x, slope, self._sizes, *priors)
         hyperprior, own = self._log_hyperprior(phi)
         parts, at = [slope[d:]], 1
         for q, value in zip(self._sizes, theta.covariances, strict=True):
-            C, _ = _factor_of_precision(x, at, q)
+            with interruptible:
+                C, _ = _factor_of_precision(x, at, q)
             at += len(vech(C))
             if value is not None:
                 log_det = -2.0 * float(np.sum(np.log(np.diag(C))))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pmlmm.kernels import dense, likelihood
+from pmlmm.kernels.coordinates import positive_definite
 from pmlmm.kernels.first import Eliminated
 from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts
 
@@ -266,11 +267,12 @@ def _batch(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, noise
     blocks = data.block_roots(roots, log_lambda)
     P = _whitened(Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
     right = dense.whiten_rows(np.broadcast_to(Q[:, :r, r:], (len(theta), r, 1)), data.blocks, blocks)
-    mean = dense.unwhiten(np.linalg.solve(P, right), data.blocks, blocks)[:, :, 0]
+    chol = np.linalg.cholesky(P)
+    upper = np.swapaxes(chol, 1, 2)
+    mean = dense.unwhiten(np.linalg.solve(upper, np.linalg.solve(chol, right)), data.blocks, blocks)[:, :, 0]
     if noise is None:
         return mean, None
-    half = np.linalg.solve(np.swapaxes(np.linalg.cholesky(P), 1, 2), noise)
-    return mean, dense.unwhiten(half, data.blocks, blocks)[:, :, 0]
+    return mean, dense.unwhiten(np.linalg.solve(upper, noise), data.blocks, blocks)[:, :, 0]
 
 
 def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -281,6 +283,43 @@ def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     try:
         return P, np.linalg.cholesky(P), lost
     except np.linalg.LinAlgError:
-        lost |= np.linalg.eigvalsh(P)[:, 0] <= 1e-14 * np.trace(P, axis1=1, axis2=2)
+        lost |= ~positive_definite(P)
         P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
         return P, np.linalg.cholesky(P), lost
+
+
+def conditionable(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> np.ndarray:
+    """Which of (draws, d) natural coordinates have a likelihood; given the others no effect has a law: (draws,).
+
+    ``log_lambda`` is (G,), or (draws, G) where no penalised column is eliminated first.
+    """
+    good = np.empty(len(theta), dtype=bool)
+    step = 1 if data.columns > LARGE else max(1, _BATCH // (data.columns + 1) ** 2)
+    for first in range(0, len(theta), step):
+        part = slice(first, first + step)
+        own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
+        with np.errstate(all="ignore"):  # what overflows has no likelihood
+            if data.columns > LARGE:
+                u = np.concatenate([theta[first], own.ravel()])
+                good[part] = np.isfinite(likelihood.evaluate(u, data, profile=False, order=0).value)
+            else:
+                good[part] = np.isfinite(evaluate(reduce(theta[part], own, data), own, data, order=0).value)
+    return good
+
+
+def group_factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:
+    """Lower factors of ``I + L'S L`` for (..., q, q) arrays, with or without the help of rounding.
+
+    Where the products lose the identity beside them, the triangle of a QR decomposition of ``(I, R L)``, with R'R = S,
+    keeps it.
+    """
+    M = np.eye(S.shape[-1]) + np.swapaxes(L, -1, -2) @ S @ L
+    try:
+        return np.linalg.cholesky(M)
+    except np.linalg.LinAlgError:
+        squares, axes = np.linalg.eigh(S)
+        half = (np.sqrt(np.maximum(squares, 0.0))[..., None] * np.swapaxes(axes, -1, -2)) @ L
+        stacked = np.concatenate([np.broadcast_to(np.eye(S.shape[-1]), half.shape), half], axis=-2)
+        upper = np.linalg.qr(stacked, mode="r")
+        signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0.0, -1.0, 1.0)
+        return np.swapaxes(upper * signs[..., None], -1, -2)

@@ -10,7 +10,7 @@ ridge
     ``Q = [W y]'K^{-1}[W y]`` with ``K = I + sum_g X_g X_g' / lambda_g``.
 
 Both offer ``eliminate(...)``: the log-determinant, Q, and the derivatives along their own parameters; and
-``width``, the number of columns of ``[W y]``.
+``width``, the number of columns of ``[W y]``, with their sums of squares ``column_squares``.
 """
 
 from dataclasses import dataclass, field
@@ -65,6 +65,11 @@ class _OneFactor:
     @property
     def width(self) -> int:
         return len(self.gram)
+
+    @property
+    def column_squares(self) -> np.ndarray:
+        """Sums of squares of ``[W, y]``, (w,)."""
+        return np.diag(self.gram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +237,11 @@ class Rotated:
     def width(self) -> int:
         return len(self.gram)
 
+    @property
+    def column_squares(self) -> np.ndarray:
+        """Sums of squares of ``[W, y]``, (w,)."""
+        return np.diag(self.gram)
+
 
 @dataclass(eq=False)
 class _RotatedAt:
@@ -298,6 +308,11 @@ class Kernels:
     @property
     def width(self) -> int:
         return self.rows.shape[1]
+
+    @property
+    def column_squares(self) -> np.ndarray:
+        """Sums of squares of ``[W, y]``, (w,)."""
+        return np.sum(self.rows**2, axis=0)
 
 
 @dataclass(eq=False)

@@ -26,6 +26,10 @@ from pmlmm.kernels.first import Eliminated, Groups, Kernels, Rotated, SparseGrou
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
+# The residual sum of squares is a small difference of large sums where sigma is far below the size of y. Rounding may
+# move the log-likelihood by so many nats, and by so many a row (sigma 1e-5 of the size of y).
+_MOST_ROUNDING, _MOST_ROUNDING_A_ROW = 1e-2, 2.2e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Crossproducts:
@@ -77,6 +81,14 @@ class Crossproducts:
         """Number of columns with a flat prior."""
         covered = self.blocks[-1].columns.stop if self.blocks else 0
         return self.columns - covered
+
+    def rounding(self, sigma: float) -> float:
+        """How far rounding moves the log-likelihood at sigma (nats), to within a factor of about ten."""
+        return float(np.finfo(float).eps * self.first.column_squares[-1] / sigma**2)
+
+    def lost(self, sigma: float) -> bool:
+        """Whether what is left of y beside its effects is lost in rounding."""
+        return self.rounding(sigma) > min(_MOST_ROUNDING, _MOST_ROUNDING_A_ROW * self.n)
 
     def seconds(self) -> float:
         """What one evaluation with its Hessian takes on an ordinary core, about."""
@@ -266,6 +278,14 @@ def _to_absolute(gradient: np.ndarray, hessian: np.ndarray, u: np.ndarray, stop:
     curvature[0, 0] = (-gradient[0] + 6.0 * relative @ gradient[v]) / sigma**2
     curvature[0, v] = curvature[v, 0] = -2.0 * gradient[v] / sigma**3
     return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + curvature
+
+
+def residual(u: np.ndarray, data: Crossproducts) -> tuple[float, float]:
+    """``q_tilde``, the penalised residual sum of squares, and the log-determinant with it; nan outside the support."""
+    point = _locate(u, data, profile=False)
+    return (
+        (np.nan, np.nan) if point is None else (point.posterior.q_tilde, point.first.log_det + point.posterior.log_det)
+    )
 
 
 def evaluate_lambda(u: np.ndarray, data: Crossproducts) -> Derivatives:

@@ -1,13 +1,14 @@
 """Small dense matrices in compiled code, where calling LAPACK would take longer than the work."""
 
 import numpy as np
-from numba import njit
+
+from pmlmm.kernels.jit import kernel
 
 # Up to so many columns plain loops beat LAPACK's overhead.
 _SMALL = 12
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def factor(P: np.ndarray):
     """Lower Cholesky factor in place, zeros above; whether P is finite and positive definite."""
     n = P.shape[0]
@@ -34,7 +35,7 @@ def factor(P: np.ndarray):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def inverse_factor(chol: np.ndarray):
     """Inverse of a lower triangular matrix."""
     n = chol.shape[0]
@@ -51,7 +52,7 @@ def inverse_factor(chol: np.ndarray):
     return inverse
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def root_gram(root: np.ndarray):
     """``root' root``."""
     n = root.shape[0]
@@ -65,7 +66,7 @@ def root_gram(root: np.ndarray):
     return result
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def congruence(root: np.ndarray, T: np.ndarray):
     """``root' T root`` of small matrices."""
     q = root.shape[0]
@@ -81,7 +82,7 @@ def congruence(root: np.ndarray, T: np.ndarray):
     return result
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def outside(u: np.ndarray):
     """Value and gradient where there is no density."""
     return -np.inf, np.full(u.shape[0], np.nan)

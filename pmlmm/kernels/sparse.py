@@ -6,12 +6,12 @@ group then keeps only the columns that it touches: entries ``starts[i]:starts[i 
 """
 
 import numpy as np
-from numba import njit
 
 from pmlmm.kernels.crossproducts import chunks, each_chunk, factor_design, mirror_in_place
+from pmlmm.kernels.jit import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _apply_rows(factor: np.ndarray, cross: np.ndarray, first: int, last: int, out: np.ndarray, at: int):
     """out[at + k] = factor @ cross[first + k] for every entry k of one group."""
     q = factor.shape[0]
@@ -23,7 +23,7 @@ def _apply_rows(factor: np.ndarray, cross: np.ndarray, first: int, last: int, ou
             out[at + k, a] = value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _reduce(
     S: np.ndarray,
     start: np.ndarray,
@@ -60,7 +60,7 @@ def _reduce(
     return log_det
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _weigh_chunk(
     start: np.ndarray,
     columns: np.ndarray,
@@ -98,7 +98,7 @@ def _weigh_chunk(
                 N[i, a, b] += scale * e[a] * e[b]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _design_products(
     start: np.ndarray, columns: np.ndarray, D: np.ndarray, rows: np.ndarray, cols: np.ndarray, out: np.ndarray
 ):
@@ -116,7 +116,7 @@ def _design_products(
                     out[s, u, v] += value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _reduce_draws_chunk(
     S: np.ndarray,
     start: np.ndarray,

@@ -58,7 +58,14 @@ class Checks:
         Raises
         ------
         SamplingError
-            Sampling failed or was interrupted; its ``draws`` are what there was.
+            Sampling failed; its ``draws`` are what there was.
+        SamplingInterrupted
+            Ctrl-C, as a KeyboardInterrupt that keeps what there was::
+
+                try:
+                    mcmc = fit.sample()
+                except pmlmm.SamplingInterrupted as stopped:
+                    chains = stopped.draws  # an array (draws, d) for each chain, in unconstrained coordinates
         """
         from pmlmm.results.mcmc import sample
 

@@ -16,6 +16,7 @@ from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.space import Space
 from pmlmm.inference.tune import Options, Tuned, number_of_draws
 from pmlmm.kernels import coordinates
+from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.results import hyperparameters, posterior, tree
 from pmlmm.results.checks import Checks, count
@@ -70,7 +71,8 @@ class Fit(Checks):
             objective = ImportanceEvidence(tuned.sample, self._space)
         elif tuned.sample is None:
             objective = hyperparameters.profile_gradient(tuned.mode, self._space, tuned.phi)
-        curve = hyperparameters.curvature(objective, tuned.phi, self._space)
+        with blas_threads(self.model.statistics.elimination.dense):
+            curve = hyperparameters.curvature(objective, tuned.phi, self._space)
         return hyperparameters.table(self._space, tuned.phi, curve, self.model.design, self.model.priors)
 
     @cached_property
@@ -235,7 +237,8 @@ class Fit(Checks):
         names = [c.name for c in self._space.coordinates]
         if name not in names:
             raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
-        return evidence_profile(self._tuned, self._space, self.options, names.index(name), points, width)
+        with blas_threads(self.model.statistics.elimination.dense):
+            return evidence_profile(self._tuned, self._space, self.options, names.index(name), points, width)
 
     def predict(
         self, data: Any = None, *, penalized: Mapping[str, Any] | None = None, new_groups: str = "error"

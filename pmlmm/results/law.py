@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pmlmm.design.design import Design
-from pmlmm.kernels import coordinates
+from pmlmm.kernels import coordinates, draws
 from pmlmm.kernels.draws import LARGE, Effects
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.results import posterior
@@ -54,13 +54,28 @@ class Law:
     pinned: np.ndarray | None = None
 
     def proper(self) -> "Law":
-        """Without draws from the far tails whose Sigma is singular to rounding: nothing can be conditioned on them."""
-        good = coordinates.proper(self.theta, self.model.design.sizes)
+        """Without draws of no weight, and those from the far tails that nothing can be conditioned on.
+
+        There a Sigma is singular to rounding, or the likelihood is lost in it.
+        """
+        law = self._kept(coordinates.proper(self.theta, self.model.design.sizes) & (self.weights > 0.0))
+        return law if law.pinned is not None else law._kept(law._conditionable())
+
+    def _kept(self, good: np.ndarray) -> "Law":
+        """The draws marked in ``good`` (draws,), with their shares of the weight."""
         if good.all():
             return self
         log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[good]
         weights = self.weights[good] / np.sum(self.weights[good])
         return replace(self, theta=self.theta[good], log_lambda=log_lambda, weights=weights)
+
+    def _conditionable(self) -> np.ndarray:
+        """Which draws (draws,) have a likelihood."""
+        good, data = np.empty(len(self.theta), dtype=bool), self.model.statistics.crossproducts()
+        with blas_threads(self.model.statistics.elimination.dense):
+            for piece in self.pieces():
+                good[piece.index] = draws.conditionable(piece.parameters.theta, piece.parameters.log_lambda, data)
+        return good
 
     def resampled(self, number: int, rng: np.random.Generator) -> "Law":
         """``number`` draws of equal weight."""

@@ -72,7 +72,7 @@ def _collapsed(
     fit: "Fit", schedule: nuts.Schedule, hyperparameters: bool, gamma: bool | None, wide: bool | None
 ) -> xr.DataTree:
     """NUTS on (sigma, Sigma), perhaps with the hyperparameters; beta and gamma drawn exactly given these."""
-    near, space, phi = conditional(fit), fit._space, fit._tuned.phi
+    near, phi = conditional(fit), fit._tuned.phi
     if hyperparameters:
         k = len(phi)
         density = tuned_density(fit, near)
@@ -81,12 +81,26 @@ def _collapsed(
     else:
         whitened = Whitened(near.density(phi), near.x, near.scale)
     chains = nuts.sample(whitened, schedule)
-    x = chains.x.reshape(-1, chains.x.shape[-1])
-    theta, number = coordinates.to_natural(x[:, : near.size], near.sizes), len(x)
+    with nuts.keeping(list(chains.x)):
+        return _all_parameters(fit, schedule, chains, hyperparameters, gamma, wide)
+
+
+def _all_parameters(
+    fit: "Fit",
+    schedule: nuts.Schedule,
+    chains: nuts.Chains,
+    hyperparameters: bool,
+    gamma: bool | None,
+    wide: bool | None,
+) -> xr.DataTree:
+    """beta and gamma drawn given each draw of (sigma, Sigma), and all of it labelled."""
+    x, data, space = chains.x.reshape(-1, chains.x.shape[-1]), fit.model.statistics.crossproducts(), fit._space
+    size, number = data.parameters, len(x)
+    theta = coordinates.to_natural(x[:, :size], data.sizes)
     log_lambda, more = fit._tuned.theta.log_lambda, {}
     if hyperparameters:
-        log_lambda = np.stack([space.theta(point).log_lambda for point in x[:, near.size :]])
-        more = tree.hyperparameter_draws(space, x[:, near.size :], fit.model.design)
+        log_lambda = np.stack([space.theta(point).log_lambda for point in x[:, size:]])
+        more = tree.hyperparameter_draws(space, x[:, size:], fit.model.design)
     law = Law(fit.model, theta, log_lambda, np.full(number, 1.0 / number))
     groups, _ = tree.posterior_groups(
         law,
@@ -108,10 +122,11 @@ def _full(fit: "Fit", schedule: nuts.Schedule, gamma: bool | None, wide: bool | 
     names += [f"gamma_{term.name}" for term in design.terms] if (few if gamma is None else gamma) else []
     names += [] if wide is False else [f"beta_{block.name}" for block in design.wide]
     drawn, statistics = nuts.sample_graph(fit.graph(), names, schedule)
-    values = {name: drawn[name].to_numpy() for name in names if name in drawn}
-    attributes = _attributes(fit, schedule, "full", False)
-    group = posterior.label(values, design, ("chain", "draw"), **attributes)
-    return xr.DataTree.from_dict({"posterior": group, "sample_stats": statistics} | tree.data_groups(design))
+    with nuts.keeping([drawn.isel(chain=k) for k in range(schedule.chains)]):
+        values = {name: drawn[name].to_numpy() for name in names if name in drawn}
+        attributes = _attributes(fit, schedule, "full", False)
+        group = posterior.label(values, design, ("chain", "draw"), **attributes)
+        return xr.DataTree.from_dict({"posterior": group, "sample_stats": statistics} | tree.data_groups(design))
 
 
 def _attributes(fit: "Fit", schedule: nuts.Schedule, graph: str, hyperparameters: bool) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Parameters:
         for first in range(0, len(dense), step):
             block = slice(first, first + step)
             L = data.group_root(data.roots(self.theta[block])[0])[:, None]
-            factor = np.linalg.cholesky(np.eye(q) + np.swapaxes(L, 2, 3) @ S @ L)
+            factor = draws.group_factor(S, L)
             half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ self._residual(dense[block])[..., None])
             if rng is not None:
                 half += self.theta[block, 0][:, None, None, None] * rng.standard_normal(half.shape)

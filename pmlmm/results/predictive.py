@@ -10,6 +10,7 @@ from pmlmm.design.design import Design
 from pmlmm.errors import OptionError, PriorError
 from pmlmm.kernels.compiled import pack, value_and_gradient
 from pmlmm.kernels.coordinates import block_diagonal, vech
+from pmlmm.kernels.draws import group_factor
 from pmlmm.kernels.likelihood import LOG_2PI
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
@@ -137,7 +138,7 @@ def group_log_likelihood(
         variance = values["sigma"][part, None] ** 2
         Sigma = block_diagonal([values[f"Sigma_{term.name}"][part] for term in own])
         L = np.linalg.cholesky(Sigma / variance[:, :, None])[:, None]
-        chol = np.linalg.cholesky(np.eye(q) + np.swapaxes(L, 2, 3) @ S @ L)
+        chol = group_factor(S, L)
         half = np.linalg.solve(chol, np.swapaxes(L, 2, 3) @ moved[..., None])[..., 0]
         log_det = 2.0 * np.sum(np.log(np.diagonal(chol, axis1=2, axis2=3)), axis=2)
         quadratic = (squares - np.sum(half**2, axis=2)) / variance

@@ -166,6 +166,11 @@ def test_uncorrelated_effects_of_a_factor(trial):
     assert [term.coefficients for term in design.terms] == [("Intercept",), ("f[T.b]",), ("f[T.c]",), ("f[T.d]",)]
     levels = build_design("y ~ t + (0 + f || g)", trial)
     assert [term.coefficients for term in levels.terms] == [("f[a]",), ("f[b]",), ("f[c]",), ("f[d]",)]
+    many = pmlmm.Model(
+        "y ~ 1 + (0 + C(k) || g)", trial.assign(k=np.arange(160) % 15), {"g": pmlmm.InverseWishart(b=0.7, A=1)}
+    )
+    assert len(many.design.terms) == 15
+    assert np.isfinite(many.fit(draws=100).log_evidence)
     fit = pmlmm.Model("y ~ t + (f || g)", trial).fit(draws=300)
     assert fit.mean["Sigma_g_4"].shape == (1, 1)
     np.testing.assert_allclose(fit.predict(trial), fit.predict())
@@ -201,6 +206,11 @@ REFUSED = [
     ("y ~ " + "(" * 60 + "t" + ")" * 60 + " + (1 | g)", "brackets"),
     ("y ~ f + `f[T.b]` + (1 | g)", "would be called 'f\\[T.b\\]'"),
     ("y ~ t + (1 | lambda_common)", "would be called 'lambda_common'"),
+    ("y ~ t + (0 + C(base) || g)", "160 random-effect terms"),
+    ("y ~ 0 * t + (1 | g)", "The number 0"),
+    ("y ~ poly(one2, 4) + (1 | g)", "more than 4 distinct values"),
+    ("C(f) ~ t + (1 | g)", "makes \\d columns"),
+    ("y ~ I(f * 2 + t) + (1 | g)", "arithmetic|not numeric|Cannot evaluate"),
     ("y ~ 0 + f:w + (1 | g)", "no row has that combination"),
     ("y ~ t + (0 + f:w | g)", "no row has that combination"),
 ]
@@ -208,7 +218,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("formula", "words"), REFUSED)
 def test_what_would_mislead_is_refused_with_a_way_out(trial, formula, words):
-    table = trial.assign(one="x", when=pd.Timestamp("2020-01-01"), lambda_common=trial.g, w=trial.f.replace("d", "a"))
+    table = trial.assign(
+        one="x", when=pd.Timestamp("2020-01-01"), lambda_common=trial.g, one2=trial.t % 3, w=trial.f.replace("d", "a")
+    )
     table["f[T.b]"] = table.base
     with pytest.raises(PmlmmError, match=words) as caught:
         pmlmm.Model(formula, table, context={"nothing": lambda x: None})

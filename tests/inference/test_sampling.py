@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pmlmm.errors import OptionError, SamplingError
+from pmlmm.errors import OptionError, SamplingError, SamplingInterrupted
 from pmlmm.inference import nuts
 from pmlmm.inference.bridge import bridge
 from pmlmm.kernels.density import Whitened
@@ -110,7 +110,7 @@ def test_an_interrupt_keeps_what_was_drawn(monkeypatch):
         return tree
 
     monkeypatch.setattr(nutpie, "sample", interrupted)
-    with pytest.raises(SamplingError, match="was interrupted") as caught:
+    with pytest.raises(SamplingInterrupted, match="was interrupted") as caught:
         nuts.sample(Whitened(gaussian, MEAN, np.eye(2)), schedule("nutpie"))
     assert len(caught.value.draws) == 2
 
@@ -119,7 +119,7 @@ def test_an_interrupt_inside_the_density():
     def interrupted(x):
         raise KeyboardInterrupt
 
-    with pytest.raises(SamplingError, match="was interrupted"):
+    with pytest.raises(SamplingInterrupted, match="was interrupted"):
         nuts.sample(Whitened(interrupted, MEAN, np.eye(2)), schedule("pymc"))
 
 
