@@ -72,7 +72,7 @@ def _as_float(values: pd.Series) -> pd.Series:
             f"The column {values.name!r} has integers beyond 2^53, which floating point cannot tell apart. For labels, "
             f"make them text: data[{values.name!r}].astype(str); for numbers, subtract a constant."
         )
-    return values.astype(float)
+    return values.astype(float) + 0.0  # no -0.0, which would be a level of its own name
 
 
 def _of_objects(values: pd.Series) -> pd.Series:

@@ -91,7 +91,10 @@ def refuse_dependent(recipe: Recipe, frame: pd.DataFrame, values: np.ndarray) ->
     if not recipe.names:
         return
     rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
-    alone = recipe.columns(frame.iloc[rows])
+    try:
+        alone = recipe.columns(frame.iloc[rows])
+    except DataError:  # a row that the expression names is not among them
+        alone = np.full((len(rows), len(recipe.names)), np.nan)
     differs = ~np.isclose(alone, values[rows], rtol=1e-8, atol=1e-12).all(axis=0)
     if differs.any():
         name = recipe.names[int(np.argmax(differs))]
