@@ -25,6 +25,8 @@ _SMALLEST_GAIN = 1e-6
 ENOUGH = 1e-9
 # So many evaluations in a row without such a gain end it too.
 _MOST_IDLE = 8
+# So many in a row without a proper mode end it as well.
+_MOST_FAILED = 12
 
 
 Progress = Callable[[str], None] | None
@@ -186,19 +188,21 @@ def maximize_evidence(
     if len(start) == 0:
         return start, record
     best = [-np.inf, start, np.full(len(start), np.nan)]
-    scale, last_error, idle = None, None, 0
+    scale, last_error, idle, failed = None, None, 0, 0
 
     def negative(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal scale, last_error, idle
+        nonlocal scale, last_error, idle, failed
         try:
             value, gradient = function(phi)
         except ConvergenceError as error:
-            last_error = error
+            last_error, failed = error, failed + 1
             record.path.append((phi.copy(), np.nan))
+            if failed >= _MOST_FAILED:
+                raise _Settled("no proper mode in sight") from error
             worst = best[0] - _PENALTY if np.isfinite(best[0]) else -_PENALTY
             return -worst / (scale or 1.0), np.zeros(len(phi))
         record.path.append((phi.copy(), value))
-        idle = 0 if value > best[0] + _SMALLEST_GAIN else idle + 1
+        idle, failed = 0 if value > best[0] + _SMALLEST_GAIN else idle + 1, 0
         if value > best[0]:
             best[:] = [value, phi.copy(), gradient]
         if progress is not None:

@@ -14,6 +14,8 @@ _LAST_STEP = 1e-7
 NO_STEP = 1e-18
 _LARGEST_STEP = 3.0
 _ITERATIONS = 200
+# So many evaluations lead nowhere either: where every step has to be halved dozens of times.
+_MOST_EVALUATIONS = 300
 # So many steps in a row shorter than this fraction of Newton's lead nowhere.
 _USELESS_STEP, _MOST_CRAWLING = 1e-6, 5
 
@@ -29,6 +31,23 @@ class Maximum(NamedTuple):
     at: Derivatives
     steps: int
     gain: float
+
+
+class _Bounded:
+    """A function that may be evaluated so many times."""
+
+    def __init__(self, function: Objective):
+        self._function, self._left = function, _MOST_EVALUATIONS
+
+    def __call__(self, x: np.ndarray) -> Derivatives:
+        if not self._left:
+            raise ConvergenceError(
+                f"The mode was not reached in {_MOST_EVALUATIONS} evaluations: its surroundings are too flat or bent. "
+                "Rescale the columns (centre times, poly()), give the covariance a less extreme prior, or leave "
+                "coordinates='natural' out."
+            )
+        self._left -= 1
+        return self._function(x)
 
 
 def _exact(x: np.ndarray) -> float:
@@ -49,6 +68,7 @@ def maximize(function: Objective, start: np.ndarray, enough: float = NO_STEP, ro
     ConvergenceError
         Not finite at the start, no ascent possible, or too many steps.
     """
+    function = _Bounded(function)
     x, at = start, function(start)
     if not np.isfinite(at.value):
         raise ConvergenceError("The log-posterior is not finite at the start of the search for its mode.")

@@ -111,7 +111,7 @@ def choose_sampler(name: str) -> str:
         raise OptionError(f"sampler={name!r}: choose one of {', '.join(map(repr, SAMPLERS))}.")
     available = find_spec("nutpie") is not None
     if name == "nutpie" and not available:
-        raise OptionError("sampler='nutpie' needs the package nutpie: pip install 'pmlmm[nutpie]', or sampler='pymc'.")
+        raise OptionError("sampler='nutpie' needs the package nutpie: pip install nutpie, or sampler='pymc'.")
     return ("nutpie" if available else "pymc") if name == "auto" else name
 
 

@@ -41,7 +41,7 @@ class Checks:
         hyperparameters : bool
             Sample lambda, b and A too, under the hyperprior: what :meth:`integrate` approximates.
         sampler : "auto", "nutpie" or "pymc"
-            "auto" takes nutpie where it is installed (``pip install pmlmm[nutpie]``).
+            "auto" takes nutpie where it is installed (``pip install nutpie``).
         random_seed : int, optional
             The fit's by default.
         progress : bool

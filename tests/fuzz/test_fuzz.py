@@ -11,6 +11,7 @@ from tests.fuzz.generate import case
 CASES = range(40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", CASES)
 def test_a_case_ends_in_a_sound_fit_or_in_a_plain_refusal(seed):
     outcome = check(seed)
