@@ -1,4 +1,4 @@
-"""Data at the edge of what can be computed: an answer that holds, or a refusal in words, for every seed and row order."""
+"""Data at the edge of what can be computed: an answer that holds, or a refusal in words, for every seed and order."""
 
 import contextlib
 
