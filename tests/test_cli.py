@@ -171,7 +171,8 @@ def test_what_is_read_is_not_written(tmp_path, capsys, sleepstudy, monkeypatch, 
 
 # The command with the fit itself taken for done: a process of its own, without the seconds that PyMC needs to load.
 COMMAND = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup would hand it on as ignored
 import pmlmm.cli as cli
 class Fit:
     def summary(self):

@@ -21,6 +21,8 @@ _MOST_WIDE = 5
 # Penalised columns that correlate more than this are named; more columns than this are not compared.
 _NEARLY_COLLINEAR = 0.999
 _MOST_COMPARED = 500
+# A search that ends with a larger gradient (nats) has not arrived.
+_STEEP = 0.5
 
 
 def describe_model(model: "Model") -> str:
@@ -223,6 +225,12 @@ def _footnotes(fit: "Fit") -> str:
         notes.append(
             f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
+        )
+    steepest = max((r.gradient_norm for r in fit.optimizer_records[-1:] if r.evaluations), default=0.0)
+    if steepest > _STEEP:
+        notes.append(
+            f"The search for the hyperparameters ended on a slope (gradient {steepest:.2g}), beside points without a "
+            "proper mode: other row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
     if not fit._reliable and not hasattr(fit, "effective_nodes"):
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
