@@ -71,7 +71,7 @@ class Fit(Checks):
             objective = ImportanceEvidence(tuned.sample, self._space)
         elif tuned.sample is None:
             objective = hyperparameters.profile_gradient(tuned.mode, self._space, tuned.phi)
-        with blas_threads(self.model.statistics.elimination.dense):
+        with blas_threads(self.model.statistics.elimination.dense), np.errstate(all="ignore"):
             curve = hyperparameters.curvature(objective, tuned.phi, self._space)
         return hyperparameters.table(self._space, tuned.phi, curve, self.model.design, self.model.priors)
 
@@ -237,7 +237,7 @@ class Fit(Checks):
         names = [c.name for c in self._space.coordinates]
         if name not in names:
             raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
-        with blas_threads(self.model.statistics.elimination.dense):
+        with blas_threads(self.model.statistics.elimination.dense), np.errstate(all="ignore"):
             return evidence_profile(self._tuned, self._space, self.options, names.index(name), points, width)
 
     def predict(
