@@ -150,13 +150,13 @@ class Model:
         from pmlmm.inference.space import build_space
         from pmlmm.inference.tune import tune
         from pmlmm.results.fit import Fit
+        from pmlmm.results.tree import numbers_each
 
         if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
             raise OptionError(f"fit(hyperprior={hyperprior!r}): give a pmlmm.Hyperprior, or None for no hyperprior.")
         coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
         options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
-        size = len(self.design.coefficients) + sum(q * (q + 1) for q in self.design.sizes)
-        refuse_draws(options.draws or 1, 2 + size, f"fit(draws={draws})")
+        refuse_draws(options.draws or 1, numbers_each(self.design, gamma=None, wide=None), f"fit(draws={draws})")
         space = build_space(self.design, self.priors, self.statistics, hyperprior)
         # what overflows on the way is not finite, and every search refuses it in words
         with blas_threads(self.statistics.elimination.dense), np.errstate(all="ignore"):

@@ -204,28 +204,29 @@ def _terms(
 ) -> tuple[Term, ...]:
     groupings = {term.columns: build_grouping(term.columns, table) for term in random}
     made = {text: make_columns(expression, table.frame, context) for text, expression in effects.items()}
-    pieces = [(term, *piece) for term in random for piece in _pieces(term, *made[_evaluated_text(term)])]
+    pieces = [(term, picked) for term in random for picked in _pieces(term, made[_evaluated_text(term)][1])]
     if len(pieces) > _MOST_TERMS:
         raise FormulaError(
             f"The formula makes {len(pieces)} random-effect terms, each with a covariance of its own; {_MOST_TERMS} "
             f"are the most. (1 | {pieces[0][0].factor}:f) gives all levels of a factor f one variance."
         )
-    on_factor = Counter(term.factor for term, _, _ in pieces)
+    on_factor = Counter(term.factor for term, _ in pieces)
     seen: Counter[str] = Counter()
     terms = []
-    for term, Z, recipe in pieces:
+    for term, picked in pieces:
+        Z, recipe = made[_evaluated_text(term)]
+        names = tuple(recipe.names[j] for j in picked)
         seen[term.factor] += 1
         name = term.factor if on_factor[term.factor] == 1 else f"{term.factor}_{seen[term.factor]}"
-        terms.append(Term(name, term.expression, groupings[term.columns], recipe.names, Z, recipe))
+        terms.append(Term(name, term.expression, groupings[term.columns], names, Z[:, picked], recipe, picked))
     return tuple(terms)
 
 
-def _pieces(term: RandomTerm, Z: np.ndarray, recipe: Recipe) -> list[tuple[np.ndarray, Recipe]]:
+def _pieces(term: RandomTerm, recipe: Recipe) -> list[tuple[int, ...]]:
     """Columns that share a covariance: all, or of a ``||`` those of one term, those of a factor one by one."""
     if not recipe.names:
         raise FormulaError(f"The random term ({term.expression} | {term.factor}) has no columns.")
     if not term.whole:
-        return [(Z, recipe)]
-    own = [j for j, number in enumerate(recipe.numbers) if number == term.part]
-    blocks = [[j] for j in own] if term.part in recipe.factors else [own]
-    return [(Z[:, block], recipe.pick(block)) for block in blocks]
+        return [tuple(range(len(recipe.names)))]
+    own = tuple(j for j, number in enumerate(recipe.numbers) if number == term.part)
+    return [(j,) for j in own] if term.part in recipe.factors else [own]

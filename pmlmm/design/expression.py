@@ -15,7 +15,7 @@ from pmlmm.design.functions import CONSTANTS, ELSEWHERE, FUNCTIONS, MODULES
 from pmlmm.design.lexer import CLOSING, OPENING, Token, compared, tokens
 from pmlmm.errors import FormulaError, shown, suggest
 
-_ALIAS = re.compile(r"_column_([0-9a-f]+)_")
+_ALIAS = re.compile(r"_column_((?:[0-9a-f]{2})+)_")
 _BUILTINS = set(dir(builtins))
 _WORDS = {*keyword.kwlist, "True", "False", "None"}
 
@@ -39,7 +39,7 @@ def original(text: str) -> str:
     """Undo :func:`alias` in names and messages: in backticks where there is more around the name."""
 
     def name(match: re.Match) -> str:
-        column = bytes.fromhex(match.group(1)).decode()
+        column = bytes.fromhex(match.group(1)).decode(errors="replace")
         inside = text.count("(", 0, match.start()) > text.count(")", 0, match.start())
         return f"`{column}`" if inside and not column.isidentifier() else column
 

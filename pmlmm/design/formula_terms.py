@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from pmlmm.design.columns import for_formula
 from pmlmm.design.expression import Expression, original
 from pmlmm.design.lexer import split
 from pmlmm.errors import DataError, FormulaError, shown
@@ -77,42 +76,42 @@ def _count(node: Any) -> int:
     return prod(counts) if operator.symbol == ":" else sum(counts)
 
 
-def refuse_dates(formula: Any, expression: Expression, frame: pd.DataFrame) -> None:
-    """A date is no number, and as a factor only on request."""
+def refuse_dates(formula: Any, expression: Expression, seen: pd.DataFrame) -> None:
+    """A date is no number, and as a factor only on request; ``seen`` has the columns as formulaic gets them."""
     for factor in {factor for term in formula for factor in term.factors}:
-        name = original(factor.expr)
-        if factor.eval_method.value == "lookup" and name in frame and frame[name].dtype.kind in "mM":
+        if factor.eval_method.value == "lookup" and factor.expr in seen and seen[factor.expr].dtype.kind in "mM":
+            name = original(factor.expr)
             raise DataError(
                 f"The column {name!r} in {shown(expression.text)} holds dates or times. Count from the first one: "
                 f"(data[{name!r}] - data[{name!r}].min()) / pandas.Timedelta(days=1); C({name}) makes a factor of it."
             )
 
 
-def refuse_too_many(formula: Any, expression: Expression, frame: pd.DataFrame) -> None:
+def refuse_too_many(formula: Any, expression: Expression, seen: pd.DataFrame) -> None:
     """Before a factor of many levels fills the memory."""
     widths: dict[str, int] = {}
     for factor in {factor for term in formula for factor in term.factors}:
-        widths[factor.expr] = _levels(factor.expr, frame)
+        widths[factor.expr] = _levels(factor.expr, seen)
     total = sum(prod(widths[factor.expr] for factor in term.factors) for term in formula)
     if total < _FEW_COLUMNS:
         return
     widest = max(widths, key=widths.get)
-    size = 8.0 * len(frame) * total * _COPIES
+    size = 8.0 * len(seen) * total * _COPIES
     refuse_beyond(
         size,
         f"The {total} columns of {shown(expression.text)} ({original(widest)} alone has {widths[widest]} levels) for "
-        f"{len(frame)} rows",
+        f"{len(seen)} rows",
         "A factor of so many levels is a grouping factor: (1 | ...); a block of many covariates goes into penalized=.",
     )
 
 
-def _levels(code: str, frame: pd.DataFrame) -> int:
+def _levels(code: str, seen: pd.DataFrame) -> int:
     """Columns that a part of a term makes, about: the levels of a factor, else 1."""
     call = re.fullmatch(r"(?:C|factor)\((\w+).*\)", code)
-    name = original(call.group(1) if call else code)
-    if name not in frame:
+    name = call.group(1) if call else code
+    if name not in seen:
         return 1
-    values = for_formula(frame[name])
+    values = seen[name]
     categorical = call is not None or values.dtype == object or isinstance(values.dtype, pd.CategoricalDtype)
     return int(values.nunique()) if categorical else 1
 

@@ -1,4 +1,6 @@
-"""Random effects that the data cannot tell apart are refused."""
+"""Effects that the data cannot tell apart: columns that are collinear, factors that are one partition."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,6 +49,20 @@ def empty_cell(name: str) -> str:
     )
 
 
+def collinear(names: Sequence[str], columns: np.ndarray, smallest: float) -> str:
+    """The columns (n, k) that add up to zero, quoted in a row; empty where none do.
+
+    They do where the smallest eigenvalue of their correlations about zero is below ``smallest``.
+    """
+    if not columns.shape[1]:
+        return ""
+    unit = columns / np.maximum(np.sqrt(np.mean(columns**2, axis=0)), np.finfo(float).tiny)
+    values, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
+    if values[0] >= smallest:
+        return ""
+    return ", ".join(repr(name) for name, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 1e-3)
+
+
 def _refuse_collinear(names: list[str], Z: np.ndarray) -> None:
     scale = np.sqrt(np.mean(Z**2, axis=0))
     if not scale.all():
@@ -54,12 +70,9 @@ def _refuse_collinear(names: list[str], Z: np.ndarray) -> None:
         raise DataError(
             f"The random-effect column {name!r} is zero in every row: " + (empty_cell(name) or "take it out.")
         )
-    unit = Z / scale
-    values, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
-    if values[0] < _COLLINEAR:
-        involved = [name for name, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 1e-3]
+    if involved := collinear(names, Z, _COLLINEAR):
         raise DataError(
-            f"The random-effect columns {', '.join(map(repr, involved))} are collinear over all rows (a "
+            f"The random-effect columns {involved} are collinear over all rows (a "
             "constant column is collinear with the intercept): take one out, or centre and rescale "
             "them (poly() does)."
         )

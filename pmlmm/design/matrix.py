@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -35,8 +35,6 @@ class Recipe:
         The formula term that each column comes from.
     numbers : tuple of int
         The same by number, in the order of the formula's terms.
-    picked : tuple of int
-        Which of formulaic's columns these are.
     factors : frozenset of int
         Numbers of the terms that are made of categories alone, or with numbers.
     """
@@ -45,17 +43,9 @@ class Recipe:
     names: tuple[str, ...]
     terms: tuple[str, ...]
     numbers: tuple[int, ...]
-    picked: tuple[int, ...]
     factors: frozenset[int]
     _spec: Any = field(repr=False)
     _context: Mapping[str, Any] = field(repr=False)
-
-    def pick(self, positions: list[int]) -> "Recipe":
-        """The recipe of some of the columns."""
-        own = {
-            name: tuple(getattr(self, name)[j] for j in positions) for name in ("names", "terms", "numbers", "picked")
-        }
-        return replace(self, **own)
 
     def columns(self, frame: pd.DataFrame) -> np.ndarray:
         """The columns for other rows, (rows, columns).
@@ -68,36 +58,35 @@ class Recipe:
         if not self.names:
             return np.empty((len(frame), 0))
         make = partial(self._spec.get_model_matrix, context={**FUNCTIONS, **self._context})
-        matrix = _evaluated(self.expression, frame, make, "the new data")
-        return _numbers(matrix)[:, list(self.picked)]
+        return _numbers(_evaluated(self.expression, _as_seen(self.expression, frame), make, "the new data"))
 
 
-def refuse_dependent(recipe: Recipe, frame: pd.DataFrame, values: np.ndarray) -> None:
+def columns_alone(recipe: Recipe, frame: pd.DataFrame) -> np.ndarray:
+    """The columns of some rows of the fit by themselves, nan where they cannot be made without the others."""
+    try:
+        return recipe.columns(frame)
+    except DataError:  # a row that the expression names is not among them
+        return np.full((len(frame), len(recipe.names)), np.nan)
+
+
+def refuse_dependent(names: tuple[str, ...], alone: np.ndarray, values: np.ndarray) -> None:
     """Columns whose value in a row depends on the other rows mean something else in new data.
 
     Parameters
     ----------
-    recipe : Recipe
-    frame : DataFrame
-        The rows of the fit.
-    values : (rows, columns) array
-        The columns there.
+    names : tuple of str
+        Of the columns.
+    alone, values : (rows, columns) arrays
+        Some rows of the fit by themselves, and among all of its rows.
 
     Raises
     ------
     DataError
-        The same rows by themselves give other values.
+        They differ.
     """
-    if not recipe.names:
-        return
-    rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
-    try:
-        alone = recipe.columns(frame.iloc[rows])
-    except DataError:  # a row that the expression names is not among them
-        alone = np.full((len(rows), len(recipe.names)), np.nan)
-    differs = ~np.isclose(alone, values[rows], rtol=1e-8, atol=1e-12).all(axis=0)
+    differs = ~np.isclose(alone, values, rtol=1e-8, atol=1e-12).all(axis=0)
     if differs.any():
-        name = recipe.names[int(np.argmax(differs))]
+        name = names[int(np.argmax(differs))]
         raise DataError(
             f"{name!r} depends on the other rows of the table, so that it means something else in new data. Write it "
             "with functions that remember the rows of the fit (mean, sd, median, min, max, center, scale), or make it "
@@ -123,11 +112,11 @@ def make_columns(expression: Expression, frame: pd.DataFrame, context: Mapping[s
     """
     from formulaic import model_matrix
 
-    formula = parse_terms(expression)
-    refuse_dates(formula, expression, frame)
-    refuse_too_many(formula, expression, frame)
+    formula, seen = parse_terms(expression), _as_seen(expression, frame)
+    refuse_dates(formula, expression, seen)
+    refuse_too_many(formula, expression, seen)
     options = {"context": {**FUNCTIONS, **context}, "na_action": "ignore", "output": "pandas"}
-    matrix = _evaluated(expression, frame, partial(model_matrix, formula, **options), "these data")
+    matrix = _evaluated(expression, seen, partial(model_matrix, formula, **options), "these data")
     spec = matrix.model_spec
     refuse_vanished(formula, spec, expression)
     names = tuple(original(str(name)) for name in spec.column_names)
@@ -135,7 +124,7 @@ def make_columns(expression: Expression, frame: pd.DataFrame, context: Mapping[s
     numbers, factors = _terms(spec)
     terms = tuple(original(str(spec.structure[number].term)) for number in numbers)
     values = _numbers(matrix)
-    return values, Recipe(expression, names, terms, numbers, tuple(range(len(names))), factors, spec, context)
+    return values, Recipe(expression, names, terms, numbers, factors, spec, context)
 
 
 def quoted(expression: Expression) -> Expression:
@@ -177,12 +166,11 @@ def check_finite(matrix: pd.DataFrame) -> None:
 
 
 def _evaluated(
-    expression: Expression, frame: pd.DataFrame, make: Callable[..., pd.DataFrame], where: str
+    expression: Expression, seen: pd.DataFrame, make: Callable[..., pd.DataFrame], where: str
 ) -> pd.DataFrame:
     """formulaic at work; whatever it or a function in the formula raises comes out in our words."""
     from formulaic.errors import DataMismatchWarning, FormulaicError
 
-    seen = _as_seen(expression, frame)
     try:
         with _ONE_THREAD, np.errstate(all="ignore"), warnings.catch_warnings():
             # a level that the fit has not seen would silently be coded as the reference level

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from pmlmm.design.design import Design
-from pmlmm.design.identified import empty_cell
+from pmlmm.design.identified import collinear, empty_cell
 from pmlmm.design.prior_keys import COMMON, INTERCEPT, SIGMA, Grouped, match
 from pmlmm.design.term import Term
 from pmlmm.errors import DataError, PriorError, described
 from pmlmm.priors import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
 
+#: Smallest eigenvalue of the correlations of unpenalised columns that tells their coefficients apart.
+COLLINEAR = 1e-12
 #: Prior sd of the intercept is 100 sigma around the mean of the response.
 DEFAULT_INTERCEPT = Ridge(lambda_=1e-4, mean="response")
 
@@ -187,16 +189,9 @@ def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
 
 def _refuse_collinear(design: Design, flat: tuple[int, ...]) -> None:
     """Collinear columns without a penalty have no unique coefficients."""
-    if not flat:
-        return
-    X = design.X[:, list(flat)]
-    unit = X / np.maximum(np.sqrt(np.mean(X**2, axis=0)), np.finfo(float).tiny)
-    values, vectors = np.linalg.eigh(unit.T @ unit / len(unit))
-    if values[0] < 1e-12:
-        involved = [design.coefficients[j] for j, x in zip(flat, vectors[:, 0], strict=True) if abs(x) > 1e-3]
+    if involved := collinear([design.coefficients[j] for j in flat], design.X[:, list(flat)], COLLINEAR):
         raise DataError(
-            f"The unpenalised fixed effects {', '.join(map(repr, involved))} are collinear: take one out, or give "
-            "them a Ridge prior."
+            f"The unpenalised fixed effects {involved} are collinear: take one out, or give them a Ridge prior."
         )
 
 

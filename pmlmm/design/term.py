@@ -10,7 +10,10 @@ from pmlmm.design.matrix import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One random-effect term: its columns Z (n, q), with one covariance Sigma for its factor's groups."""
+    """One random-effect term: its columns Z (n, q), with one covariance Sigma for its factor's groups.
+
+    ``picked`` (q,) says which columns of the ``recipe`` they are: those of a ``||`` share one recipe.
+    """
 
     name: str
     expression: str
@@ -18,6 +21,7 @@ class Term:
     coefficients: tuple[str, ...]
     Z: np.ndarray
     recipe: Recipe | None
+    picked: tuple[int, ...]
 
     @property
     def factor(self) -> str:
@@ -37,4 +41,4 @@ class Term:
             return self
         names = tuple(name for term in (self, *others) for name in term.coefficients)
         Z = np.hstack([self.Z, *(term.Z for term in others)])
-        return Term(self.factor, "", self.grouping, names, Z, None)
+        return Term(self.factor, "", self.grouping, names, Z, None, ())

@@ -10,7 +10,8 @@ from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
 from pmlmm.design.design import Design
-from pmlmm.design.prior_set import PriorSet
+from pmlmm.design.identified import collinear
+from pmlmm.design.prior_set import COLLINEAR, PriorSet
 from pmlmm.design.term import Term
 from pmlmm.errors import ConvergenceError, DataError
 from pmlmm.kernels import likelihood
@@ -76,14 +77,11 @@ def refuse_collinear(source: "Source") -> None:
         They add up to a constant, which the intercept is already.
     """
     design, standard, flat = source.design, source.statistics.standardization, list(source.priors.flat_columns)
-    X = (design.X - standard.center)[:, flat]
-    unit = X / np.maximum(np.sqrt(np.sum(X**2, axis=0)), np.finfo(float).tiny)
-    values, vectors = np.linalg.eigh(unit.T @ unit)
-    if len(flat) and values[0] < _OUTSIDE:
-        involved = [design.coefficients[j] for j, x in zip(flat, vectors[:, 0], strict=True) if abs(x) > 1e-3]
+    names = [design.coefficients[j] for j in flat]
+    if involved := collinear(names, (design.X - standard.center)[:, flat], COLLINEAR):
         raise DataError(
-            f"The unpenalised fixed effects {', '.join(map(repr, involved))} add up to the intercept, for example "
-            "because a combination of levels has no row: take one out, or give them a Ridge prior."
+            f"The unpenalised fixed effects {involved} add up to the intercept, for example because a combination of "
+            "levels has no row: take one out, or give them a Ridge prior."
         )
 
 

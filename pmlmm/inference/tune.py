@@ -112,7 +112,8 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
     refinement, refined = reason, False
     own = _is_default(options) or space.unbounded
     proposals = evidence if own else _default_evidence(source, space, evidence.mode(phi).x)
-    _refuse_unidentified(proposals.mode(phi), source)  # before chance has a say in where phi ends
+    proposal = proposals.mode(phi)
+    _refuse_unidentified(proposal, source)  # before chance has a say in where phi ends
     number = number_of_draws(options, data)
     sampler = None if reason else Sampler(source, space, proposals, number, options.random_seed, data)
     if may_refine and len(phi):
@@ -121,9 +122,9 @@ def tune(source: Source, space: Space, options: Options, progress: Progress = No
         if not refined:
             phi, more = _search(source, space, evidence, phi, fine, progress)
             records += more
+        proposal = proposals.mode(phi)
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
-    proposal = proposals.mode(phi)
     mode = proposal if proposals is evidence else evidence.mode(phi)
     sample, weights = sampler.at(proposal, phi) if sampler is not None else (None, None)
     theta = space.theta(phi)

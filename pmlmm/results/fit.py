@@ -252,7 +252,8 @@ class Fit(Checks):
         penalized : mapping, optional
             The wide blocks' columns for these rows, as :class:`pmlmm.Model` takes them.
         new_groups : "error" or "population"
-            Groups that the fit has not seen: refuse, or predict with gamma = 0.
+            Groups that the fit has not seen: refuse, or predict with gamma = 0. With "population" the groups'
+            columns may have gaps, or be absent.
 
         Returns
         -------
@@ -262,7 +263,8 @@ class Fit(Checks):
         Raises
         ------
         DataError
-            A column or block that is missing or cannot be evaluated, or groups that the fit has not seen.
+            A column or block that is missing or cannot be evaluated, groups or levels that the fit has not seen, or a
+            term whose value in a row depends on the other rows.
         OptionError
             ``new_groups`` is neither choice, or ``penalized`` without ``data``.
         """

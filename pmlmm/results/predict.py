@@ -1,6 +1,6 @@
 """Predictions for the rows of the fit or for new data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
-from pmlmm.design.matrix import refuse_dependent
+from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
 from pmlmm.design.table import Table, column_names, complete_rows, row_labels
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, OptionError, suggest
@@ -32,8 +32,7 @@ def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_grou
     if not len(table.frame):
         return np.full(table.rows_given, np.nan)
     _refuse_dependent(design)
-    X = design.recipe.columns(table.frame)
-    Zs = [term.recipe.columns(table.frame) for term in design.terms]
+    X, Zs = _columns(design, lambda recipe: recipe.columns(table.frame))
     codes = {g.factor: _codes(g, table.frame, new_groups) for g in design.groupings}
     result = np.full(table.rows_given, np.nan)
     blocks = _new_blocks(design, penalized, table, row_labels(data))
@@ -41,10 +40,19 @@ def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_grou
     return result
 
 
+def _columns(design: Design, make: Callable[[Recipe], np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """X and every Z from what ``make`` makes of a recipe, which several terms may share."""
+    made = {recipe: make(recipe) for recipe in {term.recipe: None for term in design.terms}}
+    return make(design.recipe), [made[term.recipe][:, term.picked] for term in design.terms]
+
+
 def _refuse_dependent(design: Design) -> None:
-    refuse_dependent(design.recipe, design.table.frame, design.X)
-    for term in design.terms:
-        refuse_dependent(term.recipe, design.table.frame, term.Z)
+    frame = design.table.frame
+    rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
+    X, Zs = _columns(design, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
+    refuse_dependent(design.coefficients, X, design.X[rows])
+    for term, Z in zip(design.terms, Zs, strict=True):
+        refuse_dependent(term.coefficients, Z, term.Z[rows])
 
 
 def _new_blocks(
@@ -95,7 +103,7 @@ def _wide(fit: "Fit", blocks: tuple[WideBlock, ...]) -> np.ndarray | float:
 def _needed(design: Design, data: Any, new_groups: str) -> tuple[list[str], list[str]]:
     """Columns of the new data that must be complete, and those of groups that may be missing."""
     columns = column_names(data)
-    recipes = [design.recipe, *(term.recipe for term in design.terms if term.recipe is not None)]
+    recipes = [design.recipe, *(term.recipe for term in design.terms)]
     used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
     factors = {name for grouping in design.groupings for name in grouping.columns}
     wanted = used if new_groups == "population" else used | factors

@@ -226,11 +226,12 @@ def _footnotes(fit: "Fit") -> str:
             f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
-    steepest = max((r.gradient_norm for r in fit.optimizer_records[-1:] if r.evaluations), default=0.0)
-    if steepest > _STEEP:
+    last = fit.optimizer_records[-1]
+    if last.gradient_norm > _STEEP:
+        beside = ", beside points without a proper mode" if last.failures else ""
         notes.append(
-            f"The search for the hyperparameters ended on a slope (gradient {steepest:.2g}), beside points without a "
-            "proper mode: other row orders or starts may end elsewhere. Fix a prior, or take effects out."
+            f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
+            "row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
     if not fit._reliable and not hasattr(fit, "effective_nodes"):
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
