@@ -18,10 +18,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "SamplingInterrupted",
         ],
         "model": ["Model"],
-        "priors": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],
-        "results.compare": ["Comparison", "compare"],
-        "results.fit": ["Fit"],
-        "results.integrated": ["IntegratedFit"],
+        "priors.stated": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],
+        "checks.compare": ["Comparison", "compare"],
+        "fit": ["Fit"],
+        "posterior.integrated": ["IntegratedFit"],
     },
 )
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pmlmm.results.fit import Fit
+    from pmlmm.fit import Fit
 
 # Nothing heavy here: ``pmlmm --help`` answers at once.
 
@@ -110,7 +110,7 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
     blocks = _named_files(options.penalized)
     _check_files(options, blocks)
     from pmlmm.model import Model
-    from pmlmm.priors import Hyperprior
+    from pmlmm.priors.stated import Hyperprior
 
     data, penalized = _tables(options, blocks, progress)
     model = Model(

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pmlmm.design.design import build_design
-from pmlmm.design.prior_keys import INTERCEPT
-from pmlmm.design.prior_set import resolve
-from pmlmm.design.standardization import standardization
-from pmlmm.design.statistics import build_statistics
+from pmlmm.priors.keys import INTERCEPT
+from pmlmm.priors.prior_set import resolve
+from pmlmm.crossproducts.standardize import standardization
+from pmlmm.crossproducts.statistics import build_statistics
 from pmlmm.errors import OptionError
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
-from pmlmm.priors import Hyperprior
-from pmlmm.theta import Theta
+from pmlmm.priors.stated import Hyperprior
+from pmlmm.priors.hyperparameters import Theta
 
 if TYPE_CHECKING:
     import pymc as pm
 
-    from pmlmm.results.fit import Fit
+    from pmlmm.fit import Fit
 
 _DEFAULT_HYPERPRIOR = Hyperprior()
 
@@ -147,10 +147,10 @@ class Model:
         Amestoy, van de Wiel, van Wieringen (2021). Linear mixed models for high-dimensional data: extending
         the functionalities of the LMER package. Talk.
         """
-        from pmlmm.inference.space import build_space
-        from pmlmm.inference.tune import tune
-        from pmlmm.results.fit import Fit
-        from pmlmm.results.tree import numbers_each
+        from pmlmm.priors.search_space import build_space
+        from pmlmm.inference.learn import tune
+        from pmlmm.fit import Fit
+        from pmlmm.posterior.tree import numbers_each
 
         if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
             raise OptionError(f"fit(hyperprior={hyperprior!r}): give a pmlmm.Hyperprior, or None for no hyperprior.")
@@ -184,7 +184,7 @@ class Model:
         pymc.Model
             With named dimensions and coordinates for coefficients, effects and groups.
         """
-        from pmlmm.inference.space import build_space
+        from pmlmm.priors.search_space import build_space
 
         fixed = build_space(self.design, self.priors, self.statistics, None).fixed
         return self._graph(fixed, collapsed)
@@ -201,7 +201,7 @@ class Model:
         return Source(self.design, self.priors, self.statistics, theta)
 
     def __repr__(self) -> str:
-        from pmlmm.results.summary import describe_model
+        from pmlmm.report.summary import describe_model
 
         return describe_model(self)
 
@@ -215,7 +215,7 @@ def _checked_context(context: Any) -> dict[str, Any]:
 def _checked_options(
     approximation: str, coordinates: str, refine: bool | str, draws: int | None, random_seed: int, optimizer: str
 ):
-    from pmlmm.inference.tune import Options
+    from pmlmm.inference.learn import Options
 
     choices = {
         "approximation": (approximation, ("marginal", "joint")),

@@ -12,7 +12,7 @@ import pmlmm
 
 CODE = """
 import numpy as np
-from pmlmm.kernels import small
+from pmlmm.kernels import small_matrices as small
 P = np.array([[4.0, 2.0], [2.0, 5.0]])
 assert small.factor(P), P
 assert np.allclose(P, [[2.0, 0.0], [1.0, 2.0]]), P

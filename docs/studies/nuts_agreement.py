@@ -16,7 +16,7 @@ import pandas as pd
 from common import read
 
 import pmlmm
-from pmlmm.results.compare import Marginals, compare
+from pmlmm.checks.compare import Marginals, compare
 
 
 def cubic(singles: int) -> pd.DataFrame:

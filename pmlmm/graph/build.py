@@ -9,17 +9,15 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
-from pmlmm.design.design import Design
 from pmlmm.design.names import covariance_dims
-from pmlmm.design.prior_set import PriorSet
-from pmlmm.design.statistics import Statistics
 from pmlmm.design.wide import StandardizedBlock
 from pmlmm.graph import numba_dispatch
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
 from pmlmm.kernels.compiled import pack
-from pmlmm.priors import Flat
-from pmlmm.theta import Theta
+from pmlmm.priors.stated import Flat
+from pmlmm.problem import Problem
+from pmlmm.priors.hyperparameters import Theta
 
 
 @dataclass(frozen=True)
@@ -40,24 +38,16 @@ class Handles:
     data: list[Variable] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a graph is built from."""
-
-    design: Design
-    priors: PriorSet
-    statistics: Statistics
-    theta: Theta
-
-
 def build_collapsed(
-    source: Source, *, symbolic: SymbolicTheta | None = None, profile: bool = False
+    problem: Problem, theta: Theta, *, symbolic: SymbolicTheta | None = None, profile: bool = False
 ) -> tuple[pm.Model, Handles]:
     """Graph of p(y, sigma, Sigma | Theta) with beta and gamma integrated out.
 
     Parameters
     ----------
-    source : Source
+    problem : Problem
+    theta : Theta
+        Values of the hyperparameters.
     symbolic : SymbolicTheta, optional
         Use these variables for the hyperparameters, and natural value variables. Without it they are
         data containers ``lambda_*``, ``b_*``, ``A_*`` and the values are unconstrained, for a sampler.
@@ -70,38 +60,38 @@ def build_collapsed(
         ``handles.data`` are the shared variables of the cross-products.
     """
     options = {} if symbolic is None else {"default_transform": None}
-    with pm.Model(coords=source.design.coords()) as model:
-        theta = symbolic or _theta_containers(source)
+    with pm.Model(coords=problem.design.coords()) as model:
+        symbols = symbolic or _theta_containers(problem, theta)
         handles = Handles()
-        sigma, Sigmas = _covariance_parameters(source, theta, handles, options)
-        u = pt.concatenate([sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in theta.log_lambda)])
+        sigma, Sigmas = _covariance_parameters(problem, theta, symbols, handles, options)
+        u = pt.concatenate([sigma[None], *(vech_graph(S) for S in Sigmas), *(x[None] for x in symbols.log_lambda)])
         if symbolic is not None:
-            op, data = CollapsedLogLikelihood(profile), [source.statistics.crossproducts(profile)]
+            op, data = CollapsedLogLikelihood(profile), [problem.statistics.crossproducts(profile)]
         else:
             numba_dispatch.register()
-            packed = pack(source.statistics.crossproducts())
+            packed = pack(problem.statistics.crossproducts())
             op, data = SampledLogLikelihood(packed.kind), packed.arrays
         handles.data = [pytensor.shared(x) for x in data]
         pm.Potential("log_likelihood", op(u, *handles.data))
     return model, handles
 
 
-def build_full(source: Source) -> pm.Model:
+def build_full(problem: Problem, theta: Theta) -> pm.Model:
     """Graph of p(y, beta, gamma, sigma, Sigma | Theta): shares no algebra with the kernels.
 
     ``beta`` is on the user's scale; the sampled ``beta_used`` is on that of the ridge, and the sampled
     ``gamma_*_unit`` are standard: their covariance enters through its Cholesky factor (non-centred).
     """
     numba_dispatch.register()
-    design, standard = source.design, source.statistics.standardization
-    with pm.Model(coords=design.coords() | {"row": source.design.table.rows}) as model:
-        theta = _theta_containers(source)
-        sigma, Sigmas = _covariance_parameters(source, theta, Handles(), {})
-        used = _fixed_effects(source, theta, sigma)
+    design, standard = problem.design, problem.statistics.standardization
+    with pm.Model(coords=design.coords() | {"row": problem.design.table.rows}) as model:
+        symbols = _theta_containers(problem, theta)
+        sigma, Sigmas = _covariance_parameters(problem, theta, symbols, Handles(), {})
+        used = _fixed_effects(problem, symbols, sigma)
         X = (design.X - standard.center) / standard.scale
         mu, moved = standard.offset + pt.dot(X, used), 0.0
-        for block in source.statistics.wide:
-            wide = _wide_effects(source, theta, sigma, block)
+        for block in problem.statistics.wide:
+            wide = _wide_effects(problem, symbols, sigma, block)
             mu = mu + pt.dot(np.hstack([X for _, X in block.standardized()]), wide)
             on_scale = pm.Deterministic(f"beta_{block.block.name}", wide / block.scale, dims=block.block.name)
             moved = moved + pt.dot(block.center, on_scale)
@@ -118,26 +108,28 @@ def build_full(source: Source) -> pm.Model:
     return model
 
 
-def _theta_containers(source: Source) -> SymbolicTheta:
+def _theta_containers(problem: Problem, theta: Theta) -> SymbolicTheta:
     """Data containers lambda_*, b_*, A_*, and what the densities use of them."""
-    theta = SymbolicTheta()
-    for group, log_lambda in zip(source.priors.penalty_groups, source.theta.log_lambda, strict=True):
-        theta.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
-    for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
+    symbols = SymbolicTheta()
+    for group, log_lambda in zip(problem.priors.penalty_groups, theta.log_lambda, strict=True):
+        symbols.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
+    for term, value in zip(problem.design.terms, theta.covariances, strict=True):
         if value is None:
             continue
         m, q = term.n_groups, term.q
         b = pm.Data(f"b_{term.name}", value.b(m))
         A = pm.Data(f"A_{term.name}", value.A, dims=covariance_dims(term.name))
         weight = m * b / (1.0 - b)
-        theta.eta.append(weight - q - 1.0)
-        theta.Phi.append(pt.specify_shape(weight * A, (q, q)))
-    return theta
+        symbols.eta.append(weight - q - 1.0)
+        symbols.Phi.append(pt.specify_shape(weight * A, (q, q)))
+    return symbols
 
 
-def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handles, options: dict):
+def _covariance_parameters(
+    problem: Problem, theta: Theta, symbols: SymbolicTheta, handles: Handles, options: dict
+):
     """The random variables sigma and Sigma_*."""
-    prior, q_of = source.priors.sigma, source.design.sizes
+    prior, q_of = problem.priors.sigma, problem.design.sizes
     if isinstance(prior, Flat):
         sigma = pm.HalfFlat("sigma", **options)
     elif not options:
@@ -146,11 +138,11 @@ def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handle
         handles.sigma_prior = [pytensor.shared(np.float64(x)) for x in (prior.nu, prior.scale)]
         sigma = pm.HalfFlat("sigma", **options)
         pm.Potential("sigma_prior", HalfStudentTLogDensity()(sigma[None], *handles.sigma_prior))
-    Sigmas, pairs = [], iter(zip(theta.eta, theta.Phi, strict=True))
-    for term, value in zip(source.design.terms, source.theta.covariances, strict=True):
+    Sigmas, pairs = [], iter(zip(symbols.eta, symbols.Phi, strict=True))
+    for term, value in zip(problem.design.terms, theta.covariances, strict=True):
         name, dims = f"Sigma_{term.name}", covariance_dims(term.name)
         if value is None:
-            start = pt.as_tensor_variable(np.eye(term.q) * np.var(source.design.y))
+            start = pt.as_tensor_variable(np.eye(term.q) * np.var(problem.design.y))
             Sigmas.append(FlatCovariance(name, start, dims=dims, **options))
         else:
             Sigmas.append(InverseWishart(name, *next(pairs), dims=dims, **options))
@@ -158,23 +150,23 @@ def _covariance_parameters(source: Source, theta: SymbolicTheta, handles: Handle
     return sigma, [pt.specify_shape(S, (q, q)) for S, q in zip(Sigmas, q_of, strict=True)]
 
 
-def _fixed_effects(source: Source, theta: SymbolicTheta, sigma: TensorVariable):
+def _fixed_effects(problem: Problem, symbols: SymbolicTheta, sigma: TensorVariable):
     """Coefficients of X on the scale on which the ridge acts: (p,)."""
-    used = pt.zeros(len(source.design.coefficients))
-    ridged = [group for group in source.priors.penalty_groups if group.block is None]
+    used = pt.zeros(len(problem.design.coefficients))
+    ridged = [group for group in problem.priors.penalty_groups if group.block is None]
     if ridged:
         columns = np.concatenate([group.columns for group in ridged])
-        which = [source.priors.penalty_groups.index(group) for group in ridged for _ in group.columns]
-        scale = sigma * pt.exp(-0.5 * pt.stack(theta.log_lambda)[which])
+        which = [problem.priors.penalty_groups.index(group) for group in ridged for _ in group.columns]
+        scale = sigma * pt.exp(-0.5 * pt.stack(symbols.log_lambda)[which])
         used = used[columns].set(pm.Normal("beta_used", 0.0, scale, shape=len(columns)))
-    flat = np.array(source.priors.flat_columns, dtype=int)
+    flat = np.array(problem.priors.flat_columns, dtype=int)
     if len(flat):
         used = used[flat].set(pm.Flat("beta_flat", shape=len(flat)))
     return used
 
 
-def _wide_effects(source: Source, theta: SymbolicTheta, sigma: TensorVariable, block: StandardizedBlock):
+def _wide_effects(problem: Problem, symbols: SymbolicTheta, sigma: TensorVariable, block: StandardizedBlock):
     """Coefficients of a wide block on the scale on which the ridge acts, non-centred: (p,)."""
     name = block.block.name
-    log_lambda = theta.log_lambda[[group.name for group in source.priors.penalty_groups].index(name)]
+    log_lambda = symbols.log_lambda[[group.name for group in problem.priors.penalty_groups].index(name)]
     return pm.Normal(f"beta_{name}_unit", shape=block.block.p) * sigma * pt.exp(-0.5 * log_lambda)

@@ -11,7 +11,8 @@ import numpy as np
 from pytensor.graph.basic import Apply
 
 from pmlmm.graph.ops import InverseWishartLogDensity, SampledLogLikelihood
-from pmlmm.kernels import compiled, density
+from pmlmm.kernels import compiled
+from pmlmm.kernels import log_posterior as density
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from pmlmm.errors import OptionError
-from pmlmm.kernels.likelihood import LOG_2PI
+from pmlmm.kernels.derivatives import LOG_2PI
 
 _ITERATIONS, _SETTLED = 1000, 1e-10
 

@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pmlmm.graph.compiled import pack
 from pmlmm.inference.importance import BaseDraws
-from pmlmm.inference.laplace import LaplaceProblem, Mode
+from pmlmm.inference.laplace import Laplace, Mode
 from pmlmm.inference.newton import maximize
-from pmlmm.inference.shape import measured_precision
-from pmlmm.inference.space import Space
+from pmlmm.inference.weak_directions import measured_precision
+from pmlmm.priors.search_space import Space
 from pmlmm.kernels.compiled import Packed
-from pmlmm.kernels.density import CollapsedDensity, Whitened
-from pmlmm.kernels.likelihood import LOG_2PI, Derivatives
-from pmlmm.priors import Flat, HalfStudentT
+from pmlmm.kernels.log_posterior import CollapsedDensity, Whitened
+from pmlmm.kernels.derivatives import LOG_2PI, Derivatives
+from pmlmm.priors.stated import Flat, HalfStudentT
 
 # Step of the differences, in standard deviations; and the expected gain (nats) at which a mode is near enough:
 # for a proposal, whose weights correct it, and where evidence is to be differenced.
@@ -92,7 +91,8 @@ class Conditional:
 
     def density(self, phi: np.ndarray) -> CollapsedDensity:
         """log p(y, x | phi) with its gradient in x."""
-        return CollapsedDensity(self.packed, self.space.theta(phi), self.sigma_prior)
+        theta = self.space.theta(phi)
+        return CollapsedDensity(self.packed, theta.log_lambda, theta.covariances, self.sigma_prior)
 
     def at(self, phi: np.ndarray, exact: bool = False) -> Node:
         """The mode at phi, near enough for a proposal or exactly.
@@ -128,13 +128,13 @@ class ExpandedConditional(Conditional):
         phi: np.ndarray,
         mode: Mode,
         corrected: bool,
-        problem: LaplaceProblem,
+        laplace: Laplace,
     ):
         super().__init__(space, packed, sigma_prior, phi, mode, corrected)
-        self._problem = problem.expanded(mode, pack(space.theta(phi)))
+        self._problem = laplace.expanded(mode, space.theta(phi).packed)
 
     def at(self, phi: np.ndarray, exact: bool = False) -> Node:
-        hyper = pack(self.space.theta(phi))
+        hyper = self.space.theta(phi).packed
         mode = self._problem.find_mode(self.x + self.slopes @ (phi - self.phi), hyper)
         root = np.linalg.inv(np.linalg.cholesky(mode.curvature)).T
         return Node(mode.x, root, mode.log_evidence, self.density(phi))

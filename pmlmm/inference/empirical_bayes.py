@@ -7,13 +7,12 @@ import numpy as np
 from scipy.optimize import minimize
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.graph.compiled import pack
-from pmlmm.inference.laplace import LaplaceProblem, Mode, evidence_gradient
+from pmlmm.inference.laplace import Laplace, Mode, evidence_gradient
 from pmlmm.inference.newton import NO_STEP
-from pmlmm.inference.space import Space
+from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech, vech_slices
-from pmlmm.theta import Theta
+from pmlmm.priors.hyperparameters import Theta
 
 # A failed evaluation counts as this many nats below the best.
 _PENALTY = 1e3
@@ -84,13 +83,13 @@ class LaplaceEvidence:
 
     def __init__(
         self,
-        problem: LaplaceProblem,
+        laplace: Laplace,
         space: Space,
         start: np.ndarray,
         find_mode: Callable[[np.ndarray, Theta], Mode] | None = None,
         costly: bool = False,
     ):
-        self.problem, self.space, self.find, self.costly = problem, space, find_mode, costly
+        self.laplace, self.space, self.find, self.costly = laplace, space, find_mode, costly
         self._x, self._phi, self._slopes = start, None, None
         self._was_proper = False
 
@@ -110,17 +109,17 @@ class LaplaceEvidence:
 
     def from_start(self, x: np.ndarray) -> "LaplaceEvidence":
         """The same function, searching its modes from x."""
-        return LaplaceEvidence(self.problem, self.space, x, self.find, self.costly)
+        return LaplaceEvidence(self.laplace, self.space, x, self.find, self.costly)
 
     def mode(self, phi: np.ndarray) -> Mode:
         """The mode at phi, searched from where the last one should have moved, then from safer starts."""
         theta = self.space.theta(phi)
         if self.find is not None:
             return self.find(self._x, theta)
-        hyper, error = pack(theta), None
+        hyper, error = theta.packed, None
         for start in self._starts(phi, theta):
             try:
-                return self.problem.find_mode(start, hyper, ENOUGH if self.costly else NO_STEP)
+                return self.laplace.find_mode(start, hyper, ENOUGH if self.costly else NO_STEP)
             except ConvergenceError as failure:
                 error = failure
         raise error
@@ -129,15 +128,15 @@ class LaplaceEvidence:
         if self._slopes is not None and np.max(np.abs(phi - self._phi), initial=0.0) < 1.0:
             yield self._x + self._slopes @ (phi - self._phi)
         yield self._x
-        natural = coordinates.to_natural(self._x, self.problem.sizes)
-        for part, hyper in zip(vech_slices(self.problem.sizes), theta.covariances, strict=True):
+        natural = coordinates.to_natural(self._x, self.laplace.sizes)
+        for part, hyper in zip(vech_slices(self.laplace.sizes), theta.covariances, strict=True):
             if hyper is not None:
                 natural[part] = vech(hyper.A)
-        yield coordinates.from_natural(natural, self.problem.sizes)
+        yield coordinates.from_natural(natural, self.laplace.sizes)
 
     def proposal_precision(self, mode: Mode, phi: np.ndarray) -> np.ndarray:
         """Precision of draws around the mode at phi, (d, d)."""
-        return self.problem.measured_precision(mode, pack(self.space.theta(phi)))
+        return self.laplace.measured_precision(mode, self.space.theta(phi).packed)
 
     def __call__(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient; raises ConvergenceError where there is no proper mode.
@@ -145,17 +144,17 @@ class LaplaceEvidence:
         Near-singular modes count as none, once there was a better one: the evidence there is an artefact.
         """
         mode = self.mode(phi)
-        degenerate = self.problem.degenerate(mode, pack(self.space.theta(phi)))
+        degenerate = self.laplace.degenerate(mode, self.space.theta(phi).packed)
         if degenerate and self._was_proper:
             raise ConvergenceError(
                 "Two modes of the covariance parameters merge there, and Laplace's approximation breaks down."
             )
         self._was_proper = self._was_proper or not degenerate
         gradient, slopes = evidence_gradient(
-            self.problem,
+            self.laplace,
             mode,
             phi,
-            lambda point: pack(self.space.theta(point)),
+            lambda point: self.space.theta(point).packed,
             self.space.pack_jacobian(phi),
         )
         self._x, self._phi, self._slopes = mode.x, phi.copy(), slopes

@@ -3,24 +3,21 @@
 What is decided here depends on the data and the priors alone, on no start and no seed.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
 from pmlmm.design.design import Design
 from pmlmm.design.identified import collinear
-from pmlmm.design.prior_set import COLLINEAR, PriorSet
+from pmlmm.priors.prior_set import COLLINEAR, PriorSet
 from pmlmm.design.term import Term
 from pmlmm.errors import ConvergenceError, DataError
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import vech
-from pmlmm.priors import Flat
+from pmlmm.priors.search_space import Space
+from pmlmm.priors.stated import Flat
+from pmlmm.problem import Problem
 
-if TYPE_CHECKING:
-    from pmlmm.graph.build import Source
-    from pmlmm.inference.space import Space
 
 # Prior variance of an effect, over sigma^2 and in the units of its column, at which it is as good as free; and the
 # share of the squares of y that is left then where the effects fit it nearly.
@@ -68,7 +65,7 @@ def _mimicked(z: np.ndarray, codes: np.ndarray, squares: np.ndarray, flat: np.nd
     return int(np.count_nonzero(np.linalg.eigvalsh(gram) < _OUTSIDE))
 
 
-def refuse_collinear(source: "Source") -> None:
+def refuse_collinear(problem: Problem) -> None:
     """Unpenalised columns must be told apart once they are centred: the intercept's prior is at their mean.
 
     Raises
@@ -76,7 +73,7 @@ def refuse_collinear(source: "Source") -> None:
     DataError
         They add up to a constant, which the intercept is already.
     """
-    design, standard, flat = source.design, source.statistics.standardization, list(source.priors.flat_columns)
+    design, standard, flat = problem.design, problem.statistics.standardization, list(problem.priors.flat_columns)
     names = [design.coefficients[j] for j in flat]
     if involved := collinear(names, (design.X - standard.center)[:, flat], COLLINEAR):
         raise DataError(
@@ -85,7 +82,7 @@ def refuse_collinear(source: "Source") -> None:
         )
 
 
-def refuse_exact_fit(source: "Source", space: "Space") -> None:
+def refuse_exact_fit(problem: Problem, space: Space) -> None:
     """Rows beyond what the effects can fit must leave a residual: without one sigma has nothing to go by.
 
     Raises
@@ -93,24 +90,24 @@ def refuse_exact_fit(source: "Source", space: "Space") -> None:
     ConvergenceError
         The effects fit the response exactly, or up to rounding, with rows to spare.
     """
-    data = source.statistics.crossproducts()
+    data = problem.statistics.crossproducts()
     size = float(data.first.column_squares[-1])
-    squares, log_det = likelihood.residual(_free(source, space, _FREE), data)
+    squares, log_det = likelihood.residual(_free(problem, space, _FREE), data)
     if not squares < _NEARLY_FITTED * size:
         return
-    fewer = likelihood.residual(_free(source, space, _FREE / 100.0), data)[1]
+    fewer = likelihood.residual(_free(problem, space, _FREE / 100.0), data)[1]
     rank = data.flat + (log_det - fewer) / np.log(100.0)
     if not data.n - rank > 0.5:
         return
-    left = _least_squares(source)
+    left = _least_squares(problem)
     if data.lost(np.sqrt(max(left, np.finfo(float).tiny) / (data.n - rank))):
-        raise ConvergenceError(_words(source.design, left < _EXACT * size))
+        raise ConvergenceError(_words(problem.design, left < _EXACT * size))
 
 
-def _free(source: "Source", space: "Space", variance: float) -> np.ndarray:
+def _free(problem: Problem, space: Space, variance: float) -> np.ndarray:
     """(sigma, vech Sigma_1, ..., log lambda_1, ...) with effects that are as good as free."""
-    data = source.statistics.crossproducts()
-    Sigmas = [variance * spread(moments) for moments in source.statistics.z_moments]
+    data = problem.statistics.crossproducts()
+    Sigmas = [variance * spread(moments) for moments in problem.statistics.columns.moments]
     units = np.array(space.group_units)
     for block in data.blocks:
         if block.ridge:
@@ -129,9 +126,9 @@ def spread(moments: np.ndarray) -> np.ndarray:
     return np.diag(1.0 / np.diag(moments))
 
 
-def _least_squares(source: "Source") -> float:
+def _least_squares(problem: Problem) -> float:
     """Residual sum of squares of y on all effects, from the residuals themselves."""
-    design, statistics = source.design, source.statistics
+    design, statistics = problem.design, problem.statistics
     dense = [design.X, *(block.columns for block in statistics.wide)]
     columns = sparse.hstack([*map(sparse.csr_array, dense), *map(_rows, design.terms)], format="csc")
     size = np.sqrt(np.asarray(columns.multiply(columns).sum(axis=0)).ravel())

@@ -22,7 +22,7 @@ from scipy.stats import chi2, norm, qmc
 from pmlmm.errors import ConvergenceError
 from pmlmm.inference.conditional import Conditional
 from pmlmm.inference.importance import base_draws, smooth
-from pmlmm.inference.space import Space
+from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates
 
 LogDensity = Callable[[np.ndarray], float]

@@ -7,18 +7,18 @@ evidence: ``docs/mathematics.md``).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.graph.compiled import LogPosterior
-from pmlmm.inference import shape
+from pmlmm.inference import weak_directions as shape
 from pmlmm.inference.newton import NO_STEP, maximize
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import vech_indices, vech_slices
-from pmlmm.kernels.expansion import Expansion
-from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts, Derivatives
+from pmlmm.kernels.likelihood_expanded import Expansion
+from pmlmm.kernels.derivatives import LOG_2PI, Derivatives, nowhere
+from pmlmm.kernels.likelihood import Crossproducts
 
 # Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit. Where rounding would be seen
 # in such a difference, it is the root of that, up to the second one.
@@ -32,6 +32,16 @@ _FLAT, _UPHILL = 1e-3, 0.1
 
 Approximation = Literal["marginal", "joint"]
 Coordinates = Literal["unconstrained", "natural"]
+
+
+class LogPosterior(Protocol):
+    """log p(y, sigma, Sigma | Theta), or its profile over beta, of one model: :class:`pmlmm.graph.engine`'s."""
+
+    def __call__(self, theta: np.ndarray, hyper: np.ndarray) -> Derivatives:
+        """At natural coordinates and packed hyperparameters, with derivatives in both."""
+
+    def expanded(self, expansion: Expansion) -> "LogPosterior":
+        """The same with the likelihood replaced by its expansion."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Mode:
 
 
 @dataclass(frozen=True)
-class LaplaceProblem:
+class Laplace:
     """The log-posterior of a model in the coordinates of one Laplace approximation.
 
     Attributes
@@ -114,8 +124,7 @@ class LaplaceProblem:
         except np.linalg.LinAlgError:  # a factor that underflows
             theta = np.full(d, np.inf)
         if not (np.abs(theta).max() < _ABSURD and theta[0] > 1.0 / _ABSURD):
-            outside = Derivatives(-np.inf, np.full(size, np.nan), np.full((size, size), np.nan))
-            return outside, outside
+            return nowhere(size), nowhere(size)
         natural = self.log_posterior(theta, hyper)
         if not np.isfinite(natural.value):
             return natural, natural
@@ -131,8 +140,8 @@ class LaplaceProblem:
             gradient[:d] += coordinates.log_jacobian_gradient(self.sizes)
         return Derivatives(value, gradient, hessian), natural
 
-    def expanded(self, mode: Mode, hyper: np.ndarray) -> "LaplaceProblem":
-        """The same problem with the likelihood replaced by its expansion around a mode."""
+    def expanded(self, mode: Mode, hyper: np.ndarray) -> "Laplace":
+        """The same with the likelihood replaced by its expansion around a mode."""
         expansion = Expansion(mode.x, hyper[: len(self.data.counts)], self.data)
         return replace(self, log_posterior=self.log_posterior.expanded(expansion))
 
@@ -252,7 +261,7 @@ class LaplaceProblem:
 
 
 def evidence_gradient(
-    problem: LaplaceProblem,
+    laplace: Laplace,
     mode: Mode,
     phi: np.ndarray,
     pack: Callable[[np.ndarray], np.ndarray],
@@ -266,7 +275,7 @@ def evidence_gradient(
 
     Parameters
     ----------
-    problem, mode
+    laplace, mode
         The approximation, and its mode at phi.
     phi : (k,) array
     pack : callable
@@ -281,23 +290,23 @@ def evidence_gradient(
     slopes : (d, k) array
         How the mode moves, in unconstrained coordinates.
     """
-    d = problem.size
+    d = laplace.size
     slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
     volume = mode.log_evidence - mode.log_posterior
-    step = float(np.clip(np.sqrt(problem.data.rounding(mode.theta[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
+    step = float(np.clip(np.sqrt(laplace.data.rounding(mode.theta[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
     for j, unit in enumerate(np.eye(len(phi)) * step):
-        moved, _ = problem.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
+        moved, _ = laplace.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
         gradient[j] += (moved - volume) / step
     return gradient, slopes
 
 
-def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray, which: list[int]) -> np.ndarray:
+def volume_slope(laplace: Laplace, mode: Mode, hyper: np.ndarray, which: list[int]) -> np.ndarray:
     """Derivatives of the log-volume at the mode, by one-sided differences: (len(which),).
 
     ``which`` counts the entries of x first, then those of ``hyper`` (log lambda are its first ones).
     """
-    d = problem.size
+    d = laplace.size
     volume = mode.log_evidence - mode.log_posterior
     at = np.concatenate([mode.x, hyper])
     steps = np.full(len(at), 1e-5)
@@ -306,5 +315,5 @@ def volume_slope(problem: LaplaceProblem, mode: Mode, hyper: np.ndarray, which: 
     for j in which:
         moved = at.copy()
         moved[j] += steps[j]
-        slopes.append((problem.log_volume(moved[:d], moved[d:])[0] - volume) / steps[j])
+        slopes.append((laplace.log_volume(moved[:d], moved[d:])[0] - volume) / steps[j])
     return np.array(slopes)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.kernels.likelihood import Derivatives
+from pmlmm.kernels.derivatives import Derivatives
 
 # Expected gain (nats) below which one more full step ends the search: convergence is quadratic.
 _LAST_STEP = 1e-7

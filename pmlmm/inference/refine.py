@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.graph.build import Source
+from pmlmm.problem import Problem
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, SearchRecord, maximize_evidence
 from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, Weights, base_draws
 from pmlmm.inference.laplace import Mode
-from pmlmm.inference.space import Space
+from pmlmm.priors.search_space import Space
 from pmlmm.kernels.likelihood import Crossproducts
 
 _ROUNDS = 10
@@ -34,11 +34,11 @@ class Sampler:
     """Importance samples around the default approximation's mode, from common random numbers."""
 
     def __init__(
-        self, source: Source, space: Space, proposals: LaplaceEvidence, draws: int, seed: int, data: Crossproducts
+        self, problem: Problem, space: Space, proposals: LaplaceEvidence, draws: int, seed: int, data: Crossproducts
     ):
-        self.source, self.space, self.proposals, self.data = source, space, proposals, data
+        self.problem, self.space, self.proposals, self.data = problem, space, proposals, data
         rng = np.random.default_rng(seed)
-        self.base = base_draws(draws, proposals.problem.size, rng)
+        self.base = base_draws(draws, proposals.laplace.size, rng)
 
     def at(self, mode: Mode, phi: np.ndarray) -> tuple[ImportanceSample, Weights]:
         """Draws around the mode at phi, and their weights there.
@@ -49,7 +49,7 @@ class Sampler:
         theta = self.space.theta(phi)
 
         def draw(precision: np.ndarray, centre: np.ndarray) -> tuple[ImportanceSample, Weights]:
-            prior = self.source.priors.sigma
+            prior = self.problem.priors.sigma
             sample = ImportanceSample(mode, precision, self.base, self.data, theta.log_lambda, prior, centre)
             return sample, sample.weights(theta)
 

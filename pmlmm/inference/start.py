@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.graph.build import Source
+from pmlmm.problem import Problem
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
-from pmlmm.inference.space import Space
+from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors import Hyperprior
-from pmlmm.theta import Theta
+from pmlmm.priors.stated import Hyperprior
+from pmlmm.priors.hyperparameters import Theta
 
 _EM_STEPS = 3
 _WEAK_LAMBDA = 1e-4
@@ -22,7 +22,7 @@ _WEAK_LAMBDA = 1e-4
 _MANY_GROUPS = 1_000
 
 
-def crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
+def crude_start(problem: Problem, theta: Theta, profile: bool) -> np.ndarray:
     """Unconstrained: a few EM steps at Theta, from half of the variance of y shared by the random effects.
 
     Each term starts at a multiple of ``(Z'Z / n)^{-1}``, so that the start does not depend on where a
@@ -34,14 +34,14 @@ def crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
     ConvergenceError
         EM leaves the space of covariances from either start.
     """
-    sizes, variance = source.design.sizes, float(np.var(source.design.y))
-    data = source.statistics.crossproducts(profile)
+    sizes, variance = problem.design.sizes, float(np.var(problem.design.y))
+    data = problem.statistics.crossproducts(profile)
     for shape in (np.linalg.inv, lambda block: np.diag(1.0 / np.diag(block))):
-        shapes = [0.5 * variance / sum(sizes) * shape(moments) for moments in source.statistics.z_moments]
+        shapes = [0.5 * variance / sum(sizes) * shape(moments) for moments in problem.statistics.columns.moments]
         start = np.concatenate([np.array([np.sqrt(0.5 * variance)]), *map(coordinates.vech, shapes)])
         try:
             with np.errstate(all="ignore"):  # what overflows is not finite, and refused
-                better, _ = em(start, theta, source.priors.sigma, data, profile=profile, steps=_EM_STEPS)
+                better, _ = em(start, theta, problem.priors.sigma, data, profile=profile, steps=_EM_STEPS)
                 x = coordinates.from_natural(better, sizes)
         except np.linalg.LinAlgError:
             continue
@@ -53,7 +53,7 @@ def crude_start(source: Source, theta: Theta, profile: bool) -> np.ndarray:
     )
 
 
-def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: bool) -> np.ndarray:
+def first_phi(problem: Problem, space: Space, evidence: LaplaceEvidence, profile: bool) -> np.ndarray:
     """A start of the search near its end: the phi that fits the parameters at some mode best.
 
     The evidence can have two maxima in lambda: coefficients shrunk to nothing, their effect left to the
@@ -61,7 +61,7 @@ def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: 
     of the two starts wins.
     """
     if not len(space.start):
-        evidence.restart(crude_start(source, space.fixed, profile))
+        evidence.restart(crude_start(problem, space.fixed, profile))
         return space.start
     learns_lambda = any(c.kind == "lambda" for c in space.coordinates)
     # many groups leave no doubt about the coefficients
@@ -69,7 +69,7 @@ def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: 
     candidates, error = [], None
     for level in levels:
         try:
-            candidates.append(_candidate(source, space, evidence, profile, level, compare=len(levels) > 1))
+            candidates.append(_candidate(problem, space, evidence, profile, level, compare=len(levels) > 1))
         except ConvergenceError as failure:
             error = failure
     if not candidates:
@@ -79,14 +79,14 @@ def first_phi(source: Source, space: Space, evidence: LaplaceEvidence, profile: 
     return phi
 
 
-def _candidate(source: Source, space: Space, evidence: LaplaceEvidence, profile: bool, level: float, compare: bool):
+def _candidate(problem: Problem, space: Space, evidence: LaplaceEvidence, profile: bool, level: float, compare: bool):
     """Value (if it is to be compared), phi and mode of the start with log lambda moved by ``level``."""
-    problem = evidence.problem
+    laplace = evidence.laplace
     phi = np.array([c.start + level * (c.kind == "lambda") for c in space.coordinates])
     theta = space.theta(phi)
-    found = evidence.from_start(crude_start(source, theta, profile)).mode(phi)
+    found = evidence.from_start(crude_start(problem, theta, profile)).mode(phi)
     u = np.concatenate([found.theta, theta.log_lambda])
-    known = plug_in(space, found.theta, *_square_sums(u, problem.data, np.array(space.group_sizes) > 1))
+    known = plug_in(space, found.theta, *_square_sums(u, laplace.data, np.array(space.group_sizes) > 1))
     phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
     if not compare:
         return 0.0, phi, found.x

@@ -14,8 +14,9 @@ from pmlmm.kernels.dense import Block, _apply_to_columns, _apply_to_rows
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
 from pmlmm.kernels.interrupts import interruptible
 from pmlmm.kernels.jit import kernel
-from pmlmm.kernels.likelihood import LOG_2PI, Crossproducts
-from pmlmm.kernels.small import congruence, factor, inverse_factor, outside, root_gram
+from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.small_matrices import congruence, factor, inverse_factor, outside, root_gram
 from pmlmm.kernels.sparse import _reduce as _reduce_sparse
 from pmlmm.kernels.sparse import _weigh_chunk as _weigh_sparse
 

@@ -3,13 +3,13 @@
 import numpy as np
 from scipy.special import gammaln
 
-from pmlmm.kernels.likelihood import Derivatives
+from pmlmm.kernels.derivatives import Derivatives, nowhere
 
 
 def log_density(sigma: float, nu: float, scale: float) -> Derivatives:
     """Log-density at sigma > 0 with derivatives in it; ``-inf`` and nan elsewhere."""
     if sigma <= 0:
-        return Derivatives(-np.inf, np.full(1, np.nan), np.full((1, 1), np.nan))
+        return nowhere(1)
     spread = nu * scale**2
     total = spread + sigma**2
     slope = -(nu + 1.0) * sigma / total

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
 from pmlmm.kernels.coordinates import unvech, vech_indices, vech_size, vech_slope
-from pmlmm.kernels.likelihood import Derivatives
+from pmlmm.kernels.derivatives import Derivatives, nowhere
 
 LOG_2, LOG_PI = float(np.log(2.0)), float(np.log(np.pi))
 
@@ -32,14 +32,13 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     """
     nv = vech_size(q)
     Sigma, eta, Phi = unvech(w[:nv], q), w[nv], unvech(w[nv + 1 :], q)
-    outside = Derivatives(-np.inf, np.full(len(w), np.nan), np.full((len(w),) * 2, np.nan))
     if eta <= q - 1:
-        return outside
+        return nowhere(len(w))
     try:
         chol_Sigma, chol_Phi = np.linalg.cholesky(Sigma), np.linalg.cholesky(Phi)
         precision, Phi_inverse = np.linalg.inv(Sigma), np.linalg.inv(Phi)
     except np.linalg.LinAlgError:
-        return outside
+        return nowhere(len(w))
     log_det_Sigma, log_det_Phi = (2 * np.sum(np.log(np.diag(x))) for x in (chol_Sigma, chol_Phi))
     value = log_normaliser(eta, log_det_Phi, q) - 0.5 * ((eta + q + 1) * log_det_Sigma + np.sum(precision * Phi))
     gradient, hessian = np.empty(len(w)), np.zeros((len(w),) * 2)

@@ -22,9 +22,8 @@ import numpy as np
 from pmlmm.kernels import dense
 from pmlmm.kernels.coordinates import block_diagonal, unvech, vech_size, vech_slices
 from pmlmm.kernels.dense import Block
+from pmlmm.kernels.derivatives import LOG_2PI, Derivatives
 from pmlmm.kernels.first import Eliminated, Groups, Kernels, Rotated, SparseGroups
-
-LOG_2PI = float(np.log(2.0 * np.pi))
 
 # The residual sum of squares is a small difference of large sums where sigma is far below the size of y. Rounding may
 # move the log-likelihood by so many nats, and by so many a row (sigma 1e-5 of the size of y).
@@ -64,7 +63,7 @@ class Crossproducts:
     gammas: int
     counts: np.ndarray
     n: float
-    _last: dict[bool, tuple[np.ndarray, int, "Derivatives"]] = field(default_factory=dict, repr=False)
+    _last: dict[bool, tuple[np.ndarray, int, Derivatives]] = field(default_factory=dict, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -131,14 +130,6 @@ class Crossproducts:
         """Lower factor of the covariance of all effects of one group of the factor eliminated first."""
         chosen = [roots[k] for k in self.grouped]
         return block_diagonal(chosen) if chosen else np.zeros((*leading, 0, 0))
-
-
-class Derivatives(NamedTuple):
-    """Value, gradient (k,) and Hessian (k, k) of a scalar function."""
-
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
 
 
 class _Point(NamedTuple):

@@ -3,9 +3,9 @@ import pytest
 
 import pmlmm
 from pmlmm.design.design import build_design
-from pmlmm.design.prior_set import resolve
+from pmlmm.priors.prior_set import resolve
 from pmlmm.errors import DataError, PriorError
-from pmlmm.priors import b_from_eta, eta_from_b, smallest_b
+from pmlmm.priors.stated import b_from_eta, eta_from_b, smallest_b
 
 
 @pytest.fixture

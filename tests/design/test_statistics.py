@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from pmlmm.design.design import build_design
-from pmlmm.design.prior_set import resolve
-from pmlmm.design.standardization import standardization
-from pmlmm.design.statistics import build_statistics
-from pmlmm.design.sums import pool
+from pmlmm.priors.prior_set import resolve
+from pmlmm.crossproducts.standardize import standardization
+from pmlmm.crossproducts.statistics import build_statistics
+from pmlmm.crossproducts.sums import pool
 
 
 def test_cross_products_by_group(sleepstudy):
@@ -20,7 +20,7 @@ def test_cross_products_by_group(sleepstudy):
         rows = term.grouping.codes == i
         np.testing.assert_allclose(sums.S[i], term.Z[rows].T @ term.Z[rows])
         np.testing.assert_allclose(sums.c[i], term.Z[rows].T @ W[rows])
-    np.testing.assert_allclose(np.diag(statistics.z_moments[0]), np.mean(term.Z**2, axis=0))
+    np.testing.assert_allclose(np.diag(statistics.columns.moments[0]), np.mean(term.Z**2, axis=0))
     beta = np.array([3.0, -2.0])
     fitted = 250.0 + W[:, :2] @ beta
     np.testing.assert_allclose(design.X @ (standard.transform @ beta + standard.shift), fitted)

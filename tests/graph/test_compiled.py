@@ -10,8 +10,8 @@ from pytensor.gradient import jacobian
 
 import pmlmm
 from pmlmm.graph.build import build_collapsed
-from pmlmm.graph.compiled import _compiled, compile_log_posterior, pack
-from pmlmm.inference.space import build_space
+from pmlmm.graph.engine import _compiled, compile_log_posterior
+from pmlmm.priors.search_space import build_space
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech_slices
 
@@ -26,12 +26,12 @@ FORMULAS = [
 
 
 def source_of(model):
-    return model._source(build_space(model.design, model.priors, model.statistics, None).fixed)
+    return model._source(build_space(model.design, model.priors, model.statistics.columns, None).fixed)
 
 
-def random_point(source, seed=0):
+def random_point(problem, seed=0):
     rng = np.random.default_rng(seed)
-    sizes = source.design.sizes
+    sizes = problem.design.sizes
     d = 1 + sum(coordinates.vech_size(q) for q in sizes)
     x = 0.2 * rng.normal(size=d)
     x[0] += np.log(30.0)
@@ -43,10 +43,10 @@ def random_point(source, seed=0):
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize("profile", [False, True])
 def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula, profile):
-    source = source_of(pmlmm.Model(formula, sleepstudy))
-    function = compile_log_posterior(source, profile=profile)
-    theta = coordinates.to_natural(random_point(source), source.design.sizes)
-    z, d = np.concatenate([theta, pack(source.theta)]), len(theta)
+    problem = source_of(pmlmm.Model(formula, sleepstudy))
+    function = compile_log_posterior(problem, profile=profile)
+    theta = coordinates.to_natural(random_point(problem), problem.design.sizes)
+    z, d = np.concatenate([theta, problem.theta.packed]), len(theta)
     at = function(z[:d], z[d:])
     scale = 1.0 / np.maximum(1.0, np.abs(z))
     gradient = differences(lambda z: function(z[:d], z[d:]).value, z)
@@ -59,16 +59,16 @@ def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula
 
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_engine_is_the_collapsed_graph(sleepstudy, formula):
-    source = source_of(pmlmm.Model(formula, sleepstudy))
-    model, handles = build_collapsed(source)
-    x = random_point(source, 1)
+    problem = source_of(pmlmm.Model(formula, sleepstudy))
+    model, handles = build_collapsed(problem)
+    x = random_point(problem, 1)
     point = {"sigma_log__": x[0]}
-    for rv, part in zip(handles.free[1:], vech_slices(source.design.sizes), strict=True):
+    for rv, part in zip(handles.free[1:], vech_slices(problem.design.sizes), strict=True):
         point[model.rvs_to_values[rv].name] = x[part]
     graph = model.compile_logp(mode=FAST)(point)
-    engine = compile_log_posterior(source, profile=False)
-    theta = coordinates.to_natural(x, source.design.sizes)
-    value = engine(theta, pack(source.theta)).value + coordinates.log_jacobian(x, source.design.sizes)
+    engine = compile_log_posterior(problem, profile=False)
+    theta = coordinates.to_natural(x, problem.design.sizes)
+    value = engine(theta, problem.theta.packed).value + coordinates.log_jacobian(x, problem.design.sizes)
     assert graph == pytest.approx(value, rel=1e-10)
 
 
@@ -76,13 +76,13 @@ def test_engine_is_the_collapsed_graph(sleepstudy, formula):
 def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
     """PyTensor differentiates an n x n MvNormal twice; nothing of our kernels is in it."""
     table = sleepstudy[sleepstudy["Subject"].isin(sleepstudy["Subject"].unique()[:4])]
-    source = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
-    design, standard = source.design, source.statistics.standardization
+    problem = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
+    design, standard = problem.design, problem.statistics.standardization
     term = design.terms[0]
     X = (design.X - standard.center) / standard.scale
     y = design.y - standard.offset
     same_group = term.grouping.codes[:, None] == term.grouping.codes
-    theta, log_lambda = pt.dvector("theta"), source.theta.log_lambda
+    theta, log_lambda = pt.dvector("theta"), problem.theta.log_lambda
     Sigma = theta[np.array([[1, 2], [2, 3]])]
     V = theta[0] ** 2 * pt.eye(len(y)) + (term.Z @ Sigma @ term.Z.T) * same_group
     if profile:
@@ -93,16 +93,16 @@ def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
     else:
         V = V + theta[0] ** 2 * (X * np.exp(-log_lambda)) @ X.T
         value = pm.logp(pm.MvNormal.dist(np.zeros(len(y)), V), pt.as_tensor(y))
-    hyper = source.theta.covariances[0]
+    hyper = problem.theta.covariances[0]
     eta, Phi = hyper.eta, hyper.Phi
     value += -(eta + 3) / 2 * pt.log(pt.linalg.det(Sigma)) - 0.5 * pt.sum(pt.linalg.inv(Sigma) * Phi)
-    value += pm.logp(pm.HalfStudentT.dist(source.priors.sigma.nu, source.priors.sigma.scale), theta[0])
+    value += pm.logp(pm.HalfStudentT.dist(problem.priors.sigma.nu, problem.priors.sigma.scale), theta[0])
     gradient = pytensor.grad(value, theta)
     hessian = jacobian(gradient, theta, vectorize=True)
     dense = pytensor.function([theta], [gradient, hessian], mode="FAST_COMPILE")
     at = np.array([30.0, 500.0, 10.0, 40.0])
     expected = dense(at)
-    engine = compile_log_posterior(source, profile=profile)(at, pack(source.theta))
+    engine = compile_log_posterior(problem, profile=profile)(at, problem.theta.packed)
     np.testing.assert_allclose(engine.gradient[:4], expected[0], rtol=1e-7)
     np.testing.assert_allclose(engine.hessian[:4, :4], expected[1], rtol=1e-7, atol=1e-12)
 
@@ -125,12 +125,12 @@ def tiny_models(sleepstudy):
 def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
     """beta and gamma integrated out by the Gaussian identity l(mode) + k/2 log 2 pi - 1/2 log|-H|."""
     model = tiny_models(sleepstudy)[which]
-    source = source_of(model)
-    collapsed, handles = build_collapsed(source)
-    full, x = model.graph(), random_point(source, 2)
+    problem = source_of(model)
+    collapsed, handles = build_collapsed(problem)
+    full, x = model.graph(), random_point(problem, 2)
     x[0] = np.log(model.design.y.std())
     covariance = {"sigma_log__": x[0]}
-    for rv, part in zip(handles.free[1:], vech_slices(source.design.sizes), strict=True):
+    for rv, part in zip(handles.free[1:], vech_slices(problem.design.sizes), strict=True):
         covariance[collapsed.rvs_to_values[rv].name] = x[part]
     logp, start = full.compile_logp(mode=FAST), full.initial_point()
     names = [name for name in start if name not in covariance]

@@ -6,18 +6,18 @@ import pytest
 import pmlmm
 from pmlmm.inference.importance import ImportanceEvidence, ImportanceSample, base_draws
 
-from .test_laplace import FORMULA, pack, quadrature
+from .test_laplace import FORMULA, quadrature
 
 
 def sample_of(b, mode, draws=4000, seed=0):
-    base = base_draws(draws, b.problem.size, np.random.default_rng(seed))
-    return ImportanceSample(mode, mode.curvature, base, b.problem.data, b.problem.sizes, b.model.priors.sigma)
+    base = base_draws(draws, b.laplace.size, np.random.default_rng(seed))
+    return ImportanceSample(mode, mode.curvature, base, b.laplace.data, b.laplace.sizes, b.model.priors.sigma)
 
 
 def test_agrees_with_quadrature_within_its_error(bench, sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy.iloc[:60]))
     phi = b.space.start - np.array([0.0, 1.0, 0.0])
-    mode, exact = quadrature(b, pack(b.space.theta(phi)))
+    mode, exact = quadrature(b, b.space.theta(phi).packed)
     weights = sample_of(b, mode).weights(b.space.theta(phi))
     assert weights.k_hat < 0.5
     assert abs(weights.log_evidence - exact) < 4 * weights.error + 1e-3
@@ -26,10 +26,10 @@ def test_agrees_with_quadrature_within_its_error(bench, sleepstudy):
 def test_draws_with_a_singular_covariance_have_no_weight(bench, sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy))
     mode = b.mode()
-    base = base_draws(400, b.problem.size, np.random.default_rng(0))
+    base = base_draws(400, b.laplace.size, np.random.default_rng(0))
     base.values[0] = [0.0, 0.0, 1e6, 0.0]  # an off-diagonal entry of C so large that Sigma has rank 1
     sample = ImportanceSample(
-        mode, mode.curvature, base, b.problem.data, b.space.fixed.log_lambda, b.model.priors.sigma
+        mode, mode.curvature, base, b.laplace.data, b.space.fixed.log_lambda, b.model.priors.sigma
     )
     assert sample.log_weights(b.space.fixed)[0] == -np.inf
     weights = sample.weights(b.space.fixed)

@@ -7,8 +7,8 @@ from scipy.integrate import dblquad, quad
 import pmlmm
 from pmlmm.errors import OptionError
 from pmlmm.inference.integrate import Centre, adapt, draw_nodes, find_centre
-from pmlmm.inference.space import build_space
-from pmlmm.results.densities import conditional
+from pmlmm.priors.search_space import build_space
+from pmlmm.posterior.densities import conditional
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -61,7 +61,7 @@ def test_the_centre_of_a_skewed_density_is_found_and_fitted():
 def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
     model = pmlmm.Model("Reaction ~ 0 + (Days | Subject)", sleepstudy)
     prior = pmlmm.Hyperprior(level_sd=1.0, eta_sd=0.5, pool_sd=0.6, pool_at=pool_at)
-    space = build_space(model.design, model.priors, model.statistics, prior)
+    space = build_space(model.design, model.priors, model.statistics.columns, prior)
     phi = space.draw_prior(4000, np.random.default_rng(0))
     level = np.mean(phi[:, 1:] - space.start[1:], axis=1)
     assert level.std() == pytest.approx(1.0, abs=0.04)
@@ -76,7 +76,7 @@ def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
 
 def test_gradient_of_the_hyperprior(sleepstudy, differences):
     model = pmlmm.Model(FORMULA, sleepstudy)
-    space = build_space(model.design, model.priors, model.statistics, pmlmm.Hyperprior())
+    space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
     phi = space.start + np.array([0.3, -0.4, 0.5, -1.0])
     np.testing.assert_allclose(
         space.log_prior(phi)[1], differences(lambda x: space.log_prior(x)[0], phi), rtol=1e-6, atol=1e-8
@@ -96,7 +96,7 @@ def test_one_hyperparameter_against_quadrature(sleepstudy):
 
         base = base_draws(2000, 4, np.random.default_rng(1))
         theta = space.theta(np.array([phi]))
-        data = fit._tuned.proposals.problem.data
+        data = fit._tuned.proposals.laplace.data
         sample = ImportanceSample(at, at.curvature, base, data, theta.log_lambda, fit.model.priors.sigma)
         return sample.weights(theta).log_evidence + space.log_prior(np.array([phi]))[0]
 

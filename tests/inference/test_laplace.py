@@ -6,13 +6,12 @@ from scipy import integrate
 
 import pmlmm
 from pmlmm.errors import ConvergenceError
-from pmlmm.graph.compiled import pack
 from pmlmm.inference import newton
-from pmlmm.inference.climb import climb
+from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import maximize_evidence
 from pmlmm.kernels import coordinates
-from pmlmm.kernels.likelihood import Derivatives
+from pmlmm.kernels.derivatives import Derivatives
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -22,12 +21,12 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 def test_em_and_newton_reach_the_same_natural_mode(bench, sleepstudy, approximation, formula):
     b = bench(pmlmm.Model(formula, sleepstudy), approximation, "natural")
     mode = b.mode()
-    natural = coordinates.to_natural(b.start, b.problem.sizes)
+    natural = coordinates.to_natural(b.start, b.laplace.sizes)
     by_em, steps = em(
         natural,
         b.space.fixed,
         b.model.priors.sigma,
-        b.problem.data,
+        b.laplace.data,
         profile=approximation == "joint",
         steps=5000,
         tolerance=1e-13,
@@ -41,7 +40,7 @@ def test_one_em_step_is_the_talks_update(bench, sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy, standardize=False), "marginal", "natural")
     design, hyper = b.model.design, b.space.fixed.covariances[0]
     u = np.array([30.0, 500.0, 10.0, 40.0])
-    stepped, _ = em(u, b.space.fixed, b.model.priors.sigma, b.problem.data, profile=False, steps=1)
+    stepped, _ = em(u, b.space.fixed, b.model.priors.sigma, b.laplace.data, profile=False, steps=1)
     m, n, term = 18, len(design.y), design.terms[0]
     Z = np.zeros((n, 2 * m))
     for i in range(n):
@@ -81,9 +80,9 @@ def test_evidence_gradient_matches_differences(bench, sleepstudy, differences, a
 def test_expansion_touches_the_likelihood_at_its_centre(bench, differences, sleepstudy):
     """Value, gradient and Hessian agree there; elsewhere its own derivatives are consistent."""
     b = bench(pmlmm.Model(FORMULA, sleepstudy))
-    mode, hyper = b.mode(), pack(b.space.fixed)
-    expanded = b.problem.expanded(mode, hyper)
-    for exact, parabola in zip(b.problem.evaluate(mode.x, hyper), expanded.evaluate(mode.x, hyper), strict=True):
+    mode, hyper = b.mode(), b.space.fixed.packed
+    expanded = b.laplace.expanded(mode, hyper)
+    for exact, parabola in zip(b.laplace.evaluate(mode.x, hyper), expanded.evaluate(mode.x, hyper), strict=True):
         for left, right in zip(exact, parabola, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-7, atol=1e-7)
     away = mode.x + 0.3
@@ -116,11 +115,11 @@ def quadrature(b, hyper):
 
     On an analytic density that has died off at the ends the rule converges geometrically.
     """
-    mode = b.problem.find_mode(b.start, hyper)
+    mode = b.laplace.find_mode(b.start, hyper)
     sd = 1 / np.sqrt(np.diag(mode.precision))
     grid = np.linspace(-10, 10, 45)
     values = [
-        b.problem.evaluate(mode.x + np.array([first, second]) * sd, hyper)[0].value for first in grid for second in grid
+        b.laplace.evaluate(mode.x + np.array([first, second]) * sd, hyper)[0].value for first in grid for second in grid
     ]
     total = np.sum(np.exp(np.array(values) - mode.log_posterior)) * (grid[1] - grid[0]) ** 2
     return mode, mode.log_posterior + np.log(total * sd[0] * sd[1])
@@ -129,17 +128,17 @@ def quadrature(b, hyper):
 def test_random_intercept_evidence_against_quadrature(bench, sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy))
     for phi in (b.space.start, b.space.start + np.array([0.5, -1.5, 0.5])):
-        mode, exact = quadrature(b, pack(b.space.theta(phi)))
+        mode, exact = quadrature(b, b.space.theta(phi).packed)
         assert mode.log_evidence == pytest.approx(exact, abs=0.02)
 
 
 def test_ridge_regression_evidence_is_one_dimensional(bench, sleepstudy):
     """Without random terms only log sigma is left to Laplace."""
     b = bench(pmlmm.Model("Reaction ~ Days", sleepstudy))
-    hyper, mode = pack(b.space.fixed), b.mode()
+    hyper, mode = b.space.fixed.packed, b.mode()
 
     def density(s):
-        return np.exp(b.problem.evaluate(np.array([s]), hyper)[0].value - mode.log_posterior)
+        return np.exp(b.laplace.evaluate(np.array([s]), hyper)[0].value - mode.log_posterior)
 
     total, _ = integrate.quad(density, mode.x[0] - 1, mode.x[0] + 1, epsabs=1e-10)
     assert mode.log_evidence == pytest.approx(mode.log_posterior + np.log(total), abs=0.02)
@@ -182,7 +181,7 @@ def test_not_positive_definite_is_an_error(bench, sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy), "marginal", "natural")
     far = b.start + np.array([1.5, 0.0, 0.0, 0.0])
     with pytest.raises(ConvergenceError, match="not positive definite in natural coordinates"):
-        b.problem.log_volume(far, pack(b.space.fixed))
+        b.laplace.log_volume(far, b.space.fixed.packed)
 
 
 def grouped(noise, shift=0.0):
@@ -226,6 +225,6 @@ def test_nearly_collinear_random_effects_still_start():
 
 def test_unidentified_sigma_is_an_error_in_words(sleepstudy, monkeypatch):
     """The limit is put below what sleepstudy reaches; it lies at a factor of e^2."""
-    monkeypatch.setattr("pmlmm.inference.tune._LARGEST_SD", 0.01)
+    monkeypatch.setattr("pmlmm.inference.learn._LARGEST_SD", 0.01)
     with pytest.raises(ConvergenceError, match="180 rows for 36 random effects and 2 fixed effects"):
         pmlmm.Model(FORMULA, sleepstudy).fit()

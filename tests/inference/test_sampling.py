@@ -6,7 +6,7 @@ import pytest
 from pmlmm.errors import OptionError, SamplingError, SamplingInterrupted
 from pmlmm.inference import nuts
 from pmlmm.inference.bridge import bridge
-from pmlmm.kernels.density import Whitened
+from pmlmm.kernels.log_posterior import Whitened
 
 COVARIANCE = np.array([[2.0, 0.9], [0.9, 1.0]])
 MEAN = np.array([3.0, -1.0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pmlmm
-from pmlmm.inference.shape import degenerate, measured_precision, weak_directions
+from pmlmm.inference.weak_directions import degenerate, measured_precision, weak_directions
 
 
 def quartic(a):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pmlmm.design.sums import pool
-from pmlmm.kernels import coordinates, draws, likelihood
+from pmlmm.crossproducts.sums import pool
+from pmlmm.kernels import coordinates, likelihood
+from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.dense import Block
 from pmlmm.kernels.first import Groups
 from pmlmm.kernels.likelihood import Crossproducts

@@ -9,7 +9,7 @@ import xarray as xr
 import pmlmm
 from pmlmm.errors import OptionError, PriorError
 from pmlmm.kernels.coordinates import unvech
-from pmlmm.results import verdict
+from pmlmm.checks import verdict
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 BAD_K = "ignore:Estimated shape parameter of Pareto distribution:UserWarning"
@@ -247,8 +247,8 @@ def test_left_out_groups_are_exact_given_sigma_and_Sigma(sleepstudy):
     table = sleepstudy.iloc[: 6 * 10].drop(index=[3, 4, 17])  # groups of different sizes
     model = pmlmm.Model(FORMULA, table, prior, standardize=False)
     fit = model.fit(draws=200)
-    from pmlmm.design.statistics import build_statistics
-    from pmlmm.results.logo import group_densities, row_batches
+    from pmlmm.crossproducts.statistics import build_statistics
+    from pmlmm.checks.leave_group_out import group_densities, row_batches
 
     statistics = build_statistics(
         model.design, model.priors, model.statistics.standardization, method="groups", factor="Subject"

@@ -225,7 +225,7 @@ def test_graphs_carry_the_learned_values(sleep_fit):
 
 
 def test_large_problems_skip_importance_sampling_and_say_so(sleepstudy, monkeypatch):
-    monkeypatch.setattr("pmlmm.inference.tune._MOST_WORK", 1.0)
+    monkeypatch.setattr("pmlmm.inference.learn._MOST_WORK", 1.0)
     fit = pmlmm.Model(FORMULA, sleepstudy).fit()
     assert fit.refinement.startswith("not refined: 2000 draws over 18 groups")
     assert np.isnan(fit.k_hat)

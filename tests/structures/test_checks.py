@@ -77,9 +77,9 @@ def test_every_kind_of_model_can_be_checked(name):
 @pytest.mark.parametrize(("name", "flat"), [("crossed", ["x"]), ("p > n, crossed", []), ("nested, several terms", [])])
 def test_left_out_groups_against_dense_algebra(name, flat, monkeypatch):
     """log p(y_g | y_-g, theta) as the difference of two dense marginal likelihoods."""
-    monkeypatch.setattr("pmlmm.results.logo._BATCH", 2000)  # several batches
-    from pmlmm.design.statistics import build_statistics
-    from pmlmm.results.logo import group_densities, row_batches
+    monkeypatch.setattr("pmlmm.checks.leave_group_out._BATCH", 2000)  # several batches
+    from pmlmm.crossproducts.statistics import build_statistics
+    from pmlmm.checks.leave_group_out import group_densities, row_batches
 
     formula, sizes, priors = CASES[name]
     data, rng = table_of(3)
@@ -96,7 +96,7 @@ def test_left_out_groups_against_dense_algebra(name, flat, monkeypatch):
         values = group_densities(law, statistics, batches, grouping.n_groups)
         for s, theta in enumerate(law.theta):
             V, lam = theta[0] ** 2 * np.eye(N), np.exp(law.log_lambda)
-            Sigmas = pmlmm.results.posterior.covariances(theta[None], design.sizes)
+            Sigmas = pmlmm.posterior.effects.covariances(theta[None], design.sizes)
             for term, Sigma in zip(design.terms, Sigmas, strict=True):
                 same = term.grouping.codes[:, None] == term.grouping.codes
                 V = V + (term.Z @ Sigma[0] @ term.Z.T) * same

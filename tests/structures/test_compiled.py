@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pmlmm
-from pmlmm.graph.compiled import pack as pack_theta
-from pmlmm.kernels import compiled, coordinates, density, inverse_wishart, likelihood
+from pmlmm.kernels import compiled, coordinates, inverse_wishart, likelihood
+from pmlmm.kernels import log_posterior as density
 from pmlmm.kernels.coordinates import vech
 from tests.structures.conftest import TERM_SETS
 
@@ -24,7 +24,7 @@ CASES = st.tuples(
 def test_value_and_gradient_are_the_engine_s(draw_case, case):
     case = draw_case(*case)
     data = case.model.statistics.crossproducts()
-    value, gradient = compiled.value_and_gradient(case.u, compiled.pack(data))
+    value, gradient = compiled.value_and_gradient(case.u, compiled.data.packed)
     at = likelihood.evaluate(case.u, data, profile=False, order=1)
     assert value == pytest.approx(at.value, rel=1e-12)
     np.testing.assert_allclose(gradient, at.gradient, rtol=1e-9, atol=1e-9 * (1 + np.max(np.abs(at.gradient))))
@@ -44,7 +44,7 @@ def test_unpacked_crossproducts_are_the_packed_ones(draw_case, case):
 @pytest.mark.parametrize("sizes", [(), (40,), (40, 30)])
 def test_outside_of_the_support(draw_case, sizes):
     case = draw_case(3, ("(1 + t | a)", "(1 | b)"), sizes)
-    packed = compiled.pack(case.model.statistics.crossproducts())
+    packed = compiled.case.model.statistics.crossproducts().packed
     for entry, value in ((0, -1.0), (1, -0.5), (3, 0.0), (2, np.nan)):
         u = case.u.copy()
         u[entry] = value
@@ -88,14 +88,14 @@ MODELS = [
 def test_density_is_the_log_posterior_in_unconstrained_coordinates(bench, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors))
     rng = np.random.default_rng(2)
-    packed = compiled.pack(b.problem.data)
+    packed = compiled.b.laplace.data.packed
     sigma = b.model.priors.sigma
     student = (0.0, 1.0) if isinstance(sigma, pmlmm.Flat) else (sigma.nu, sigma.scale)
     function = density.CollapsedDensity(packed, b.space.fixed, student)
     for _ in range(3):
-        x = 0.4 * rng.normal(size=b.problem.size)
+        x = 0.4 * rng.normal(size=b.laplace.size)
         value, gradient = function(x)
-        at, _ = b.problem.evaluate(x, pack_theta(b.space.fixed))
+        at, _ = b.laplace.evaluate(x, b.space.fixed.packed)
         assert value == pytest.approx(at.value, rel=1e-11)
         np.testing.assert_allclose(gradient, at.gradient[: len(x)], rtol=1e-8, atol=1e-8)
 
@@ -106,12 +106,12 @@ def test_density_is_the_log_posterior_in_unconstrained_coordinates(bench, terms,
 )
 def test_density_with_hyperparameters(bench, differences, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors), hyperprior=pmlmm.Hyperprior())
-    space, packed, sigma = b.space, compiled.pack(b.problem.data), b.model.priors.sigma
+    space, packed, sigma = b.space, compiled.b.laplace.data.packed, b.model.priors.sigma
     function = density.TunedDensity(
-        packed, (sigma.nu, sigma.scale), b.problem.size, space.theta, space.pack_jacobian, space.log_prior
+        packed, (sigma.nu, sigma.scale), b.laplace.size, space.theta, space.pack_jacobian, space.log_prior
     )
     rng = np.random.default_rng(3)
-    x, phi = 0.3 * rng.normal(size=b.problem.size), space.start + 0.3 * rng.normal(size=len(space.start))
+    x, phi = 0.3 * rng.normal(size=b.laplace.size), space.start + 0.3 * rng.normal(size=len(space.start))
     value, gradient = function(np.concatenate([x, phi]))
     fixed = density.CollapsedDensity(packed, space.theta(phi), (sigma.nu, sigma.scale))
     assert value == pytest.approx(fixed(x)[0] + space.log_prior(phi)[0], rel=1e-12)

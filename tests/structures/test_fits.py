@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 import pmlmm
-from pmlmm.design.statistics import build_statistics
+from pmlmm.crossproducts.statistics import build_statistics
 from pmlmm.inference.empirical_bayes import LaplaceEvidence
 from pmlmm.kernels import likelihood
 
@@ -68,7 +68,7 @@ def test_evidence_and_gradient_agree_between_computations(bench):
     results = {}
     for name, model in three_ways(table, genes, pmlmm.Ridge()).items():
         b = bench(model)
-        results[name] = LaplaceEvidence(b.problem, b.space, b.start)(np.array([1.0]))
+        results[name] = LaplaceEvidence(b.laplace, b.space, b.start)(np.array([1.0]))
     value, gradient = results.pop("direct")
     for other, slope in results.values():
         assert other == pytest.approx(value, rel=1e-10)
@@ -144,7 +144,7 @@ def test_costly_models_give_the_same_fit(monkeypatch, formula):
     table, _ = wide_data(6)
     table = table.assign(u=np.cos(np.arange(len(table))))
     expected = pmlmm.Model(formula, table).fit(refine=False)
-    monkeypatch.setattr("pmlmm.inference.tune.COSTLY", 0.0)
+    monkeypatch.setattr("pmlmm.inference.learn.COSTLY", 0.0)
     fit = pmlmm.Model(formula, table).fit(refine=False)
     assert "expansion" in fit.optimizer_records[0].objective
     # both end where no entry of the gradient exceeds a tolerance, 5e-3 and 1e-3 nats per log unit
@@ -214,7 +214,7 @@ def test_every_factor_can_be_the_one_that_is_eliminated(crossed, monkeypatch):
     one = pmlmm.InverseWishart(0.5, [[0.8]])
     priors = {"a": pmlmm.InverseWishart(0.5, np.eye(2)), "b": one, "b:c": one, "common": pmlmm.Ridge(1.0)}
     expected = pmlmm.Model(CROSSED, crossed, priors).fit(draws=1000)
-    monkeypatch.setattr("pmlmm.design.elimination.max", lambda totals, key: "b", raising=False)
+    monkeypatch.setattr("pmlmm.crossproducts.plan.max", lambda totals, key: "b", raising=False)
     other = pmlmm.Model(CROSSED, crossed, priors).fit(draws=1000)
     assert [fit.model.statistics.elimination.factor for fit in (expected, other)] == ["a", "b"]
     assert other.log_evidence == pytest.approx(expected.log_evidence, rel=1e-10)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pmlmm.design.statistics import build_statistics
-from pmlmm.kernels import draws, likelihood
+from pmlmm.crossproducts.statistics import build_statistics
+from pmlmm.kernels import likelihood
+from pmlmm.kernels import likelihood_at_draws as draws
 from tests.structures.conftest import TERM_SETS, dense_value
 
 CASES = st.tuples(

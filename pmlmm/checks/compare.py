@@ -1,0 +1,294 @@
+"""The approximation beside MCMC: numbers, a verdict in words, and a picture."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pmlmm.design.design import Design
+from pmlmm.errors import OptionError
+from pmlmm.inference.bridge import bridge
+from pmlmm.kernels.coordinates import from_natural, vech, vech_indices
+from pmlmm.checks import verdict
+from pmlmm.checks.methods import count
+from pmlmm.posterior.densities import conditional, tuned_density
+from pmlmm.fit import Fit
+from pmlmm.posterior.integrated import IntegratedFit
+from pmlmm.posterior.draws import Law
+from pmlmm.posterior.tree import covariance_draws, search_scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LEVELS = {"2.5%": 0.025, "97.5%": 0.975}
+_LAPLACE_DRAWS = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """One method's weighted draws (draws, parameters), with the Monte Carlo errors of their means and sds."""
+
+    method: str
+    values: np.ndarray
+    weights: np.ndarray
+    mcse_mean: np.ndarray
+    mcse_sd: np.ndarray
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        return self.weights @ self.values
+
+    @cached_property
+    def sd(self) -> np.ndarray:
+        return np.sqrt(self.weights @ (self.values - self.mean) ** 2)
+
+    def quantiles(self, level: float) -> np.ndarray:
+        """(parameters,)."""
+        return np.quantile(self.values, level, axis=0, weights=self.weights, method="inverted_cdf")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A fit beside MCMC draws of the same posterior; made by :func:`compare`. Printing it shows the report.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row a parameter, the worst first. Columns (method, statistic): ``mean``, ``sd``, ``2.5%``, ``97.5%``, and
+        ``mcse``, the Monte Carlo error of the mean; of the approximations also ``shift`` (mean less that of NUTS,
+        in posterior sds), ``sd ratio`` (over NUTS) and ``z`` (the worse of both differences, in their
+        Monte Carlo errors); of NUTS also ``ess`` and ``r_hat``.
+    effects : DataFrame
+        For the random effects of every term and the coefficients of every wide block: their ``number``, and the
+        largest ``shift`` of a posterior mean, in posterior sds.
+    evidence : DataFrame
+        ``log_evidence`` and its Monte Carlo ``error`` (nats), a row a method.
+    diagnostics : dict
+        ``r_hat`` (largest), ``ess`` (smallest), ``divergences``, ``draws``, ``k_hat``.
+    trustworthy : dict
+        Method to bool.
+    verdict : str
+        What to trust, and what to use, in words.
+    """
+
+    table: pd.DataFrame
+    effects: pd.DataFrame
+    evidence: pd.DataFrame
+    diagnostics: dict[str, float]
+    trustworthy: dict[str, bool]
+    verdict: str
+    _marginals: tuple[Marginals, ...] = field(repr=False)
+
+    def __repr__(self) -> str:
+        return verdict.report(self)
+
+    def plot(self, parameters: int = 6) -> "Figure":
+        """Marginals of every method on top of each other, the worst parameters first.
+
+        Parameters
+        ----------
+        parameters : int
+            How many; 6 by default.
+
+        Raises
+        ------
+        OptionError
+            matplotlib is not installed.
+        """
+        from pmlmm.report.plots import overlay
+
+        chosen = list(self.table.index[: count("parameters", parameters)])
+        return overlay(chosen, {m.method: (m.values[:, : len(chosen)], m.weights) for m in self._marginals})
+
+
+def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> Comparison:
+    """Set a fit beside MCMC draws of the same posterior.
+
+    Parameters
+    ----------
+    fit : Fit
+        Its Laplace approximation and the importance-sampled correction of that are compared; of an
+        :class:`pmlmm.IntegratedFit` the integrated posterior.
+    mcmc : DataTree
+        What ``fit.sample()`` returned, or ``fit.sample(hyperparameters=True)`` for an integrated fit.
+    random_seed : int
+        Of the Laplace draws and of bridge sampling.
+
+    Returns
+    -------
+    Comparison
+        Prints as a report; ``table``, ``evidence``, ``verdict`` and ``trustworthy`` are its parts.
+
+    Raises
+    ------
+    OptionError
+        The draws are of another posterior.
+    """
+    _refuse_other(fit, mcmc)
+    rng = np.random.default_rng([random_seed, 7])
+    labels, reference, ess, r_hat = _of_mcmc(mcmc, fit.model.design)
+    approximations = _of_fit(fit, rng)
+    table = _table(labels, approximations, reference)
+    table[("NUTS", "ess")], table[("NUTS", "r_hat")] = ess, r_hat
+    statistics = mcmc["sample_stats"] if "sample_stats" in mcmc.children else {}
+    diagnostics = {
+        "r_hat": float(np.max(r_hat)),
+        "ess": float(np.min(ess)),
+        "divergences": int(statistics["diverging"].sum()) if "diverging" in statistics else 0,
+        "draws": len(reference.values),
+        "k_hat": fit.k_hat,
+    }
+    effects = _effects(fit, mcmc)
+    order = np.argsort(-verdict.badness(table, [m.method for m in approximations]), kind="stable")
+    table = table.iloc[order]
+    trustworthy, words = verdict.judge(fit, table, effects, diagnostics)
+    marginals = tuple(
+        Marginals(m.method, m.values[:, order], m.weights, m.mcse_mean[order], m.mcse_sd[order])
+        for m in (*approximations, reference)
+    )
+    evidence = _evidence(fit, mcmc, rng)
+    return Comparison(table, effects, evidence, diagnostics, trustworthy, words, marginals)
+
+
+def _refuse_other(fit: Fit, mcmc: xr.DataTree) -> None:
+    if not (isinstance(mcmc, xr.DataTree) and "posterior" in mcmc.children):
+        raise OptionError("compare(fit, mcmc): mcmc must be the DataTree that fit.sample() returned.")
+    draws, design = mcmc["posterior"], fit.model.design
+    wanted = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
+    if missing := [name for name in wanted if name not in draws]:
+        raise OptionError(
+            f"compare(fit, mcmc): the draws have no {', '.join(map(repr, missing))}; are they of this model?"
+        )
+    if list(draws["coefficient"].to_numpy()) != list(design.coefficients):
+        raise OptionError("compare(fit, mcmc): the draws have other coefficients than the fit; are they of this model?")
+    _refuse_other_data(fit, draws.attrs)
+    for term in design.terms:
+        if draws[f"Sigma_{term.name}"].shape[2:] != (term.q, term.q):
+            raise OptionError(f"compare(fit, mcmc): Sigma_{term.name} has another size than in the fit.")
+    sampled, integrated = "sampled" in draws.attrs.get("intervals", ""), isinstance(fit, IntegratedFit)
+    if sampled and not integrated:
+        raise OptionError("The draws carry the uncertainty of the hyperparameters: compare(fit.integrate(), mcmc).")
+    if integrated and not sampled:
+        raise OptionError(
+            "The fit has its hyperparameters integrated out, the draws are given the learned ones: compare it with "
+            "fit.sample(hyperparameters=True)."
+        )
+
+
+def _refuse_other_data(fit: Fit, attributes: dict) -> None:
+    """What ``fit.sample`` notes about the posterior that it drew from; draws from elsewhere carry no such note."""
+    if attributes.get("data", fit._data_fingerprint) != fit._data_fingerprint:
+        raise OptionError("The draws are of a model of other data, or with another formula, than the fit.")
+    if (attributes.get("theta") or fit._theta_fingerprint) != fit._theta_fingerprint:
+        raise OptionError("The draws are of a fit with other hyperparameters: draw them with this fit's own sample().")
+
+
+def flatten(values: dict[str, np.ndarray], design: Design) -> tuple[list[str], np.ndarray]:
+    """Names and columns (draws, parameters) of sigma, the lower triangles of all Sigma, and beta."""
+    labels, columns = ["sigma"], [values["sigma"][:, None]]
+    for term in design.terms:
+        names = term.coefficients
+        labels += [f"Sigma_{term.name}[{names[a]}, {names[b]}]" for a, b in zip(*vech_indices(term.q), strict=True)]
+        columns.append(vech(values[f"Sigma_{term.name}"]))
+    labels += [f"beta[{name}]" for name in design.coefficients]
+    return labels, np.hstack([*columns, values["beta"]])
+
+
+def _of_mcmc(mcmc: xr.DataTree, design: Design) -> tuple[list[str], Marginals, np.ndarray, np.ndarray]:
+    """Labels, marginals, effective numbers of draws and R-hat."""
+    from arviz_stats.base import array_stats
+
+    draws = mcmc["posterior"]
+    shape = draws["sigma"].shape
+    flat = {name: draws[name].to_numpy() for name in draws.data_vars if name.startswith(("sigma", "beta", "Sigma_"))}
+    number = shape[0] * shape[1]
+    labels, values = flatten({k: v.reshape(number, *v.shape[2:]) for k, v in flat.items()}, design)
+    chains = values.reshape(*shape, -1)
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    tails = array_stats.ess(chains, **axes, method="tail", prob=(0.05, 0.95))
+    ess = np.minimum(array_stats.ess(chains, **axes, method="bulk"), tails)
+    mean, sd = (array_stats.mcse(chains, **axes, method=method) for method in ("mean", "sd"))
+    weights = np.full(len(values), 1.0 / len(values))
+    return labels, Marginals("NUTS", values, weights, mean, sd), ess, array_stats.rhat(chains, **axes)
+
+
+def _of_fit(fit: Fit, rng: np.random.Generator) -> list[Marginals]:
+    """Laplace's approximation and the weighted draws, or the integrated posterior."""
+    if isinstance(fit, IntegratedFit):
+        return [_of_law("integrated", fit._law, rng, fit._integrated.node)]
+    found = [_of_law("Laplace", fit._laplace_law(_LAPLACE_DRAWS, rng), rng)]
+    if fit._tuned.weights is not None:
+        sample = fit._tuned.sample
+        law = Law(fit.model, sample.theta, fit._tuned.theta.log_lambda, fit._tuned.weights.normalized).proper()
+        found.append(_of_law("PSIS", law, rng))
+    return found
+
+
+def _of_law(method: str, law: Law, rng: np.random.Generator, node: np.ndarray | None = None) -> Marginals:
+    """Weighted draws with their Monte Carlo errors; draws of one node count as one for these."""
+    _, values = flatten(law.draw(rng, gamma=False, wide=False), law.model.design)
+    weights = law.weights
+    mean = weights @ values
+    squares = (values - mean) ** 2
+    variance = weights @ squares
+    influence = weights[:, None] * (values - mean), weights[:, None] * (squares - variance)
+    if node is not None:
+        influence = tuple(_sums(part, node) for part in influence)
+    errors = [np.sqrt(np.sum(part**2, axis=0)) for part in influence]
+    return Marginals(method, values, weights, errors[0], errors[1] / (2.0 * np.sqrt(variance)))
+
+
+def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    total = np.zeros((int(group.max()) + 1, values.shape[1]))
+    np.add.at(total, group, values)
+    return total
+
+
+def _table(labels: list[str], approximations: list[Marginals], reference: Marginals) -> pd.DataFrame:
+    columns: dict[tuple[str, str], np.ndarray] = {}
+    for m in (*approximations, reference):
+        columns[m.method, "mean"], columns[m.method, "sd"] = m.mean, m.sd
+        for name, level in _LEVELS.items():
+            columns[m.method, name] = m.quantiles(level)
+        columns[m.method, "mcse"] = m.mcse_mean
+        if m is not reference:
+            shift, spread = m.mean - reference.mean, m.sd - reference.sd
+            errors = np.hypot(m.mcse_mean, reference.mcse_mean), np.hypot(m.mcse_sd, reference.mcse_sd)
+            columns[m.method, "shift"] = shift / reference.sd
+            columns[m.method, "sd ratio"] = m.sd / reference.sd
+            columns[m.method, "z"] = np.maximum(np.abs(shift) / errors[0], np.abs(spread) / errors[1])
+    frame = pd.DataFrame(columns, index=pd.Index(labels, name="parameter"))
+    frame.columns.names = ["method", "statistic"]
+    return frame
+
+
+def _effects(fit: Fit, mcmc: xr.DataTree) -> pd.DataFrame:
+    """Posterior means of the effects that the table leaves out."""
+    design, draws, rows = fit.model.design, mcmc["posterior"], {}
+    names = [f"gamma_{term.name}" for term in design.terms] + [f"beta_{block.name}" for block in design.wide]
+    for name in names:
+        if name in draws:
+            mean, sd = draws[name].mean(("chain", "draw")), draws[name].std(("chain", "draw"))
+            shift = np.abs((fit.mean[name].to_numpy() - mean.to_numpy()) / sd.to_numpy())
+            rows[name] = {"number": shift.size, "shift": float(np.max(shift))}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["number", "shift"])
+    return frame.astype({"number": int, "shift": float}).rename_axis("effects")
+
+
+def _evidence(fit: Fit, mcmc: xr.DataTree, rng: np.random.Generator) -> pd.DataFrame:
+    """Evidence by every method."""
+    near, draws, design = conditional(fit), mcmc["posterior"], fit.model.design
+    x = from_natural(covariance_draws(draws.to_dataset(), design), design.sizes)
+    if isinstance(fit, IntegratedFit):
+        x = np.concatenate([x, search_scale(fit._space, draws.to_dataset(), design)], axis=-1)
+        rows = {"integrated": (fit.log_evidence, fit.log_evidence_psis_error)}
+        density = tuned_density(fit, near)
+    else:
+        rows = {"Laplace": (fit.log_evidence, np.nan), "PSIS": (fit.log_evidence_psis, fit.log_evidence_psis_error)}
+        density = near.density(fit._tuned.phi)
+    rows["bridge"] = tuple(bridge(x, lambda point: density(point)[0], rng))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["log_evidence", "error"])
+    return frame.rename_axis("method").dropna(subset="log_evidence")

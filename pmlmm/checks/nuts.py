@@ -1,0 +1,142 @@
+"""NUTS on a tuned model: on the collapsed density, or on the full PyMC graph."""
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.errors import OptionError
+from pmlmm.inference import nuts
+from pmlmm.kernels import coordinates
+from pmlmm.kernels.log_posterior import Whitened
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
+from pmlmm.posterior import effects as posterior
+from pmlmm.posterior import tree
+from pmlmm.posterior.densities import conditional, tuned_density
+from pmlmm.posterior.draws import Law, number_of_gammas
+
+if TYPE_CHECKING:
+    from pmlmm.fit import Fit
+
+# Dense columns from which chains run side by side: below, Python's interpreter is the bottleneck.
+_HEAVY = 60
+# Hyperparameters make for funnels: shorter steps.
+_CAREFUL = 0.95
+
+
+def sample(
+    fit: "Fit",
+    *,
+    draws: int,
+    chains: int,
+    tune: int,
+    collapsed: bool,
+    hyperparameters: bool,
+    sampler: str,
+    random_seed: int | None,
+    progress: bool,
+    gamma: bool | None,
+    wide: bool | None,
+) -> xr.DataTree:
+    """Draw from the posterior by NUTS; see :meth:`pmlmm.Fit.sample`."""
+    for name, value, least in (("draws", draws, 4), ("chains", chains, 1), ("tune", tune, 50)):
+        if not (isinstance(value, Integral) and value >= least):
+            raise OptionError(f"sample({name}={value!r}): an integer of at least {least}.")
+    seed = fit.options.random_seed if random_seed is None else random_seed
+    if not (isinstance(seed, Integral) and seed >= 0):
+        raise OptionError(f"sample(random_seed={seed!r}): the seed must be an integer of at least 0.")
+    if hyperparameters and not collapsed:
+        raise OptionError("sample(hyperparameters=True) runs on the collapsed density: leave collapsed=True.")
+    if hyperparameters and fit._space.hyperprior is None:
+        raise OptionError("sample(hyperparameters=True) needs a proper hyperprior: this fit has none.")
+    each = tree.numbers_each(fit.model.design, gamma=gamma or not collapsed, wide=wide or not collapsed)
+    refuse_draws(chains * (draws + tune), each, f"sample(draws={draws}, chains={chains}, tune={tune})")
+    schedule = nuts.Schedule(
+        int(draws),
+        int(tune),
+        int(chains),
+        int(seed),
+        progress,
+        nuts.choose_sampler(sampler),
+        parallel=fit.model.statistics.crossproducts().columns >= _HEAVY,
+        target_accept=_CAREFUL if hyperparameters else None,
+    )
+    with blas_threads(fit.model.statistics.elimination.dense):
+        if not collapsed:
+            return _full(fit, schedule, gamma, wide)
+        return _collapsed(fit, schedule, hyperparameters, gamma, wide)
+
+
+def _collapsed(
+    fit: "Fit", schedule: nuts.Schedule, hyperparameters: bool, gamma: bool | None, wide: bool | None
+) -> xr.DataTree:
+    """NUTS on (sigma, Sigma), perhaps with the hyperparameters; beta and gamma drawn exactly given these."""
+    near, phi = conditional(fit), fit._tuned.phi
+    if hyperparameters:
+        k = len(phi)
+        density = tuned_density(fit, near)
+        scale = np.block([[near.scale, near.slopes], [np.zeros((k, near.size)), np.eye(k)]])
+        whitened = Whitened(density, np.concatenate([near.x, phi]), scale)
+    else:
+        whitened = Whitened(near.density(phi), near.x, near.scale)
+    chains = nuts.sample(whitened, schedule)
+    with nuts.keeping(list(chains.x)):
+        return _all_parameters(fit, schedule, chains, hyperparameters, gamma, wide)
+
+
+def _all_parameters(
+    fit: "Fit",
+    schedule: nuts.Schedule,
+    chains: nuts.Chains,
+    hyperparameters: bool,
+    gamma: bool | None,
+    wide: bool | None,
+) -> xr.DataTree:
+    """beta and gamma drawn given each draw of (sigma, Sigma), and all of it labelled."""
+    x, data, space = chains.x.reshape(-1, chains.x.shape[-1]), fit.model.statistics.crossproducts(), fit._space
+    size, number = data.parameters, len(x)
+    theta = coordinates.to_natural(x[:, :size], data.sizes)
+    log_lambda, more = fit._tuned.theta.log_lambda, {}
+    if hyperparameters:
+        log_lambda = np.stack([space.theta(point).log_lambda for point in x[:, size:]])
+        more = tree.hyperparameter_draws(space, x[:, size:], fit.model.design)
+    law = Law(fit.model, theta, log_lambda, np.full(number, 1.0 / number))
+    groups, _ = tree.posterior_groups(
+        law,
+        chains.x.shape[:2],
+        np.random.default_rng([schedule.random_seed, 4]),
+        gamma=gamma,
+        wide=wide,
+        more=more,
+        attributes=_attributes(fit, schedule, "collapsed", hyperparameters),
+    )
+    return xr.DataTree.from_dict(groups | {"sample_stats": chains.statistics})
+
+
+def _full(fit: "Fit", schedule: nuts.Schedule, gamma: bool | None, wide: bool | None) -> xr.DataTree:
+    """NUTS on the full graph: nothing of it is ours but the inverse-Wishart density."""
+    design = fit.model.design
+    names = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
+    few = schedule.chains * schedule.draws * number_of_gammas(design) <= tree.MOST_GAMMA
+    names += [f"gamma_{term.name}" for term in design.terms] if (few if gamma is None else gamma) else []
+    names += [] if wide is False else [f"beta_{block.name}" for block in design.wide]
+    drawn, statistics = nuts.sample_graph(fit.graph(), names, schedule)
+    with nuts.keeping([drawn.isel(chain=k) for k in range(schedule.chains)]):
+        values = {name: drawn[name].to_numpy() for name in names if name in drawn}
+        attributes = _attributes(fit, schedule, "full", False)
+        group = posterior.label(values, design, ("chain", "draw"), **attributes)
+        return xr.DataTree.from_dict({"posterior": group, "sample_stats": statistics} | tree.data_groups(design))
+
+
+def _attributes(fit: "Fit", schedule: nuts.Schedule, graph: str, hyperparameters: bool) -> dict[str, Any]:
+    given = "hyperparameters sampled" if hyperparameters else "given the learned hyperparameters"
+    return {
+        "sampler": schedule.sampler,
+        "graph": graph,
+        "tune": schedule.tune,
+        "intervals": given,
+        "data": fit._data_fingerprint,
+        "theta": "" if hyperparameters else fit._theta_fingerprint,
+    }

@@ -1,0 +1,228 @@
+"""Prior and posterior predictive draws, and log-likelihoods, for ArviZ."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from scipy.stats import invwishart, t
+
+from pmlmm.design.design import Design
+from pmlmm.errors import OptionError, PriorError
+from pmlmm.kernels.compiled import pack, value_and_gradient
+from pmlmm.kernels.coordinates import block_diagonal, vech
+from pmlmm.kernels.likelihood_at_draws import group_factor
+from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
+from pmlmm.priors.stated import Flat
+from pmlmm.posterior import effects as posterior
+from pmlmm.posterior import tree
+from pmlmm.posterior.draws import PREDICTOR, covariance_parameters, linear_predictor
+
+if TYPE_CHECKING:
+    from pmlmm.model import Model
+    from pmlmm.fit import Fit
+
+# Predictions of all rows for all draws may take so many numbers.
+_MOST = 60_000_000
+# Numbers that a batch of matrices may take.
+_BATCH = 20_000_000
+
+
+def posterior_predictive(fit: "Fit", mcmc: xr.DataTree | None, draws: int | None, random_seed: int) -> xr.DataTree:
+    """See :meth:`pmlmm.Fit.sample_posterior_predictive`."""
+    rng = np.random.default_rng([random_seed, 5])
+    design = fit.model.design
+    if mcmc is None:
+        groups, values, shape = fit._drawn_groups(_checked(draws, fit, design), rng, predictor=True)
+        predictor = values[PREDICTOR]
+    else:
+        if draws is not None:
+            raise OptionError("sample_posterior_predictive(mcmc): the draws are those of mcmc; leave draws= out.")
+        if mcmc["posterior"].attrs.get("data", fit._data_fingerprint) != fit._data_fingerprint:
+            raise OptionError("sample_posterior_predictive(mcmc): the draws are of a model of other data.")
+        groups = {name: mcmc[name].to_dataset() for name in mcmc.children}
+        values, shape = _of_tree(mcmc, design)
+        _refuse_too_many(shape[0] * shape[1], design)
+        predictor = _predictor_of(values, fit, design)
+    name = tree.response_name(design)
+    sigma = values["sigma"][:, None]
+    replicated = predictor + sigma * rng.standard_normal(predictor.shape)
+    row = {"row": design.table.rows}
+    groups["posterior_predictive"] = _dataset({name: (replicated, ("row",))}, row, shape)
+    by_row = -0.5 * (LOG_2PI + 2.0 * np.log(sigma) + ((design.y - predictor) / sigma) ** 2)
+    likelihoods = {name: (by_row, ("row",))}
+    coords = dict(row)
+    for grouping in design.groupings:
+        by_group = group_log_likelihood(design, grouping.factor, values, predictor)
+        likelihoods[f"{name}_by_{grouping.factor}"] = (by_group, (grouping.factor,))
+        coords[grouping.factor] = design.coords()[grouping.factor]
+    groups["log_likelihood"] = _dataset(likelihoods, coords, shape)
+    return xr.DataTree.from_dict(groups)
+
+
+def _checked(draws: int | None, fit: "Fit", design: Design) -> int:
+    """Draws in all chains together."""
+    number = 4 * draws if draws else fit._number
+    _refuse_too_many(number, design)
+    return number
+
+
+def _refuse_too_many(number: int, design: Design) -> None:
+    if number * design.n_rows > _MOST:
+        most = _MOST // design.n_rows // 4
+        raise OptionError(
+            f"{number} draws of {design.n_rows} predicted rows do not fit in memory: sample_posterior_predictive("
+            f"draws={max(1, most)}) is the most a chain can have."
+        )
+
+
+def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+    """Variables of a posterior with chains and draws in one, (draws, ...)."""
+    draws = mcmc["posterior"]
+    shape = draws["sigma"].shape
+    wanted = [f"gamma_{term.name}" for term in design.terms] + [f"beta_{block.name}" for block in design.wide]
+    if missing := [name for name in wanted if name not in draws]:
+        option = "wide" if missing[0].startswith("beta_") else "gamma"
+        raise OptionError(
+            f"The draws have no {missing[0]!r}, which predictions need: fit.sample({option}=True), or fewer draws."
+        )
+    number = shape[0] * shape[1]
+    values = {str(k): v.to_numpy().reshape(number, *v.shape[2:]) for k, v in draws.data_vars.items()}
+    return values, shape
+
+
+def _predictor_of(values: dict[str, np.ndarray], fit: "Fit", design: Design) -> np.ndarray:
+    total = linear_predictor(design, values["beta"], values)
+    for block in design.wide:
+        beta = values[f"beta_{block.name}"]
+        for part, columns in block.chunks():
+            total += beta[:, part] @ columns.T
+    return total
+
+
+def _dataset(values: dict[str, tuple], coords: dict, shape: tuple[int, int]) -> xr.Dataset:
+    """Variables (draws, ...) as chains of draws."""
+    variables = {
+        name: (("chain", "draw", *dims), value.reshape(*shape, *value.shape[1:]))
+        for name, (value, dims) in values.items()
+    }
+    return xr.Dataset(variables, coords=coords | {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])})
+
+
+def group_log_likelihood(
+    design: Design, factor: str, values: dict[str, np.ndarray], predictor: np.ndarray
+) -> np.ndarray:
+    """log p(y of a group | everything but the factor's own effects), for each draw and group: (draws, m).
+
+    The effects of the factor are integrated out; those of other factors are as drawn.
+    """
+    own = [term for term in design.terms if term.factor == factor]
+    grouping, Z = own[0].grouping, np.hstack([term.Z for term in own])
+    m, q, codes = grouping.n_groups, Z.shape[1], grouping.codes
+    S = np.zeros((m, q, q))
+    np.add.at(S, codes, Z[:, :, None] * Z[:, None, :])
+    sizes = np.bincount(codes, minlength=m)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(m))
+    result = np.empty((len(predictor), m))
+    step = max(1, _BATCH // (m * q * q + design.n_rows * (q + 1)))
+    for first in range(0, len(predictor), step):
+        part = slice(first, first + step)
+        residual = design.y - predictor[part]
+        for term in own:
+            gamma = values[f"gamma_{term.name}"][part][:, codes]
+            residual += np.einsum("sna,na->sn", gamma, term.Z, optimize=True)
+        residual = residual[:, order]
+        squares = np.add.reduceat(residual**2, starts, axis=1)
+        moved = np.add.reduceat(residual[:, :, None] * Z[order], starts, axis=1)
+        variance = values["sigma"][part, None] ** 2
+        Sigma = block_diagonal([values[f"Sigma_{term.name}"][part] for term in own])
+        L = np.linalg.cholesky(Sigma / variance[:, :, None])[:, None]
+        chol = group_factor(S, L)
+        half = np.linalg.solve(chol, np.swapaxes(L, 2, 3) @ moved[..., None])[..., 0]
+        log_det = 2.0 * np.sum(np.log(np.diagonal(chol, axis1=2, axis2=3)), axis=2)
+        quadratic = (squares - np.sum(half**2, axis=2)) / variance
+        result[part] = -0.5 * (sizes * (LOG_2PI + np.log(variance)) + log_det + quadratic)
+    return result
+
+
+def marginal_log_likelihood(fit: "Fit", draws: xr.Dataset) -> xr.DataArray:
+    """See :meth:`pmlmm.Fit.marginal_log_likelihood`."""
+    packed, log_lambda = pack(fit.model.statistics.crossproducts()), fit._tuned.theta.log_lambda
+    theta = tree.covariance_draws(draws, fit.model.design)
+    with blas_threads(fit.model.statistics.elimination.dense):
+        values = [
+            value_and_gradient(np.concatenate([point, log_lambda]), packed)[0]
+            for point in theta.reshape(-1, theta.shape[-1])
+        ]
+    return xr.zeros_like(draws["sigma"]).copy(data=np.reshape(values, theta.shape[:-1])).rename("log_likelihood")
+
+
+def prior_predictive(fit: "Fit", draws: int, random_seed: int) -> xr.DataTree:
+    """See :meth:`pmlmm.Fit.sample_prior_predictive`."""
+    model, rng = fit.model, np.random.default_rng([random_seed, 6])
+    if model.priors.improper:
+        raise PriorError("The prior predictive needs proper priors: nothing can be drawn from a flat one.")
+    design = model.design
+    refuse_draws(draws, design.n_rows + tree.numbers_each(design, gamma=True, wide=None), f"draws={draws}")
+    theta, log_lambda = fit._prior_draws(draws, rng)
+    values = covariance_parameters(theta, design)
+    for term in design.terms:
+        # by eigenvalues, as a weak prior draws covariances that are singular to rounding
+        squares, axes = np.linalg.eigh(values[f"Sigma_{term.name}"])
+        unit = rng.standard_normal((draws, term.n_groups, term.q))
+        values[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
+    coefficients, fixed = _prior_coefficients(model, theta[:, 0], log_lambda, rng)
+    values |= coefficients
+    predictor = fixed + linear_predictor(design, np.zeros((draws, len(design.coefficients))), values)
+    replicated = predictor + theta[:, :1] * rng.standard_normal(predictor.shape)
+    shaped = {name: value[None] for name, value in values.items()}
+    name = tree.response_name(design)
+    groups = {
+        "prior": posterior.label(shaped, design, ("chain", "draw")),
+        "prior_predictive": _dataset({name: (replicated, ("row",))}, {"row": design.table.rows}, (1, draws)),
+    }
+    return xr.DataTree.from_dict(groups | tree.data_groups(design))
+
+
+def _prior_coefficients(
+    model: "Model", sigma: np.ndarray, log_lambda: np.ndarray, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """beta, and of wide blocks where they are few, from their priors; and what all of them predict, (draws, n)."""
+    design, standard, draws = model.design, model.statistics.standardization, len(sigma)
+    shift, used, wide = np.zeros(draws), np.zeros((draws, len(design.coefficients))), np.zeros((draws, design.n_rows))
+    sd = sigma[:, None] * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
+    few = draws * sum(block.p for block in design.wide) <= tree.MOST_WIDE
+    values = {}
+    for g, group in enumerate(model.priors.penalty_groups):
+        if group.block is None:
+            used[:, group.columns] = sd[:, g, None] * rng.standard_normal((draws, len(group.columns)))
+            continue
+        block = model.statistics.wide[group.block]
+        alpha = sd[:, g, None] * rng.standard_normal((draws, block.rank))
+        wide += alpha @ block.columns.T
+        if few:
+            values[f"beta_{group.name}"] = beta = block.draw(alpha, sd[:, g], rng)
+            shift += beta @ block.center
+        else:
+            weights, unseen = block.shift
+            shift += alpha @ weights + unseen * sd[:, g] * rng.standard_normal(draws)
+    beta = used @ standard.transform.T + standard.shift
+    fixed = beta @ design.X.T + wide
+    if standard.intercept is not None:
+        beta[:, standard.intercept] -= shift
+    return values | {"beta": beta}, fixed
+
+
+def draw_covariance_parameters(fit: "Fit", thetas: list, rng: np.random.Generator) -> np.ndarray:
+    """(sigma, vech Sigma) from their priors, a row for each Theta."""
+    prior, rows = fit.model.priors.sigma, []
+    assert not isinstance(prior, Flat)
+    for theta in thetas:
+        parts = [np.abs(t.rvs(prior.nu, scale=prior.scale, size=1, random_state=rng))]
+        for value in theta.covariances:
+            Sigma = np.reshape(invwishart.rvs(value.eta, value.Phi, random_state=rng), (value.q, value.q))
+            parts.append(vech(Sigma))
+        rows.append(np.concatenate(parts))
+    return np.stack(rows)

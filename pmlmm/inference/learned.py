@@ -1,0 +1,115 @@
+"""What was learned of one model, as a value: all that checks, posteriors and reports are made from."""
+
+from copy import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pmlmm.inference.empirical_bayes import LaplaceEvidence, SearchRecord
+from pmlmm.inference.importance import ImportanceSample, Weights
+from pmlmm.inference.laplace import Approximation, Coordinates, Mode
+from pmlmm.kernels import likelihood_at_draws
+from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.search_space import Space
+from pmlmm.problem import Problem
+
+_DRAWS, _FEW_DRAWS = 2000, 500
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a user chose for :meth:`pmlmm.Model.fit`."""
+
+    approximation: Approximation
+    coordinates: Coordinates
+    refine: bool | Literal["auto"]
+    draws: int | None
+    random_seed: int
+    optimizer: Literal["newton", "em"]
+
+    @property
+    def is_marginal_newton(self) -> bool:
+        return self.approximation == "marginal" and self.optimizer == "newton"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the approximation is the one that proposals are made from."""
+        return self.is_marginal_newton and self.coordinates == "unconstrained"
+
+    def number_of_draws(self, data: Crossproducts) -> int:
+        """Importance draws: as asked for, or fewer where each is costly."""
+        return self.draws or (_DRAWS if likelihood_at_draws.cheap(data) else _FEW_DRAWS)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Learned hyperparameters, the mode there, and how all that was found.
+
+    Attributes
+    ----------
+    problem : Problem
+    space : Space
+        What was learned, and the map from phi to Theta.
+    options : FitOptions
+    theta : Theta
+    phi : (k,) array
+        Learned hyperparameters on the search scale.
+    mode : Mode
+        In the approximation and coordinates that were asked for.
+    proposal : Mode
+        In the default ones.
+    sample, weights
+        Importance draws at the final Theta and their weights; None where skipped.
+    refined : bool
+        Whether phi maximises the importance-sampled evidence.
+    refinement : str
+        What was done, in words.
+    records : tuple of SearchRecord
+    """
+
+    problem: Problem
+    space: Space
+    options: FitOptions
+    theta: Theta
+    phi: np.ndarray
+    mode: Mode
+    proposal: Mode
+    sample: ImportanceSample | None
+    weights: Weights | None
+    refined: bool
+    refinement: str
+    records: tuple[SearchRecord, ...]
+    _evidence: LaplaceEvidence
+    _proposals: LaplaceEvidence
+
+    @property
+    def evidence(self) -> LaplaceEvidence:
+        """The function that was maximised, at its last mode; one of its own for every caller, as it moves on."""
+        return copy(self._evidence)
+
+    @property
+    def proposals(self) -> LaplaceEvidence:
+        """The same in the default approximation and coordinates."""
+        return copy(self._proposals)
+
+    @property
+    def data(self) -> Crossproducts:
+        """Cross-products of the marginal likelihood."""
+        return self.problem.statistics.crossproducts()
+
+    @property
+    def reliable(self) -> bool:
+        """Whether there are importance weights to be trusted."""
+        return self.weights is not None and self.weights.reliable
+
+    @property
+    def number_of_draws(self) -> int:
+        """Draws of the posterior unless another number is asked for."""
+        return self.options.number_of_draws(self.data)
+
+    @property
+    def dense(self) -> int:
+        """Columns of the dense factorisation, which say how many BLAS threads pay."""
+        return self.problem.statistics.elimination.dense

@@ -1,0 +1,326 @@
+"""The marginal likelihood at many draws of (sigma, Sigma).
+
+b and A are not in the likelihood, so one pass over the draws serves every b and A. Another lambda
+needs the dense part again: exactly where that is small, else by an expansion around the lambda of the
+draws' centre (:class:`Expansion`), which re-centring makes exact where the search ends.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from pmlmm.kernels import dense, likelihood
+from pmlmm.kernels.coordinates import positive_definite
+from pmlmm.kernels.first import Eliminated
+from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.likelihood import Crossproducts
+
+# Numbers that a batch of matrices may take.
+_BATCH = 20_000_000
+#: Dense parts of so many columns are cheap enough (per draw) to be computed anew for every lambda.
+SMALL = 40
+#: Beyond so many columns, a draw at a time.
+LARGE = 200
+
+
+def cheap(data: Crossproducts) -> bool:
+    """Whether the dense part of every draw can be computed anew for every lambda."""
+    return data.columns <= SMALL and not data.ridges
+
+
+class DrawLikelihood(NamedTuple):
+    """Values (draws,), their gradient in log lambda (draws, G) and, for expansions, Hessian (draws, G, G)."""
+
+    value: np.ndarray
+    gradient: np.ndarray | None
+    hessian: np.ndarray | None = None
+
+
+class Reduced(NamedTuple):
+    """Draws after the first elimination.
+
+    ``ridge`` holds penalised columns that were eliminated first: they belong to one lambda, and Q is
+    the same (1, w, w) for all draws.
+    """
+
+    theta: np.ndarray
+    log_det: np.ndarray
+    Q: np.ndarray
+    ridge: Eliminated | None
+
+
+def reduce(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> Reduced:
+    """First elimination at natural coordinates (draws, d); lambda is used only where penalised columns go first."""
+    if data.ridges:
+        ridge = data.first.eliminate(log_lambda[list(data.ridges)])
+        return Reduced(theta, np.full(len(theta), ridge.log_det), ridge.Q[None], ridge)
+    roots, _ = data.roots(theta)
+    log_det, Q = data.first.eliminate_draws(np.ascontiguousarray(data.group_root(roots, (len(theta),))))
+    return Reduced(theta, log_det, Q, None)
+
+
+def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, order: int = 1) -> DrawLikelihood:
+    """log p(y | sigma, Sigma, lambda) of every draw, with ``order`` derivatives in log lambda; O(draws r^3).
+
+    Far out in the tails of a proposal rounding can make P indefinite: such a draw gets the value ``-inf``.
+    """
+    theta, r = reduced.theta, data.columns
+    roots, _ = data.roots(theta)
+    blocks = data.block_roots(roots, log_lambda)
+    P = _whitened(reduced.Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
+    P, chol, lost = _positive_definite(P)
+    right = np.broadcast_to(reduced.Q[:, :r, r:], (len(theta), r, 1))
+    right = np.where(lost[:, None], 0.0, dense.whiten_rows(right, data.blocks, blocks)[:, :, 0])
+    inverse = np.linalg.inv(P) if order else None
+    standard = np.linalg.solve(P, right[:, :, None])[:, :, 0] if order == 0 else np.einsum("sij,sj->si", inverse, right)
+    variance = theta[:, 0] ** 2
+    log_det = reduced.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
+    value = _value(log_det, reduced.Q[:, r, r] - np.sum(right * standard, axis=1), variance, data)
+    value[lost] = -np.inf
+    if order == 0:
+        return DrawLikelihood(value, None)
+    sums = _Sums(inverse, standard, variance, roots=blocks)
+    gradient = np.zeros((len(theta), len(log_lambda)))
+    hessian = np.zeros((len(theta), len(log_lambda), len(log_lambda))) if order == 2 else None
+    _dense_ridges(sums, data, gradient, hessian)
+    if reduced.ridge is not None:
+        _first_ridges(sums, reduced.ridge, data, gradient, hessian)
+    for derivative in (gradient, hessian):
+        if derivative is not None:
+            derivative[lost] = 0.0
+    return DrawLikelihood(value, gradient, hessian)
+
+
+class _Sums(NamedTuple):
+    """What the derivatives in log lambda need of every draw, in whitened coordinates."""
+
+    inverse: np.ndarray
+    standard: np.ndarray
+    variance: np.ndarray
+    roots: list[np.ndarray]
+
+
+def _dense_ridges(sums: _Sums, data: Crossproducts, gradient: np.ndarray, hessian: np.ndarray | None) -> None:
+    """Derivatives in the lambdas of penalised columns that are among the dense ones."""
+    ridges = [block for block in data.blocks if block.ridge]
+    variance = sums.variance
+    for block in ridges:
+        own, g = block.columns, block.parameter
+        square = np.sum(sums.standard[:, own] ** 2, axis=1) / variance
+        steep = block.levels - np.trace(sums.inverse[:, own, own], axis1=1, axis2=2) - square
+        gradient[:, g] = 0.5 * steep
+        if hessian is None:
+            continue
+        for other in ridges:
+            B = (block is other) * np.eye(block.levels, other.levels) - sums.inverse[:, own, other.columns]
+            bend = np.einsum("si,sij,sj->s", sums.standard[:, own], B, sums.standard[:, other.columns], optimize=True)
+            total = 2.0 * bend / variance - np.sum(B**2, axis=(1, 2))
+            hessian[:, g, other.parameter] = -0.5 * (total + (block is other) * steep)
+
+
+def _first_ridges(
+    sums: _Sums, ridge: Eliminated, data: Crossproducts, gradient: np.ndarray, hessian: np.ndarray | None
+) -> None:
+    """Derivatives in the lambdas of penalised columns that were eliminated first."""
+    r, groups = data.columns, list(data.ridges)
+    J = dense.whiten(sums.inverse, data.blocks, [np.swapaxes(root, -1, -2) for root in sums.roots])
+    w = np.ones((len(J), r + 1))
+    w[:, :r] = -dense.unwhiten(sums.standard[:, :, None], data.blocks, sums.roots)[:, :, 0]
+    slopes, none = ridge.slopes(), (np.zeros((0, 0)), np.zeros(r + 1), 0.0)
+    moved = np.einsum("guv,sv->sgu", slopes, w, optimize=True)
+    first = ridge.gradient(*none) + np.tensordot(J, slopes[:, :r, :r], axes=([1, 2], [1, 2]))
+    gradient[:, groups] = -0.5 * (first + np.einsum("sgu,su->sg", moved, w) / sums.variance[:, None])
+    if hessian is None:
+        return
+    seconds = ridge.seconds()
+    total = ridge.curvature(*none) + np.tensordot(J, seconds[:, :, :r, :r], axes=([1, 2], [2, 3]))
+    quadratic = np.einsum("su,ghuv,sv->sgh", w, seconds, w, optimize=True)
+    quadratic -= 2.0 * np.einsum("sgu,suv,shv->sgh", moved[..., :r], J, moved[..., :r], optimize=True)
+    total = total + quadratic / sums.variance[:, None, None]
+    products = [J @ slope[:r, :r] for slope in slopes]
+    for g, left in enumerate(products):
+        for h, right in enumerate(products):
+            total[:, g, h] -= np.sum(left * np.swapaxes(right, 1, 2), axis=(1, 2))
+    hessian[np.ix_(np.arange(len(J)), groups, groups)] = -0.5 * total
+    pulled = moved[..., :r] @ J
+    for block, root in zip(data.blocks, sums.roots, strict=True):
+        if not block.ridge:
+            continue
+        own, scale = block.columns, float(root[0, 0])
+        for g, product in zip(groups, products, strict=True):
+            trace = np.einsum("suv,suv->s", product[:, own], J[:, own]) / scale**2
+            bend = np.sum(pulled[:, groups.index(g), own] * sums.standard[:, own], axis=1) / scale
+            mixed = 0.5 * (trace - 2.0 * bend / sums.variance)
+            hessian[:, g, block.parameter] = hessian[:, block.parameter, g] = mixed
+
+
+def _whitened(Q: np.ndarray, blocks: list[np.ndarray], data: Crossproducts, number: int) -> np.ndarray:
+    """``Lambda' Q Lambda`` of every draw; Q may be one for all."""
+    return dense.whiten(np.broadcast_to(Q, (number, *Q.shape[1:])), data.blocks, blocks)
+
+
+def _value(log_det: np.ndarray, q_tilde: np.ndarray, variance: np.ndarray, data: Crossproducts) -> np.ndarray:
+    power = likelihood.power(data, profile=False)
+    return -0.5 * (power * (LOG_2PI + np.log(variance)) + log_det + q_tilde / variance)
+
+
+class Expansion:
+    """Every draw's likelihood at one lambda, and its second-order expansion in log lambda around that."""
+
+    def __init__(self, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts):
+        self.theta, self.centre, self.data = theta, log_lambda, data
+
+    def values(self, log_lambda: np.ndarray) -> np.ndarray:
+        """Log-likelihoods (draws,), without what only other lambdas need."""
+        return self._values if np.array_equal(log_lambda, self.centre) else self(log_lambda).value
+
+    def __call__(self, log_lambda: np.ndarray) -> DrawLikelihood:
+        step, at = log_lambda - self.centre, self._at
+        bend = at.hessian @ step
+        return DrawLikelihood(at.value + (at.gradient + 0.5 * bend) @ step, at.gradient + bend)
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        if self.data.columns > LARGE:
+            return self._at.value
+        return _in_batches(self.theta, self.centre, self.data, 0).value
+
+    @cached_property
+    def _at(self) -> DrawLikelihood:
+        if self.data.columns > LARGE:
+            return _each(self.theta, self.centre, self.data)
+        return _in_batches(self.theta, self.centre, self.data, 2)
+
+
+class Exact:
+    """Every draw's likelihood at any lambda, computed anew for each."""
+
+    def __init__(self, theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts):
+        self.reduced, self.data = reduce(theta, log_lambda, data), data
+
+    def values(self, log_lambda: np.ndarray) -> np.ndarray:
+        """Log-likelihoods (draws,)."""
+        return self(log_lambda).value
+
+    def __call__(self, log_lambda: np.ndarray) -> DrawLikelihood:
+        return evaluate(self.reduced, log_lambda, self.data)
+
+
+def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, order: int) -> DrawLikelihood:
+    step = max(1, _BATCH // (data.columns + 1) ** 2)
+    batches = [theta[first : first + step] for first in range(0, len(theta), step)]
+    parts = [evaluate(reduce(batch, log_lambda, data), log_lambda, data, order=order) for batch in batches]
+    if order == 0:
+        return DrawLikelihood(np.concatenate([part.value for part in parts]), None)
+    return DrawLikelihood(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+
+
+def _each(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
+    """Draw by draw, where a batch of dense parts would not fit."""
+    groups = len(log_lambda)
+    values, gradient = np.full(len(theta), -np.inf), np.zeros((len(theta), groups))
+    hessian = np.zeros((len(theta), groups, groups))
+    for s, point in enumerate(theta):
+        at = likelihood.evaluate_lambda(np.concatenate([point, log_lambda]), data)
+        if np.isfinite(at.value):
+            values[s], gradient[s], hessian[s] = at
+    return DrawLikelihood(values, gradient, hessian)
+
+
+class Effects(NamedTuple):
+    """Conditional means of the dense effects given each draw, and draws of them: (draws, r)."""
+
+    mean: np.ndarray
+    drawn: np.ndarray
+
+
+def effects(
+    theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, rng: np.random.Generator | None = None
+) -> Effects:
+    """Law of the dense effects given each draw; ``drawn`` is the mean where ``rng`` is None.
+
+    ``log_lambda`` is (G,), or (draws, G) where no penalised column is eliminated first.
+    """
+    r = data.columns
+    mean = np.empty((len(theta), r))
+    drawn = mean if rng is None else np.empty((len(theta), r))
+    step = 1 if r > LARGE else max(1, _BATCH // (r + 1) ** 2)
+    for first in range(0, len(theta), step):
+        part = slice(first, first + step)
+        noise = None if rng is None else rng.standard_normal((len(theta[part]), r, 1))
+        own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
+        if r > LARGE:
+            law = likelihood.condition(np.concatenate([theta[first], own.ravel()]), data)
+            mean[part] = law.mean
+            deviation = None if noise is None else law.draw(noise[0]).T
+        else:
+            mean[part], deviation = _batch(theta[part], own, data, noise)
+        if deviation is not None:
+            drawn[part] = mean[part] + theta[part, :1] * deviation
+    return Effects(mean, drawn)
+
+
+def _batch(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, noise: np.ndarray | None):
+    """Means of the dense effects and, of standard normals, deviations over sigma."""
+    Q, r = reduce(theta, log_lambda, data).Q, data.columns
+    roots, _ = data.roots(theta)
+    blocks = data.block_roots(roots, log_lambda)
+    P = _whitened(Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
+    right = dense.whiten_rows(np.broadcast_to(Q[:, :r, r:], (len(theta), r, 1)), data.blocks, blocks)
+    chol = np.linalg.cholesky(P)
+    upper = np.swapaxes(chol, 1, 2)
+    mean = dense.unwhiten(np.linalg.solve(upper, np.linalg.solve(chol, right)), data.blocks, blocks)[:, :, 0]
+    if noise is None:
+        return mean, None
+    return mean, dense.unwhiten(np.linalg.solve(upper, noise), data.blocks, blocks)[:, :, 0]
+
+
+def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The matrices, those that are not finite and positive definite replaced by I, their factors, and which ones."""
+    lost = ~np.isfinite(P).all(axis=(1, 2))
+    if lost.any():
+        P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
+    try:
+        return P, np.linalg.cholesky(P), lost
+    except np.linalg.LinAlgError:
+        lost |= ~positive_definite(P)
+        P = np.where(lost[:, None, None], np.eye(P.shape[1]), P)
+        return P, np.linalg.cholesky(P), lost
+
+
+def conditionable(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> np.ndarray:
+    """Which of (draws, d) natural coordinates have a likelihood; given the others no effect has a law: (draws,).
+
+    ``log_lambda`` is (G,), or (draws, G) where no penalised column is eliminated first.
+    """
+    good = np.empty(len(theta), dtype=bool)
+    step = 1 if data.columns > LARGE else max(1, _BATCH // (data.columns + 1) ** 2)
+    for first in range(0, len(theta), step):
+        part = slice(first, first + step)
+        own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
+        with np.errstate(all="ignore"):  # what overflows has no likelihood
+            if data.columns > LARGE:
+                u = np.concatenate([theta[first], own.ravel()])
+                good[part] = np.isfinite(likelihood.evaluate(u, data, profile=False, order=0).value)
+            else:
+                good[part] = np.isfinite(evaluate(reduce(theta[part], own, data), own, data, order=0).value)
+    return good
+
+
+def group_factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:
+    """Lower factors of ``I + L'S L`` for (..., q, q) arrays, with or without the help of rounding.
+
+    Where the products lose the identity beside them, the triangle of a QR decomposition of ``(I, R L)``, with R'R = S,
+    keeps it.
+    """
+    M = np.eye(S.shape[-1]) + np.swapaxes(L, -1, -2) @ S @ L
+    try:
+        return np.linalg.cholesky(M)
+    except np.linalg.LinAlgError:
+        squares, axes = np.linalg.eigh(S)
+        half = (np.sqrt(np.maximum(squares, 0.0))[..., None] * np.swapaxes(axes, -1, -2)) @ L
+        stacked = np.concatenate([np.broadcast_to(np.eye(S.shape[-1]), half.shape), half], axis=-2)
+        upper = np.linalg.qr(stacked, mode="r")
+        signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0.0, -1.0, 1.0)
+        return np.swapaxes(upper * signs[..., None], -1, -2)

@@ -1,0 +1,235 @@
+"""Draws of (sigma, Sigma), with everything that is exactly known given them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pmlmm.design.design import Design
+from pmlmm.kernels import coordinates
+from pmlmm.kernels import likelihood_at_draws as draws
+from pmlmm.kernels.likelihood_at_draws import LARGE, Effects
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.posterior import effects as posterior
+from pmlmm.posterior.effects import Parameters
+
+if TYPE_CHECKING:
+    from pmlmm.model import Model
+
+#: Name of the linear predictor among drawn values.
+PREDICTOR = "linear_predictor"
+# More numbers in the draws of gamma than this, and means condition gamma on the other means.
+_FEW_GAMMA = 1_000_000
+# Draws over which the conditional covariance of wide blocks is averaged.
+_FEW_DRAWS = 50
+
+
+class Piece(NamedTuple):
+    """Draws ``index`` of a law that can be worked with in one go."""
+
+    index: np.ndarray
+    parameters: Parameters
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """Weighted draws of (sigma, vech Sigma), and of lambda where that is not fixed.
+
+    Attributes
+    ----------
+    model : Model
+    theta : (draws, d) array
+    log_lambda : (G,) or (draws, G) array
+    weights : (draws,) array
+        They sum to 1.
+    pinned : (d,) array, optional
+        Condition the effects on this (sigma, vech Sigma) instead, to which very many groups pin it.
+    """
+
+    model: "Model"
+    theta: np.ndarray
+    log_lambda: np.ndarray
+    weights: np.ndarray
+    pinned: np.ndarray | None = None
+
+    def proper(self) -> "Law":
+        """Without draws of no weight, and those from the far tails that nothing can be conditioned on.
+
+        There a Sigma is singular to rounding, or the likelihood is lost in it.
+        """
+        law = self._kept(coordinates.proper(self.theta, self.model.design.sizes) & (self.weights > 0.0))
+        return law if law.pinned is not None else law._kept(law._conditionable())
+
+    def _kept(self, good: np.ndarray) -> "Law":
+        """The draws marked in ``good`` (draws,), with their shares of the weight."""
+        if good.all():
+            return self
+        log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[good]
+        weights = self.weights[good] / np.sum(self.weights[good])
+        return replace(self, theta=self.theta[good], log_lambda=log_lambda, weights=weights)
+
+    def _conditionable(self) -> np.ndarray:
+        """Which draws (draws,) have a likelihood."""
+        good, data = np.empty(len(self.theta), dtype=bool), self.model.statistics.crossproducts()
+        with blas_threads(self.model.statistics.elimination.dense):
+            for piece in self.pieces():
+                good[piece.index] = draws.conditionable(piece.parameters.theta, piece.parameters.log_lambda, data)
+        return good
+
+    def resampled(self, number: int, rng: np.random.Generator) -> "Law":
+        """``number`` draws of equal weight."""
+        return self.take(posterior.resample(self.weights, number, rng))
+
+    def take(self, chosen: np.ndarray) -> "Law":
+        """Some of the draws, with equal weights."""
+        log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[chosen]
+        weights = np.full(len(chosen), 1.0 / len(chosen))
+        return replace(self, theta=self.theta[chosen], log_lambda=log_lambda, weights=weights)
+
+    def pieces(self) -> Iterator[Piece]:
+        """The draws, those of one lambda together where lambda reaches into the first elimination."""
+        data, every = self.model.statistics.crossproducts(), np.arange(len(self.theta))
+        at_once = not self.model.design.wide and data.columns <= LARGE
+        if self.log_lambda.ndim == 1 or at_once:
+            yield Piece(every, self._parameters(every, self.log_lambda))
+            return
+        values, which = np.unique(self.log_lambda, axis=0, return_inverse=True)
+        order = np.argsort(which.ravel(), kind="stable")
+        edges = np.cumsum(np.bincount(which.ravel()))[:-1]
+        for log_lambda, index in zip(values, np.split(order, edges), strict=True):
+            yield Piece(index, self._parameters(index, log_lambda))
+
+    def _parameters(self, index: np.ndarray, log_lambda: np.ndarray) -> Parameters:
+        return Parameters(self.theta[index], log_lambda, self.model.design, self.model.statistics)
+
+    def _effects(self, piece: Piece, rng: np.random.Generator | None = None) -> Effects:
+        """Dense effects given each draw: means, or draws."""
+        parameters = piece.parameters
+        if self.pinned is not None:
+            parameters = replace(parameters, theta=np.repeat(self.pinned[None], len(piece.index), axis=0))
+        with blas_threads(self.model.statistics.elimination.dense):
+            return parameters.effects(rng)
+
+    def draw(
+        self, rng: np.random.Generator, *, gamma: bool, wide: bool, predictor: bool = False
+    ) -> dict[str, np.ndarray]:
+        """All parameters by variable name, the effects drawn given (sigma, Sigma): (draws, ...).
+
+        With ``predictor`` also ``X beta + Z gamma`` of every row, named :data:`PREDICTOR`: (draws, n).
+        """
+        result: dict[str, np.ndarray] = {}
+        for piece in self.pieces():
+            for name, value in self._drawn(piece, rng, gamma, wide, predictor).items():
+                if name not in result:
+                    result[name] = np.empty((len(self.theta), *value.shape[1:]))
+                result[name][piece.index] = value
+        return result
+
+    def _drawn(
+        self, piece: Piece, rng: np.random.Generator, gamma: bool, wide: bool, predictor: bool
+    ) -> dict[str, np.ndarray]:
+        parameters, dense = piece.parameters, self._effects(piece, rng).drawn
+        alpha = parameters.wide.alpha(dense, rng)
+        if wide:
+            coefficients, shift = parameters.wide.draws(alpha, rng)
+        else:
+            coefficients, shift = {}, parameters.wide.shift(alpha, rng)
+        values = {"beta": parameters.user_beta(dense, shift)} | coefficients
+        values |= covariance_parameters(self.theta[piece.index], self.model.design)
+        effects = parameters.gamma(dense, rng) if gamma or predictor else {}
+        if predictor:
+            values[PREDICTOR] = self._predictor(parameters.user_beta(dense), alpha, effects)
+        return values | (effects if gamma else {})
+
+    def _predictor(self, beta: np.ndarray, alpha: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
+        """``X beta + Z gamma``; wide blocks enter centred, by their alpha."""
+        total = linear_predictor(self.model.design, beta, gamma)
+        first = 0
+        for block in self.model.statistics.wide:
+            total += alpha[:, first : first + block.rank] @ block.columns.T
+            first += block.rank
+        return total
+
+    @cached_property
+    def _dense_means(self) -> list[tuple[Piece, np.ndarray]]:
+        """Conditional means of the dense effects, piece by piece."""
+        return [(piece, self._effects(piece).mean) for piece in self.pieces()]
+
+    def means(self) -> dict[str, np.ndarray]:
+        """Posterior means of all parameters; gamma of very many groups given those of the others."""
+        few = len(self.theta) * number_of_gammas(self.model.design) <= _FEW_GAMMA
+        total: dict[str, np.ndarray] = {}
+        for piece, dense in self._dense_means:
+            weights = self.weights[piece.index]
+            share = float(np.sum(weights))
+            if share == 0.0:
+                continue
+            weights = weights / share
+            centre = self._centre(piece, weights)
+            values = expected(centre, (weights @ dense)[None], self.model.design)
+            if few:
+                gamma = piece.parameters.gamma(dense)
+                values |= {name: np.tensordot(weights, x, axes=1)[None] for name, x in gamma.items()}
+            else:
+                values |= centre.gamma((weights @ dense)[None])
+            for name, value in values.items():
+                total[name] = total.get(name, 0.0) + share * value[0]
+        return total
+
+    def _centre(self, piece: Piece, weights: np.ndarray) -> Parameters:
+        """The weighted mean of (sigma, Sigma), as a law of one draw."""
+        log_lambda = piece.parameters.log_lambda
+        if log_lambda.ndim == 2:
+            log_lambda = weights @ log_lambda
+        return replace(piece.parameters, theta=(weights @ piece.parameters.theta)[None], log_lambda=log_lambda)
+
+    def wide_sds(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Posterior sds of the coefficients of wide blocks, (p,), by the law of total variance."""
+        alpha: np.ndarray | None = None
+        of_draw: dict[int, Parameters] = {}
+        chosen = posterior.resample(self.weights, _FEW_DRAWS, rng)
+        for piece, dense in self._dense_means:
+            own = piece.parameters.wide.alpha(dense)
+            alpha = np.empty((len(self.theta), own.shape[1])) if alpha is None else alpha
+            alpha[piece.index] = own
+            of_draw |= dict.fromkeys(np.intersect1d(piece.index, chosen).tolist(), piece.parameters)
+        centred = alpha - self.weights @ alpha
+        total = (centred.T * self.weights) @ centred
+        unseen = np.zeros(len(self.model.design.wide))
+        for s in chosen.tolist():
+            law = of_draw[s].wide
+            total += law.covariance(self.theta[s]) / len(chosen)
+            unseen += self.theta[s, 0] ** 2 * np.exp(-law.log_lambdas) / len(chosen)
+        slices = next(iter(of_draw.values())).wide.slices
+        return {
+            f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], float(variance)))
+            for block, part, variance in zip(self.model.statistics.wide, slices, unseen, strict=True)
+        }
+
+
+def linear_predictor(design: Design, beta: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
+    """``X beta + Z gamma`` of the formula's terms, (draws, n)."""
+    total = beta @ design.X.T
+    for term in design.terms:
+        total += np.einsum("sna,na->sn", gamma[f"gamma_{term.name}"][:, term.grouping.codes], term.Z, optimize=True)
+    return total
+
+
+def expected(parameters: Parameters, dense: np.ndarray, design: Design) -> dict[str, np.ndarray]:
+    """Everything but gamma, given means of the dense effects (draws, r)."""
+    alpha = parameters.wide.alpha(dense)
+    values = {"beta": parameters.user_beta(dense, parameters.wide.shift(alpha))}
+    return values | parameters.wide.coefficients(alpha) | covariance_parameters(parameters.theta, design)
+
+
+def covariance_parameters(theta: np.ndarray, design: Design) -> dict[str, np.ndarray]:
+    """sigma (draws,) and every Sigma (draws, q, q) by variable name."""
+    names = [f"Sigma_{term.name}" for term in design.terms]
+    return {"sigma": theta[:, 0]} | dict(zip(names, posterior.covariances(theta, design.sizes), strict=True))
+
+
+def number_of_gammas(design: Design) -> int:
+    """Random effects of all terms."""
+    return sum(term.n_groups * term.q for term in design.terms)

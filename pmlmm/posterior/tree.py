@@ -1,0 +1,145 @@
+"""The groups of a DataTree for ArviZ."""
+
+from hashlib import sha1
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.design.design import Design
+from pmlmm.priors.search_space import Space
+from pmlmm.kernels.coordinates import vech
+from pmlmm.priors.stated import eta_from_b
+from pmlmm.posterior import effects as posterior
+from pmlmm.posterior.draws import PREDICTOR, Law, number_of_gammas
+
+#: Draws of gamma that would take more numbers are left out.
+MOST_GAMMA = 50_000_000
+#: The same for the coefficients of wide blocks.
+MOST_WIDE = 2_000_000
+
+
+def posterior_groups(
+    law: Law,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    gamma: bool | None = None,
+    wide: bool | None = None,
+    more: dict[str, np.ndarray] | None = None,
+    predictor: bool = False,
+    attributes: dict[str, Any],
+) -> tuple[dict[str, xr.Dataset], dict[str, np.ndarray]]:
+    """Groups "posterior", "observed_data" and "constant_data"; and all that was drawn, (draws, ...) by name.
+
+    Parameters
+    ----------
+    law : Law
+        Draws of equal weight, chain after chain.
+    shape : (chains, draws)
+    rng : Generator
+    gamma, wide : bool, optional
+        Draw the random effects, the coefficients of wide blocks; by default where they fit in memory.
+    predictor : bool
+        Also the linear predictor of every row, among what was drawn.
+    more : dict, optional
+        Further variables of the posterior, (draws, ...), by name.
+    attributes : dict
+        Of the posterior.
+    """
+    design, number = law.model.design, len(law.theta)
+    few_gamma = number * number_of_gammas(design) <= MOST_GAMMA
+    few_wide = number * sum(block.p for block in design.wide) <= MOST_WIDE
+    with_gamma, with_wide = few_gamma if gamma is None else gamma, few_wide if wide is None else wide
+    values = law.draw(rng, gamma=with_gamma or predictor, wide=with_wide, predictor=predictor) | (more or {})
+    left_out = {PREDICTOR} | (set() if with_gamma else {f"gamma_{term.name}" for term in design.terms})
+    shaped = {name: v.reshape(*shape, *v.shape[1:]) for name, v in values.items() if name not in left_out}
+    attributes = attributes | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
+    if design.wide:
+        attributes["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
+    groups = {"posterior": posterior.label(shaped, design, ("chain", "draw"), **attributes)}
+    return groups | data_groups(design), values
+
+
+def numbers_each(design: Design, *, gamma: bool | None, wide: bool | None) -> int:
+    """Numbers that one draw of the posterior takes, effects only where they are asked for."""
+    number = 1 + len(design.coefficients) + 2 * sum(q * q for q in design.sizes)
+    number += number_of_gammas(design) if gamma else 0
+    return number + (sum(block.p for block in design.wide) if wide else 0)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Short digest of strings and arrays: whether two posteriors are of the same data, or hyperparameters."""
+    digest = sha1(usedforsecurity=False)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part, dtype=float).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def data_groups(design: Design) -> dict[str, xr.Dataset]:
+    """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row)."""
+    rows = {"row": design.table.rows}
+    constant: dict[str, tuple] = {}
+    coords: dict[str, Any] = dict(rows)
+    if design.coefficients:
+        taken = any(grouping.factor == "X" for grouping in design.groupings)
+        constant["design_matrix" if taken else "X"] = (("row", "coefficient"), design.X)
+        coords["coefficient"] = list(design.coefficients)
+    names = design.coords()
+    for grouping in design.groupings:
+        constant[grouping.factor] = ("row", np.asarray(names[grouping.factor])[grouping.codes])
+    return {
+        "observed_data": xr.Dataset({response_name(design): ("row", design.y)}, coords=rows),
+        "constant_data": xr.Dataset(constant, coords=coords),
+    }
+
+
+def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[str, np.ndarray]:
+    """The learned hyperparameters at every phi (draws, k): lambda_*, b_*, the diagonal A_*, and rho_* of an AR(1)."""
+    if not len(space.coordinates):
+        return {}
+    result: dict[str, list] = {}
+    distinct, which = np.unique(phi, axis=0, return_inverse=True)
+    learned = {(c.kind if c.kind == "lambda" else "covariance", c.index) for c in space.coordinates}
+    for point in distinct:
+        theta = space.theta(point)
+        for g, name in enumerate(space.group_names):
+            if ("lambda", g) in learned:
+                result.setdefault(f"lambda_{name}", []).append(np.exp(theta.log_lambda[g]))
+        for k, (term, value) in enumerate(zip(design.terms, theta.covariances, strict=True)):
+            if value is not None and (("covariance", k) in learned or ("covariance", space.shared[k]) in learned):
+                result.setdefault(f"b_{term.name}", []).append(value.b(space.levels[k]))
+                result.setdefault(f"A_{term.name}", []).append(np.diag(value.A))
+                if any(c.kind == "rho" and c.index == space.shared[k] for c in space.coordinates):
+                    result.setdefault(f"rho_{term.name}", []).append(value.A[0, 1] / value.A[0, 0])
+    return {name: np.array(values)[which.ravel()] for name, values in result.items()}
+
+
+def covariance_draws(draws: xr.Dataset, design: Design) -> np.ndarray:
+    """(sigma, vech Sigma_1, ...) of every draw, (chains, draws, d)."""
+    parts = [draws["sigma"].to_numpy()[..., None]]
+    return np.concatenate([*parts, *(vech(draws[f"Sigma_{term.name}"].to_numpy()) for term in design.terms)], axis=-1)
+
+
+def search_scale(space: Space, draws: xr.Dataset, design: Design) -> np.ndarray:
+    """Inverse of :func:`hyperparameter_draws`: phi of every draw, (chains, draws, k)."""
+    columns = []
+    for c in space.coordinates:
+        if c.kind == "lambda":
+            columns.append(np.log(draws[f"lambda_{space.group_names[c.index]}"].to_numpy()))
+            continue
+        term = design.terms[c.index]
+        if c.kind == "eta":
+            eta = eta_from_b(draws[f"b_{term.name}"].to_numpy(), space.levels[c.index], term.q)
+            columns.append(np.log(eta - term.q + 1.0))
+        elif c.kind == "A":
+            columns.append(np.log(draws[f"A_{term.name}"].to_numpy()[..., c.entry or 0]))
+        else:
+            columns.append(np.arctanh(draws[f"rho_{term.name}"].to_numpy()))
+    return np.stack(columns, axis=-1) if columns else np.empty((*draws["sigma"].shape, 0))
+
+
+def response_name(design: Design) -> str:
+    """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
+    response = design.parsed.response
+    return "y" if "/" in response or response in ("row", "chain", "draw") else response

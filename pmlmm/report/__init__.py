@@ -1,0 +1,1 @@
+"""What a person reads: summaries, tables of hyperparameters, evidence profiles, pictures."""

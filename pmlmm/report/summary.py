@@ -1,0 +1,260 @@
+"""Summaries as plain text."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pmlmm.design.design import Design
+from pmlmm.priors.keys import INTERCEPT
+from pmlmm.design.wide import WideBlock
+from pmlmm.inference.importance import LARGEST_K_HAT
+from pmlmm.priors.stated import Flat, InverseWishart
+
+if TYPE_CHECKING:
+    from pmlmm.model import Model
+    from pmlmm.fit import Fit
+
+
+_ENDS = (0.025, 0.975)
+_MOST_ROWS = 20
+_MOST_WIDE = 5
+# Penalised columns that correlate more than this are named; more columns than this are not compared.
+_NEARLY_COLLINEAR = 0.999
+_MOST_COMPARED = 500
+# A search that ends with a larger gradient (nats) has not arrived.
+_STEEP = 0.5
+
+
+def describe_model(model: "Model") -> str:
+    """Formula, data and priors of a model that is not fitted."""
+    design, priors = model.design, model.priors
+    lines = [f"Linear mixed model: {model.formula}", _data_line(design), ""]
+    lines += ["Priors (what is not fixed is learned by fit()):"]
+    for group in priors.penalty_groups:
+        names = ", ".join(design.coefficients[j] for j in group.columns[:6])
+        names += ", ..." if len(group.columns) > 6 else ""
+        names = names if group.block is None else f"{group.size} columns"
+        mean = f"{priors.intercept_mean:.6g}" if group.name == "Intercept" else "0"
+        value = "learned" if group.prior.lambda_ is None else f"{group.prior.lambda_:g}"
+        lines.append(f"  {group.name} ({names}) ~ N({mean}, sigma^2 / lambda), lambda {value}")
+    if priors.flat_columns:
+        names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
+        lines.append(f"  {names}: flat (density 1)")
+    for term, prior in zip(design.terms, priors.covariances, strict=True):
+        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
+    sigma = priors.sigma
+    words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
+    lines.append(f"  sigma ~ {words}")
+    if any(priors.standardized) or (priors.standardize and design.wide):
+        centred = "centred and " if INTERCEPT in design.coefficients else ""
+        lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
+    lines += ["", f"Elimination: {model.structure}"]
+    return "\n".join(lines)
+
+
+def _covariance_words(prior: InverseWishart | Flat) -> str:
+    if isinstance(prior, Flat):
+        return "flat (density 1)"
+    weight = "learned" if prior.b is None else f"{prior.b:g}"
+    if prior.eta is not None:
+        weight = f"from eta = {prior.eta:g}"
+    target = f"{prior.A}, learned" if isinstance(prior.A, str) else np.array2string(prior.A, precision=4)
+    return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
+
+
+def _data_line(design: Design) -> str:
+    parts = [f"{design.n_rows} rows"]
+    for grouping in design.groupings:
+        sizes = np.bincount(grouping.codes)
+        parts.append(
+            f"{grouping.n_groups} groups of {grouping.factor} "
+            + (f"({sizes.min()} to {sizes.max()} rows each)" if np.ptp(sizes) else f"({sizes[0]} rows each)")
+        )
+    table = design.table
+    if table.rows_dropped:
+        missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
+        parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
+    return "Data: " + ", ".join(parts)
+
+
+def summarize(fit: "Fit") -> str:
+    """The summary that printing a fit shows."""
+    sections = [
+        describe_model(fit.model),
+        _hyperparameters(fit),
+        _estimates(fit),
+        _evidence(fit),
+        _footnotes(fit),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4g}"
+
+
+def _hyperparameters(fit: "Fit") -> str:
+    table = fit.hyperparameters
+    if table.empty:
+        return ""
+    rows = [
+        (name, _number(row.value), _number(row.lower), _number(row.upper), row.state)
+        for name, row in zip(table.index, table.itertuples(), strict=True)
+    ]
+    return f"Hyperparameters ({fit._about_hyperparameters})\n" + _columns(
+        [("", "value", "lower", "upper", "state"), *rows], text=(0, 4)
+    )
+
+
+def _estimates(fit: "Fit") -> str:
+    mean, posterior, design = fit.mean, fit._small_posterior, fit.model.design
+    text = _fixed_effects(mean["beta"].to_numpy(), posterior["beta"].to_numpy(), design)
+    for block in design.wide:
+        text += ["", *_wide_block(fit, block)]
+    text += ["", "Random effects (posterior mean of Sigma, as sd and correlations; 95% intervals of the sds)"]
+    rows = [("", "sd", "2.5%", "97.5%", "correlations")]
+    for term in design.terms:
+        Sigma = mean[f"Sigma_{term.name}"].to_numpy()
+        sds = np.sqrt(np.diag(Sigma))
+        draws = np.diagonal(posterior[f"Sigma_{term.name}"].to_numpy(), axis1=-2, axis2=-1)
+        ends = np.sqrt(np.quantile(draws, _ENDS, axis=(0, 1))).T
+        for a, name in enumerate(term.coefficients):
+            correlations = " ".join(f"{Sigma[a, b] / sds[a] / sds[b]:6.2f}" for b in range(a))
+            rows.append((f"{term.name} {name}", *map(_number, (sds[a], *ends[a])), correlations))
+    ends = np.quantile(posterior["sigma"].to_numpy(), _ENDS)
+    rows.append(("sigma (residual)", *map(_number, (float(mean["sigma"]), *ends)), ""))
+    text.append(_columns(rows, text=(0, 4)))
+    return "\n".join(text)
+
+
+def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[str]:
+    if not design.coefficients:
+        return ["Fixed effects: none"]
+    low, high = np.quantile(draws, _ENDS, axis=(0, 1))
+    sd = np.std(draws, axis=(0, 1), ddof=1)
+    shown = range(min(len(design.coefficients), _MOST_ROWS))
+    rows = [(str(design.coefficients[j]), *map(_number, (mean[j], sd[j], low[j], high[j]))) for j in shown]
+    text = ["Fixed effects (posterior mean, sd, 95% interval)"]
+    text.append(_columns([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
+    if len(design.coefficients) > _MOST_ROWS:
+        text.append(f"  ... and {len(design.coefficients) - _MOST_ROWS} more in fit.mean['beta']")
+    return text
+
+
+def _wide_block(fit: "Fit", block: WideBlock) -> list[str]:
+    """The coefficients of a block that stand out most."""
+    name = f"beta_{block.name}"
+    mean, sd = fit.mean[name].to_numpy(), fit.sd[name].to_numpy()
+    first = np.argsort(-np.abs(mean / sd), kind="stable")[:_MOST_WIDE]
+    rows = [(str(block.labels[j]), *map(_number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
+    return [
+        f"{block.name}: {block.p} coefficients in fit.mean['{name}'] and fit.sd['{name}']; largest |mean / sd|",
+        _columns([("", "mean", "sd", "ratio"), *rows], text=(0,)),
+    ]
+
+
+def _evidence(fit: "Fit") -> str:
+    if (nodes := getattr(fit, "effective_nodes", None)) is not None:
+        return _integrated_evidence(fit, nodes)
+    options = fit.options
+    what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
+    lines = [
+        f"Log evidence: {fit.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
+        f"{options.coordinates} coordinates)"
+    ]
+    if np.isinf(fit.k_hat):
+        lines.append(
+            "              importance sampling failed: hardly a draw has a likelihood. Laplace's approximation is NOT "
+            "reliable here: simplify the model, or rely on MCMC"
+        )
+    elif not np.isnan(fit.k_hat):
+        verdict = "reliable" if fit.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
+        lines.append(
+            f"              {fit.log_evidence_psis:.4f} +- {fit.log_evidence_psis_error:.4f} (importance "
+            f"sampling; Pareto k-hat {fit.k_hat:.2f}, {verdict})"
+        )
+    hyperprior = fit._space.hyperprior
+    lines.append(f"Hyperprior: {hyperprior if hyperprior is not None else 'none (plain empirical Bayes)'}")
+    if hyperprior is not None:
+        lines += _more_hyperpriors(fit)
+    lines.append(f"Hyperparameters: {fit.refinement}")
+    for record in fit.optimizer_records:
+        if record.evaluations:
+            failed = f", {record.failures} without a proper mode" if record.failures else ""
+            lines.append(
+                f"  {record.objective}: {record.evaluations} evaluations{failed}, largest gradient at the end "
+                f"{record.gradient_norm:.1g}"
+            )
+    return "\n".join(lines)
+
+
+def _integrated_evidence(fit: "Fit", nodes: float) -> str:
+    verdict = "reliable" if fit._reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
+    lines = [
+        f"Log evidence: {fit.log_evidence:.4f} +- {fit.log_evidence_psis_error:.4f} (hyperparameters integrated out; "
+        f"{nodes:.0f} effective settings of them, Pareto k-hat {fit.k_hat:.2f}, {verdict})",
+        f"              {fit.lost_nodes:.0%} of the settings tried had no proper mode and were left out"
+        if fit.lost_nodes
+        else "",
+        f"Hyperprior: {fit._space.hyperprior}",
+        f"            log level of A ~ Normal(log start, {fit._space.hyperprior.level_sd:g})",
+    ]
+    return "\n".join(line for line in lines + _more_hyperpriors(fit) if line)
+
+
+def _more_hyperpriors(fit: "Fit") -> list[str]:
+    """Those that only some models have."""
+    lines, space = [], fit._space
+    for c in space.coordinates:
+        wide = c.kind == "lambda" and space.group_sizes[c.index] > 1
+        if wide or c.kind == "rho":
+            mean, sd = space.normal(c, space.hyperprior)
+            scale = "log" if wide else "atanh"
+            lines.append(f"            {scale} {c.name} ~ Normal({mean:.3g}, {sd:.3g})")
+    return lines
+
+
+def _footnotes(fit: "Fit") -> str:
+    notes = [fit._about_intervals]
+    if fit.model.priors.improper:
+        notes.append(
+            "Some priors are flat: the evidence is defined up to their constants; compare it only between models "
+            "with the same flat priors."
+        )
+    if pair := _nearly_collinear(fit):
+        notes.append(
+            f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
+            "tells them apart. Centre the covariate before taking powers, or use poly()."
+        )
+    last = fit.optimizer_records[-1]
+    if last.gradient_norm > _STEEP:
+        beside = ", beside points without a proper mode" if last.failures else ""
+        notes.append(
+            f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
+            "row orders or starts may end elsewhere. Fix a prior, or take effects out."
+        )
+    if not fit._reliable and not hasattr(fit, "effective_nodes"):
+        notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
+    return "\n".join(notes)
+
+
+def _nearly_collinear(fit: "Fit") -> tuple[str, str, float] | None:
+    """The most correlated pair of penalised columns, if it is close to collinear."""
+    design, scaled = fit.model.design, np.flatnonzero(fit.model.priors.standardized)
+    if not 2 <= len(scaled) <= _MOST_COMPARED:
+        return None
+    correlations = np.corrcoef(design.X[:, scaled], rowvar=False) - np.eye(len(scaled))
+    a, b = np.unravel_index(np.argmax(np.abs(correlations)), correlations.shape)
+    if abs(correlations[a, b]) < _NEARLY_COLLINEAR:
+        return None
+    return design.coefficients[scaled[a]], design.coefficients[scaled[b]], float(correlations[a, b])
+
+
+def _columns(rows: list[tuple[str, ...]], text: tuple[int, ...]) -> str:
+    """Aligned columns: those in ``text`` to the left, numbers to the right."""
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(lines)

@@ -1,1 +1,0 @@
-"""What a fit gives back: labelled estimates, hyperparameters, posterior draws, summaries."""
