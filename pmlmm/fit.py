@@ -1,38 +1,30 @@
-"""The result of fitting a model."""
+"""The result of fitting a model: a front door to its posterior, checks and reports."""
 
 from collections.abc import Mapping
 from functools import cached_property
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pmlmm.errors import OptionError, suggest
+from pmlmm.checks import compare as comparing
+from pmlmm.checks import leave_group_out, predictive
+from pmlmm.checks import nuts as mcmc_check
 from pmlmm.inference.empirical_bayes import SearchRecord
-from pmlmm.inference.importance import ImportanceEvidence
-from pmlmm.priors.search_space import Space
-from pmlmm.inference.learn import Options, Tuned, number_of_draws
-from pmlmm.kernels import coordinates
-from pmlmm.kernels.threads import blas_threads
-from pmlmm.memory import refuse_draws
-from pmlmm.report import hyperparameters
-from pmlmm.posterior import effects as posterior
-from pmlmm.posterior import tree
-from pmlmm.checks.methods import Checks, count
-from pmlmm.posterior.draws import Law, covariance_parameters, expected
-from pmlmm.posterior.effects import Parameters
+from pmlmm.inference.integrate import integrate_out
+from pmlmm.inference.learned import FitOptions
+from pmlmm.options import count, seed
+from pmlmm.posterior.integrated import IntegratedPosterior
+from pmlmm.posterior.predict import predict
+from pmlmm.posterior.source import Posterior
+from pmlmm.report import hyperparameters, profile, summary
 
 if TYPE_CHECKING:
     import pymc as pm
 
-    from pmlmm.model import Model
 
-_CHAINS = 4
-
-
-class Fit(Checks):
+class Fit:
     """A tuned model: learned hyperparameters, mode, evidence, posterior.
 
     Made by :meth:`pmlmm.Model.fit`. Printing it shows the summary.
@@ -40,24 +32,27 @@ class Fit(Checks):
     Attributes
     ----------
     model : Model
-    optimizer_records : tuple of SearchRecord
-        Start, path, evaluations, gradient norm and reason to stop of each search.
-    refinement : str
-        Whether the hyperparameters maximise the importance-sampled evidence, in words.
+    options : FitOptions
+        What was asked for.
     """
 
-    def __init__(self, model: "Model", space: Space, options: Options, tuned: Tuned):
+    def __init__(self, model: Any, posterior: Posterior):
         self.model = model
-        self.options = options
-        self._space, self._tuned = space, tuned
+        self._posterior = posterior
+
+    @property
+    def options(self) -> FitOptions:
+        return self._posterior.learned.options
 
     @property
     def optimizer_records(self) -> tuple[SearchRecord, ...]:
-        return self._tuned.records
+        """Start, path, evaluations, gradient norm and reason to stop of each search."""
+        return self._posterior.learned.records
 
     @property
     def refinement(self) -> str:
-        return self._tuned.refinement
+        """Whether the hyperparameters maximise the importance-sampled evidence, in words."""
+        return self._posterior.learned.refinement
 
     @cached_property
     def hyperparameters(self) -> pd.DataFrame:
@@ -66,37 +61,18 @@ class Fit(Checks):
         The intervals are on the search scale (log lambda, log(eta - q + 1), log A), transformed; A has
         the units of y^2 over those of the random-effect columns.
         """
-        tuned = self._tuned
-        objective = tuned.evidence
-        if tuned.refined:
-            objective = ImportanceEvidence(tuned.sample, self._space)
-        elif tuned.sample is None:
-            objective = hyperparameters.profile_gradient(tuned.mode, self._space, tuned.phi)
-        with blas_threads(self.model.statistics.elimination.dense), np.errstate(all="ignore"):
-            curve = hyperparameters.curvature(objective, tuned.phi, self._space)
-        return hyperparameters.table(self._space, tuned.phi, curve, self.model.design, self.model.priors)
+        return hyperparameters.table(self._posterior)
 
-    @cached_property
+    @property
     def mode(self) -> xr.Dataset:
         """Maximum a posteriori of beta, sigma and Sigma, with the conditional modes of gamma.
 
         It maximises the density in the coordinates of the approximation (attribute "coordinates"),
         beta and gamma at their maximum given sigma and Sigma.
         """
-        parameters = self._parameters(self._tuned.mode.theta[None])
-        dense = parameters.effects().mean
-        values = expected(parameters, dense, self.model.design) | parameters.gamma(dense)
-        single = {name: value[0] for name, value in values.items()}
-        options = self.options
-        return posterior.label(
-            single,
-            self.model.design,
-            approximation=options.approximation,
-            coordinates=options.coordinates,
-            log_posterior=self.log_posterior,
-        )
+        return self._posterior.mode
 
-    @cached_property
+    @property
     def mean(self) -> xr.Dataset:
         """Posterior means of beta, sigma, Sigma and gamma: the reported point estimates.
 
@@ -106,44 +82,40 @@ class Fit(Checks):
         sampling was skipped, or the weights are unreliable, plain averages over Laplace draws. gamma
         of very many groups is its conditional mean at the mean of the other parameters.
         """
-        return posterior.label(self._law.means(), self.model.design)
+        return self._posterior.mean
 
-    @cached_property
+    @property
     def sd(self) -> xr.Dataset:
         """Posterior standard deviations of sigma, Sigma, beta and the coefficients of wide blocks.
 
         The latter by the law of total variance, at cost n p min(n, p); the others from the draws.
         """
-        draws = self._small_posterior
-        values = {name: np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1) for name in draws.data_vars}
-        if self.model.design.wide:
-            values |= self._law.wide_sds(np.random.default_rng(self.options.random_seed))
-        return posterior.label(values, self.model.design)
+        return self._posterior.sd
 
     @property
     def log_posterior(self) -> float:
         """The maximised objective: log p(y, theta*) with all constants, in the approximation's coordinates."""
-        return self._tuned.mode.log_posterior
+        return self._posterior.learned.mode.log_posterior
 
     @property
     def log_evidence(self) -> float:
         """Laplace approximation of log p(y | Theta)."""
-        return self._tuned.mode.log_evidence
+        return self._posterior.log_evidence
 
     @property
     def log_evidence_psis(self) -> float:
         """Pareto-smoothed importance-sampling estimate of log p(y | Theta); nan where skipped."""
-        return self._tuned.weights.log_evidence if self._tuned.weights else np.nan
+        return self._posterior.log_evidence_psis
 
     @property
     def log_evidence_psis_error(self) -> float:
         """Monte Carlo standard error of ``log_evidence_psis`` (nats)."""
-        return self._tuned.weights.error if self._tuned.weights else np.nan
+        return self._posterior.log_evidence_error
 
     @property
     def k_hat(self) -> float:
         """Pareto shape of the importance weights: above 0.7 they are not to be trusted; nan where skipped."""
-        return self._tuned.weights.k_hat if self._tuned.weights else np.nan
+        return self._posterior.k_hat
 
     @cached_property
     def posterior(self) -> xr.DataTree:
@@ -153,11 +125,6 @@ class Fit(Checks):
         reliable), cut into 4 chains; beta and gamma are drawn exactly given sigma and Sigma.
         """
         return self.draw_posterior()
-
-    @cached_property
-    def _small_posterior(self) -> xr.Dataset:
-        """Draws without gamma and the coefficients of wide blocks."""
-        return self.draw_posterior(gamma=False, wide=False)["posterior"].to_dataset()
 
     def draw_posterior(
         self,
@@ -184,27 +151,8 @@ class Fit(Checks):
         corrected : bool
             False: from Laplace's approximation as it is, not importance-resampled.
         """
-        draws = count("draws", draws, optional=True)
-        rng = np.random.default_rng([self._seed(random_seed), 1])
-        number = _CHAINS * draws if draws else self._number
-        groups, _, _ = self._drawn_groups(number, rng, corrected=corrected, gamma=gamma, wide=wide)
-        return xr.DataTree.from_dict(groups | self._more_groups())
-
-    def _drawn_groups(self, number: int, rng: np.random.Generator, *, corrected: bool = True, **options: bool | None):
-        """Groups of a DataTree, everything that was drawn, and the shape (chains, draws)."""
-        shape = _CHAINS, number // _CHAINS
-        each = tree.numbers_each(self.model.design, gamma=options.get("gamma"), wide=options.get("wide"))
-        refuse_draws(number, each, f"draws={shape[1]}")
-        if corrected:
-            law, more = self._draw(shape[0] * shape[1], rng)
-        else:
-            law, more = self._laplace_law(number, rng).resampled(shape[0] * shape[1], rng), {}
-        attributes = self._attributes()
-        if not corrected:
-            attributes["weights"] = "Laplace draws, unweighted"
-            attributes["intervals"] = "given the learned hyperparameters"
-        groups, values = tree.posterior_groups(law, shape, rng, more=more, attributes=attributes, **options)
-        return groups, values, shape
+        draws, chosen = count("draws", draws, optional=True), self._seed(random_seed)
+        return self._posterior.tree(draws, chosen, gamma=gamma, wide=wide, corrected=corrected)
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
         """Evidence profile over one learned hyperparameter, the others at their best.
@@ -230,16 +178,7 @@ class Fit(Checks):
         OptionError
             The name is not one of the learned hyperparameters, or the grid has no width.
         """
-        from pmlmm.report.profile import evidence_profile
-
-        if not (isinstance(points, Integral) and points >= 2) or not width > 0:
-            raise OptionError(f"profile(points={points!r}, width={width!r}): at least 2 points and a positive width.")
-
-        names = [c.name for c in self._space.coordinates]
-        if name not in names:
-            raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
-        with blas_threads(self.model.statistics.elimination.dense), np.errstate(all="ignore"):
-            return evidence_profile(self._tuned, self._space, self.options, names.index(name), points, width)
+        return profile.evidence_profile(self._posterior.learned, name, points, width)
 
     def predict(
         self, data: Any = None, *, penalized: Mapping[str, Any] | None = None, new_groups: str = "error"
@@ -269,102 +208,262 @@ class Fit(Checks):
         OptionError
             ``new_groups`` is neither choice, or ``penalized`` without ``data``.
         """
-        from pmlmm.posterior.predict import predict
+        return predict(self._posterior, data, penalized, new_groups)
 
-        return predict(self, data, penalized, new_groups)
+    def sample(
+        self,
+        draws: int = 1000,
+        *,
+        chains: int = 4,
+        tune: int = 500,
+        collapsed: bool = True,
+        hyperparameters: bool = False,
+        sampler: Literal["auto", "nutpie", "pymc"] = "auto",
+        random_seed: int | None = None,
+        progress: bool = True,
+        gamma: bool | None = None,
+        wide: bool | None = None,
+    ) -> xr.DataTree:
+        """Draw from the tuned model's posterior by NUTS, which needs no Laplace approximation.
+
+        Parameters
+        ----------
+        draws, chains, tune : int
+            Draws kept of each chain, chains, and draws of each that adapt the sampler and are dropped.
+        collapsed : bool
+            Sample (sigma, Sigma) alone, beta and gamma drawn exactly given these; or the full graph with
+            all of them, which shares no algebra with this library's fit. PyTensor takes a minute or so to
+            compile the latter for the first time.
+        hyperparameters : bool
+            Sample lambda, b and A too, under the hyperprior: what :meth:`integrate` approximates.
+        sampler : "auto", "nutpie" or "pymc"
+            "auto" takes nutpie where it is installed (``pip install nutpie``).
+        random_seed : int, optional
+            The fit's by default.
+        progress : bool
+            Show a progress bar.
+        gamma, wide : bool, optional
+            As in :meth:`draw_posterior`.
+
+        Returns
+        -------
+        DataTree
+            Groups "posterior", "sample_stats", "observed_data", "constant_data". :func:`pmlmm.compare` sets it
+            beside this fit.
+
+        Raises
+        ------
+        SamplingError
+            Sampling failed; its ``draws`` are what there was.
+        SamplingInterrupted
+            Ctrl-C, as a KeyboardInterrupt that keeps what there was::
+
+                try:
+                    mcmc = fit.sample()
+                except pmlmm.SamplingInterrupted as stopped:
+                    chains = stopped.draws  # an array (draws, d) for each chain, in unconstrained coordinates
+        """
+        return mcmc_check.sample(
+            self._posterior,
+            draws=draws,
+            chains=chains,
+            tune=tune,
+            collapsed=collapsed,
+            hyperparameters=hyperparameters,
+            sampler=sampler,
+            random_seed=random_seed,
+            progress=progress,
+            gamma=gamma,
+            wide=wide,
+        )
+
+    def sample_posterior_predictive(
+        self, mcmc: xr.DataTree | None = None, *, draws: int | None = None, random_seed: int | None = None
+    ) -> xr.DataTree:
+        """Replicated data and log-likelihoods for every draw, for ArviZ's checks and comparisons.
+
+        Parameters
+        ----------
+        mcmc : DataTree, optional
+            Draws of :meth:`sample`, to which the groups are added; the fit's own posterior by default.
+        draws : int, optional
+            Per chain, of 4 chains, where the fit's own posterior is drawn from.
+        random_seed : int, optional
+            The fit's by default.
+
+        Returns
+        -------
+        DataTree
+            With groups "posterior_predictive" (the response, for the same groups as in the data) and
+            "log_likelihood": under the response's name that of each row given everything, and as
+            ``<response>_by_<factor>`` that of each group with the factor's own effects integrated out.
+        """
+        draws = count("draws", draws, optional=True)
+        return predictive.posterior_predictive(self._posterior, mcmc, draws, self._seed(random_seed))
+
+    def marginal_log_likelihood(self, draws: xr.Dataset) -> xr.DataArray:
+        """log p(y | sigma, Sigma) of every draw at the learned lambda, beta and gamma integrated out.
+
+        Parameters
+        ----------
+        draws : Dataset
+            A group with ``sigma`` and every ``Sigma_*``, such as ``fit.posterior["posterior"]``.
+        """
+        return predictive.marginal_log_likelihood(self._posterior.learned, draws)
+
+    def sample_prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> xr.DataTree:
+        """Parameters and data from the prior with the learned hyperparameters.
+
+        An :class:`pmlmm.IntegratedFit` draws the hyperparameters too, from the hyperprior.
+
+        Returns
+        -------
+        DataTree
+            Groups "prior", "prior_predictive", "observed_data" and "constant_data".
+
+        Raises
+        ------
+        PriorError
+            A prior is flat.
+        """
+        return predictive.prior_predictive(self._posterior, count("draws", draws), self._seed(random_seed))
+
+    def logo(self, factor: str | None = None, *, draws: int | None = None, random_seed: int | None = None) -> Any:
+        """Leave-one-group-out predictive accuracy: how well the model predicts all rows of a new group.
+
+        Exact given (sigma, Sigma), their posterior re-weighted by Pareto-smoothed importance sampling. The
+        hyperparameters stay those of all data (of an :class:`pmlmm.IntegratedFit` they are re-weighted too).
+
+        Parameters
+        ----------
+        factor : str, optional
+            Whose groups; needed where there are several factors.
+        draws : int, optional
+            Per chain, of 4 chains. Default: as many as the fit has, fewer where each takes long.
+        random_seed : int, optional
+            The fit's by default.
+
+        Returns
+        -------
+        ELPDData
+            ArviZ's: ``az.compare({"a": fit_a.logo(), "b": fit_b.logo()})`` ranks models of the same data.
+        """
+        draws = count("draws", draws, optional=True)
+        return leave_group_out.logo(self._posterior, factor, draws, self._seed(random_seed))
+
+    def integrate(
+        self, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
+    ) -> "IntegratedFit":
+        """Average over the hyperparameters instead of fixing them at their learned values.
+
+        Parameters
+        ----------
+        nodes, draws : int, optional
+            Settings of the hyperparameters, and draws of (sigma, Sigma) at each. Default: 256 and 16, or 128
+            and 8 where an evaluation of the likelihood takes long.
+        random_seed : int, optional
+            The fit's by default.
+
+        Returns
+        -------
+        IntegratedFit
+            A fit whose intervals carry the uncertainty of lambda, b and A.
+
+        Raises
+        ------
+        OptionError
+            The fit has no hyperprior.
+        ConvergenceError
+            Most settings around the learned ones have no proper mode.
+        """
+        result = integrate_out(self._posterior.learned, nodes, draws, lambda: self._seed(random_seed))
+        return IntegratedFit(self.model, IntegratedPosterior(self._posterior.learned, result))
 
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""
-        return self.model._graph(self._tuned.theta, collapsed)
+        from pmlmm.graph.build import build_graph
+
+        learned = self._posterior.learned
+        return build_graph(learned.problem, learned.theta, collapsed=collapsed)
 
     def summary(self) -> str:
         """Terms, priors learned with their states, estimates, evidence and diagnostics as text."""
-        from pmlmm.report.summary import summarize
-
-        return summarize(self)
+        return summary.summarize(self._posterior, self.hyperparameters)
 
     __repr__ = summary
 
     def _seed(self, random_seed: int | None) -> int:
-        seed = self.options.random_seed if random_seed is None else random_seed
-        if not (isinstance(seed, Integral) and seed >= 0):
-            raise OptionError(f"random_seed={seed!r}: the seed must be an integer of at least 0.")
-        return int(seed)
+        return seed(random_seed, self.options.random_seed)
 
-    def _prior_draws(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(sigma, vech Sigma) from their priors, and log lambda."""
-        from pmlmm.checks.predictive import draw_covariance_parameters
 
-        theta = self._tuned.theta
-        return draw_covariance_parameters(self, [theta] * number, rng), theta.log_lambda
+class IntegratedFit(Fit):
+    """What :meth:`pmlmm.Fit.integrate` returns: a fit whose posterior carries the uncertainty of lambda, b and A.
 
-    @property
-    def _data_fingerprint(self) -> str:
-        return tree.fingerprint(self.model.formula, self.model.design.y, self.model.design.X)
+    It has everything that a :class:`pmlmm.Fit` has. Means, sds, draws and predictions average over the
+    hyperparameters; :attr:`hyperparameters` has their posterior medians and intervals, and draws of them
+    are in :attr:`posterior`. :attr:`mode` and :meth:`profile` are those at the learned hyperparameters.
+    """
 
-    @property
-    def _theta_fingerprint(self) -> str:
-        return tree.fingerprint(self._tuned.theta.packed)
-
-    _about_hyperparameters = "95% intervals from the curvature of the evidence"
-    _about_intervals = (
-        "Intervals are given the learned hyperparameters, hence too narrow for Sigma; fit.integrate() mends that."
-    )
-
-    @property
-    def _number(self) -> int:
-        """Number of draws unless another is asked for."""
-        return number_of_draws(self.options, self.model.statistics.crossproducts())
-
-    @property
-    def _reliable(self) -> bool:
-        return self._tuned.weights is not None and self._tuned.weights.reliable
-
-    def _parameters(self, theta: np.ndarray) -> Parameters:
-        return Parameters(theta, self._tuned.theta.log_lambda, self.model.design, self.model.statistics)
+    _posterior: IntegratedPosterior
 
     @cached_property
-    def _law(self) -> Law:
-        """The posterior of (sigma, Sigma) as weighted draws."""
-        return self._make_law(self._number, np.random.default_rng([self.options.random_seed, 2]))
+    def hyperparameters(self) -> pd.DataFrame:
+        """lambda, b and A: posterior median, 95% interval, state at the learned value."""
+        return hyperparameters.table(self._posterior)
 
-    def _make_law(self, number: int, rng: np.random.Generator) -> Law:
-        """Importance draws; where they are not to be had or not reliable, ``number`` Laplace draws.
+    @property
+    def log_evidence(self) -> float:
+        """log p(y) with the hyperparameters integrated out too, by importance sampling (nats)."""
+        return self._posterior.log_evidence
 
-        Where effects given each of these would take too long, they are those given the mode.
-        """
-        tuned = self._tuned
-        if not self._reliable:
-            return self._laplace_law(number, rng)
-        return Law(self.model, tuned.sample.theta, tuned.theta.log_lambda, tuned.weights.normalized).proper()
+    log_evidence_psis = log_evidence
 
-    def _draw(self, number: int, rng: np.random.Generator) -> tuple[Law, dict[str, np.ndarray]]:
-        """``number`` draws of equal weight, and further variables of the posterior."""
-        return self._make_law(number, rng).resampled(number, rng), {}
+    @property
+    def log_evidence_psis_error(self) -> float:
+        """Monte Carlo standard error of ``log_evidence`` (nats)."""
+        return self._posterior.log_evidence_error
 
-    def _laplace_law(self, number: int, rng: np.random.Generator) -> Law:
-        """Draws of (sigma, Sigma) from Laplace's approximation at the learned hyperparameters."""
-        tuned, proposal = self._tuned, self._tuned.proposal
-        precision = tuned.proposals.proposal_precision(proposal, tuned.phi)
-        x = posterior.laplace_draws(proposal.x, precision, number, rng)
-        theta, weights = coordinates.natural_draws(x, self.model.design.sizes)[0], np.full(number, 1.0 / number)
-        pinned = proposal.theta if tuned.sample is None else None
-        return Law(self.model, theta, tuned.theta.log_lambda, weights, pinned).proper()
+    @property
+    def k_hat(self) -> float:
+        """Pareto shape of the weights of hyperparameters and draws: above 0.7 they are not to be trusted."""
+        return self._posterior.k_hat
 
-    def _more_groups(self) -> dict[str, xr.Dataset]:
-        """Group "proposal", where there are reliable weights."""
-        if not self._reliable:
-            return {}
-        values = covariance_parameters(self._tuned.sample.theta, self.model.design)
-        group = posterior.label(values, self.model.design, ("proposal_draw",))
-        return {"proposal": group.assign(weight=("proposal_draw", self._tuned.weights.normalized))}
+    @property
+    def effective_nodes(self) -> float:
+        """Effective number of the settings of the hyperparameters that the posterior averages over."""
+        return self._posterior.integrated.effective
 
-    def _attributes(self) -> dict[str, Any]:
-        return {
-            "k_hat": self.k_hat,
-            "weights": "importance-resampled" if self._reliable else "Laplace draws, unweighted",
-            "intervals": "given the learned hyperparameters",
-            "beta": "given each draw" if self._tuned.sample is not None else "given the mode of sigma and Sigma",
-            "log_evidence": self.log_evidence,
-            "log_evidence_psis": self.log_evidence_psis,
-        }
+    @property
+    def lost_nodes(self) -> float:
+        """Share of the settings of the hyperparameters that had no proper mode, and count as of no weight."""
+        return self._posterior.integrated.lost_share
+
+    def integrate(self, **options: Any) -> "IntegratedFit":
+        """Integrate anew; see :meth:`pmlmm.Fit.integrate`."""
+        return super().integrate(**options)
+
+
+def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.Comparison:
+    """Set a fit beside MCMC draws of the same posterior.
+
+    Parameters
+    ----------
+    fit : Fit
+        Its Laplace approximation and the importance-sampled correction of that are compared; of an
+        :class:`pmlmm.IntegratedFit` the integrated posterior.
+    mcmc : DataTree
+        What ``fit.sample()`` returned, or ``fit.sample(hyperparameters=True)`` for an integrated fit.
+    random_seed : int
+        Of the Laplace draws and of bridge sampling.
+
+    Returns
+    -------
+    Comparison
+        Prints as a report; ``table``, ``evidence``, ``verdict`` and ``trustworthy`` are its parts.
+
+    Raises
+    ------
+    OptionError
+        The draws are of another posterior.
+    """
+    return comparing.compare(fit._posterior, mcmc, random_seed)

@@ -222,7 +222,7 @@ def _of_fit(fit: Fit, rng: np.random.Generator) -> list[Marginals]:
     found = [_of_law("Laplace", fit._laplace_law(_LAPLACE_DRAWS, rng), rng)]
     if fit._tuned.weights is not None:
         sample = fit._tuned.sample
-        law = Law(fit.model, sample.theta, fit._tuned.theta.log_lambda, fit._tuned.weights.normalized).proper()
+        law = Law(fit.model, sample.natural, fit._tuned.theta.log_lambda, fit._tuned.weights.normalized).proper()
         found.append(_of_law("PSIS", law, rng))
     return found
 

@@ -58,7 +58,7 @@ def logo(fit: "Fit", factor: str | None, draws: int | None, random_seed: int) ->
     data = xr.Dataset(
         {factor: (("chain", "draw", "group"), values.reshape(4, -1, len(labels)))}, coords={"group": labels}
     )
-    posterior = xr.Dataset({"sigma": (("chain", "draw"), law.theta[:, 0].reshape(4, -1))})
+    posterior = xr.Dataset({"sigma": (("chain", "draw"), law.natural[:, 0].reshape(4, -1))})
     return loo(xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": data}), reff=1.0, pointwise=True)
 
 
@@ -138,9 +138,9 @@ def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator
 def group_densities(law: Law, statistics: Statistics, batches: list[RowBatch], number: int) -> np.ndarray:
     """log p(y_g | y_-g, sigma, Sigma, lambda) for each draw and each of ``number`` groups, (draws, m)."""
     data = statistics.crossproducts()
-    log_lambda = np.broadcast_to(law.log_lambda, (len(law.theta), law.log_lambda.shape[-1]))
-    result = np.empty((len(law.theta), number))
-    for s, theta in enumerate(law.theta):
+    log_lambda = np.broadcast_to(law.log_lambda, (len(law.natural), law.log_lambda.shape[-1]))
+    result = np.empty((len(law.natural), number))
+    for s, theta in enumerate(law.natural):
         u = np.concatenate([theta, log_lambda[s]])
         posterior, root = likelihood.condition(u, data), data.group_root(data.roots(u)[0])
         for batch in batches:

@@ -83,6 +83,17 @@ class Design:
         """The distinct grouping factors."""
         return tuple({term.factor: term.grouping for term in self.terms}.values())
 
+    @property
+    def random_effects(self) -> int:
+        """Of all terms."""
+        return sum(term.n_groups * term.q for term in self.terms)
+
+    def numbers_each(self, *, gamma: bool | None, wide: bool | None) -> int:
+        """Numbers that one draw of all parameters takes, effects only where they are asked for."""
+        number = 1 + len(self.coefficients) + 2 * sum(q * q for q in self.sizes)
+        number += self.random_effects if gamma else 0
+        return number + (sum(block.p for block in self.wide) if wide else 0)
+
     def effects(self, factor: str) -> int:
         """Random effects of one group, over all terms on the factor."""
         return sum(term.q for term in self.terms if term.factor == factor)

@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pmlmm.inference.expanded_search import COSTLY
 from pmlmm.inference.importance import BaseDraws
 from pmlmm.inference.laplace import Laplace, Mode
+from pmlmm.inference.learned import Learned
 from pmlmm.inference.newton import maximize
 from pmlmm.inference.weak_directions import measured_precision
 from pmlmm.priors.search_space import Space
-from pmlmm.kernels.compiled import Packed
-from pmlmm.kernels.log_posterior import CollapsedDensity, Whitened
+from pmlmm.kernels.compiled import Packed, pack
+from pmlmm.kernels.log_posterior import CollapsedDensity, HyperparameterDensity, Whitened
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives
 from pmlmm.priors.stated import Flat, HalfStudentT
 
@@ -138,6 +140,21 @@ class ExpandedConditional(Conditional):
         mode = self._problem.find_mode(self.x + self.slopes @ (phi - self.phi), hyper)
         root = np.linalg.inv(np.linalg.cholesky(mode.curvature)).T
         return Node(mode.x, root, mode.log_evidence, self.density(phi))
+
+
+def conditional(learned: Learned) -> Conditional:
+    """The law of (sigma, Sigma) given the hyperparameters, around the learned ones."""
+    data, prior = learned.data, learned.problem.priors.sigma
+    around = learned.space, pack(data), prior, learned.phi, learned.proposal, learned.sample is not None
+    return ExpandedConditional(*around, learned.proposals.laplace) if data.seconds() > COSTLY else Conditional(*around)
+
+
+def hyperparameter_density(near: Conditional) -> HyperparameterDensity:
+    """log p(y, x, phi) of the model of a conditional law."""
+    space = near.space
+    return HyperparameterDensity(
+        near.packed, near.sigma_prior, near.size, space.theta, space.pack_jacobian, space.log_prior
+    )
 
 
 def sigma_student(prior: HalfStudentT | Flat) -> tuple[float, float]:

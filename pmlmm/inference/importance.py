@@ -108,10 +108,10 @@ class ImportanceSample:
         factor = np.linalg.cholesky(precision)
         x = (mode.x if centre is None else centre) + np.linalg.solve(factor.T, base.values.T).T
         # far in the tails a Sigma can be singular to rounding: such a draw has no weight
-        self.theta, good = coordinates.natural_draws(x, sizes)
-        x[~good], self.theta[~good] = mode.x, mode.theta
+        self.natural, good = coordinates.natural_draws(x, sizes)
+        x[~good], self.natural[~good] = mode.x, mode.natural
         self.x = x
-        self._likelihood = (draws.Exact if draws.cheap(data) else draws.Expansion)(self.theta, log_lambda, data)
+        self._likelihood = (draws.Exact if draws.cheap(data) else draws.Expansion)(self.natural, log_lambda, data)
         self.precisions, self.log_dets = [], []
         for q, part in zip(sizes, vech_slices(sizes), strict=True):
             C = coordinates.precision_cholesky(x[:, part], q)
@@ -119,7 +119,7 @@ class ImportanceSample:
             self.log_dets.append(-2.0 * np.sum(np.log(np.diagonal(C, axis1=1, axis2=2)), axis=1))
         log_proposal = base.log_density + float(np.sum(np.log(np.diag(factor))))
         self._constant = (
-            _log_sigma_prior(self.theta[:, 0], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
+            _log_sigma_prior(self.natural[:, 0], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
         )
         self._constant[~good] = -np.inf
         self._last: tuple[np.ndarray, draws.DrawLikelihood] | None = None

@@ -19,14 +19,20 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 from scipy.stats import chi2, norm, qmc
 
-from pmlmm.errors import ConvergenceError
-from pmlmm.inference.conditional import Conditional
+from pmlmm.errors import ConvergenceError, OptionError
+from pmlmm.inference.conditional import Conditional, conditional
 from pmlmm.inference.importance import base_draws, smooth
+from pmlmm.inference.learned import Learned
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.memory import refuse_draws
 from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates
 
 LogDensity = Callable[[np.ndarray], float]
 
+# Nodes, and draws at each; fewer where an evaluation takes longer than this (seconds).
+_NODES, _DRAWS = 256, 16
+_FEW_NODES, _FEW_DRAWS, _SLOW = 128, 8, 2e-4
 _NU = 5.0
 # Step (search scale) of second differences of the log-density of phi, which is known to 1e-5 or so.
 _STEP = 0.1
@@ -58,7 +64,7 @@ class Integrated:
         Posterior weights of the nodes; they sum to 1.
     node : (draws,) int array
         Node of each draw.
-    theta : (draws, d) array
+    natural : (draws, d) array
     weights : (draws,) array
         Of the draws; they sum to 1.
     log_evidence, error : float
@@ -74,7 +80,7 @@ class Integrated:
     phi: np.ndarray
     node_weights: np.ndarray
     node: np.ndarray
-    theta: np.ndarray
+    natural: np.ndarray
     weights: np.ndarray
     log_evidence: float
     error: float
@@ -82,15 +88,47 @@ class Integrated:
     effective: float
     lost: int
 
+    @property
+    def lost_share(self) -> float:
+        """Share of the nodes that had no proper mode."""
+        return self.lost / (self.lost + len(self.phi))
+
+
+def integrate_out(learned: Learned, nodes: int | None, draws: int | None, seed: Callable[[], int]) -> Integrated:
+    """Integrate the hyperparameters of a model out around their learned values.
+
+    Raises
+    ------
+    OptionError
+        There is no hyperprior, or an option is out of its range.
+    ConvergenceError
+        As of :func:`integrate`.
+    """
+    if learned.space.hyperprior is None:
+        raise OptionError(
+            "integrate() needs a proper hyperprior, and this fit has none (hyperprior=None). Fit with the default, or "
+            "with a pmlmm.Hyperprior of your own."
+        )
+    for name, value, least in (("nodes", nodes, 64), ("draws", draws, 1)):
+        if value is not None and not (isinstance(value, int | np.integer) and value >= least):
+            raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
+    each = learned.problem.design.numbers_each(gamma=None, wide=None)
+    refuse_draws((nodes or 1) * (draws or 1), each, f"integrate(nodes={nodes}, draws={draws})")
+    slow, random_seed = learned.data.seconds() > _SLOW, seed()
+    nodes = nodes or (_FEW_NODES if slow else _NODES)
+    draws = draws or (_FEW_DRAWS if slow else _DRAWS)
+    with blas_threads(learned.dense):
+        return integrate(conditional(learned), learned.space, learned.phi, nodes, draws, random_seed)
+
 
 def integrate(
-    conditional: Conditional, space: Space, phi: np.ndarray, nodes: int, draws: int, random_seed: int
+    given: Conditional, space: Space, phi: np.ndarray, nodes: int, draws: int, random_seed: int
 ) -> Integrated:
     """Integrate the hyperparameters out; see the module.
 
     Parameters
     ----------
-    conditional : Conditional
+    given : Conditional
         The law of (sigma, Sigma) at every phi.
     space : Space
         With a hyperprior.
@@ -108,33 +146,33 @@ def integrate(
 
     def log_density(point: np.ndarray) -> float:
         try:
-            return conditional.at(point, exact=True).log_evidence + space.log_prior(point)[0]
+            return given.at(point, exact=True).log_evidence + space.log_prior(point)[0]
         except (ConvergenceError, np.linalg.LinAlgError):
             return -np.inf
 
     if not len(phi):
-        return _visit(conditional, space, np.empty((nodes, 0)), np.zeros(nodes), draws, random_seed)
+        return _visit(given, space, np.empty((nodes, 0)), np.zeros(nodes), draws, random_seed)
     centre = find_centre(log_density, phi)
-    pilot = _visit(conditional, space, *draw_nodes(centre, nodes // 2, random_seed), draws, random_seed)
+    pilot = _visit(given, space, *draw_nodes(centre, nodes // 2, random_seed), draws, random_seed)
     adapted = adapt(pilot.phi, pilot.node_weights)
-    return _visit(conditional, space, *draw_nodes(adapted, nodes, random_seed + 1), draws, random_seed + 1)
+    return _visit(given, space, *draw_nodes(adapted, nodes, random_seed + 1), draws, random_seed + 1)
 
 
 def _visit(
-    conditional: Conditional, space: Space, points: np.ndarray, log_g: np.ndarray, draws: int, seed: int
+    given: Conditional, space: Space, points: np.ndarray, log_g: np.ndarray, draws: int, seed: int
 ) -> Integrated:
     """Draw at every node, and weigh."""
     nodes = len(points)
-    base = base_draws(nodes * draws, conditional.size, np.random.default_rng([seed, 3]))
+    base = base_draws(nodes * draws, given.size, np.random.default_rng([seed, 3]))
     kept, thetas, log_weights = [], [], []
     for j, point in enumerate(points):
         try:
-            node = conditional.at(point)
+            node = given.at(point)
         except (ConvergenceError, np.linalg.LinAlgError):
             continue
-        x, own = node.draw(base.part(j * draws, draws), conditional.corrected)
+        x, own = node.draw(base.part(j * draws, draws), given.corrected)
         kept.append(j)
-        thetas.append(coordinates.natural_draws(x, conditional.sizes)[0])
+        thetas.append(coordinates.natural_draws(x, given.sizes)[0])
         log_weights.append(own + space.log_prior(point)[0] - log_g[j])
     if len(kept) < nodes / 2:
         raise ConvergenceError(
@@ -143,7 +181,7 @@ def _visit(
         )
     theta = np.concatenate(thetas)
     good = np.isfinite(theta).all(axis=1)
-    return _combine(points[kept], theta, np.stack(log_weights), nodes, conditional.corrected, good)
+    return _combine(points[kept], theta, np.stack(log_weights), nodes, given.corrected, good)
 
 
 def adapt(phi: np.ndarray, weights: np.ndarray) -> Centre:

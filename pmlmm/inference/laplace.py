@@ -52,7 +52,7 @@ class Mode:
     ----------
     x : (d,) array
         Unconstrained coordinates of the mode.
-    theta : (d,) array
+    natural : (d,) array
         Natural ones: ``(sigma, vech Sigma_1, ...)``.
     log_posterior : float
         The maximised objective with all constants.
@@ -65,7 +65,7 @@ class Mode:
     """
 
     x: np.ndarray
-    theta: np.ndarray
+    natural: np.ndarray
     log_posterior: float
     log_evidence: float
     precision: np.ndarray
@@ -294,7 +294,7 @@ def evidence_gradient(
     slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
     volume = mode.log_evidence - mode.log_posterior
-    step = float(np.clip(np.sqrt(laplace.data.rounding(mode.theta[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
+    step = float(np.clip(np.sqrt(laplace.data.rounding(mode.natural[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
     for j, unit in enumerate(np.eye(len(phi)) * step):
         moved, _ = laplace.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
         gradient[j] += (moved - volume) / step

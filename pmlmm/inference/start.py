@@ -85,8 +85,8 @@ def _candidate(problem: Problem, space: Space, evidence: LaplaceEvidence, profil
     phi = np.array([c.start + level * (c.kind == "lambda") for c in space.coordinates])
     theta = space.theta(phi)
     found = evidence.from_start(crude_start(problem, theta, profile)).mode(phi)
-    u = np.concatenate([found.theta, theta.log_lambda])
-    known = plug_in(space, found.theta, *_square_sums(u, laplace.data, np.array(space.group_sizes) > 1))
+    u = np.concatenate([found.natural, theta.log_lambda])
+    known = plug_in(space, found.natural, *_square_sums(u, laplace.data, np.array(space.group_sizes) > 1))
     phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
     if not compare:
         return 0.0, phi, found.x

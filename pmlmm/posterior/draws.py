@@ -1,9 +1,9 @@
-"""Draws of (sigma, Sigma), with everything that is exactly known given them."""
+"""Weighted draws of (sigma, Sigma), with everything that is exactly known given them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from pmlmm.kernels import coordinates
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.likelihood_at_draws import LARGE, Effects
 from pmlmm.kernels.threads import blas_threads
-from pmlmm.posterior import effects as posterior
 from pmlmm.posterior.effects import Parameters
-
-if TYPE_CHECKING:
-    from pmlmm.model import Model
+from pmlmm.posterior.labels import covariance_parameters
+from pmlmm.problem import Problem
 
 #: Name of the linear predictor among drawn values.
 PREDICTOR = "linear_predictor"
@@ -27,20 +25,20 @@ _FEW_DRAWS = 50
 
 
 class Piece(NamedTuple):
-    """Draws ``index`` of a law that can be worked with in one go."""
+    """Those of many draws, ``index``, that can be worked with in one go."""
 
     index: np.ndarray
     parameters: Parameters
 
 
 @dataclass(frozen=True, eq=False)
-class Law:
+class WeightedDraws:
     """Weighted draws of (sigma, vech Sigma), and of lambda where that is not fixed.
 
     Attributes
     ----------
-    model : Model
-    theta : (draws, d) array
+    problem : Problem
+    natural : (draws, d) array
     log_lambda : (G,) or (draws, G) array
     weights : (draws,) array
         They sum to 1.
@@ -48,50 +46,50 @@ class Law:
         Condition the effects on this (sigma, vech Sigma) instead, to which very many groups pin it.
     """
 
-    model: "Model"
-    theta: np.ndarray
+    problem: Problem
+    natural: np.ndarray
     log_lambda: np.ndarray
     weights: np.ndarray
     pinned: np.ndarray | None = None
 
-    def proper(self) -> "Law":
+    def proper(self) -> "WeightedDraws":
         """Without draws of no weight, and those from the far tails that nothing can be conditioned on.
 
         There a Sigma is singular to rounding, or the likelihood is lost in it.
         """
-        law = self._kept(coordinates.proper(self.theta, self.model.design.sizes) & (self.weights > 0.0))
-        return law if law.pinned is not None else law._kept(law._conditionable())
+        kept = self._kept(coordinates.proper(self.natural, self.problem.design.sizes) & (self.weights > 0.0))
+        return kept if kept.pinned is not None else kept._kept(kept._conditionable())
 
-    def _kept(self, good: np.ndarray) -> "Law":
+    def _kept(self, good: np.ndarray) -> "WeightedDraws":
         """The draws marked in ``good`` (draws,), with their shares of the weight."""
         if good.all():
             return self
         log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[good]
         weights = self.weights[good] / np.sum(self.weights[good])
-        return replace(self, theta=self.theta[good], log_lambda=log_lambda, weights=weights)
+        return replace(self, natural=self.natural[good], log_lambda=log_lambda, weights=weights)
 
     def _conditionable(self) -> np.ndarray:
         """Which draws (draws,) have a likelihood."""
-        good, data = np.empty(len(self.theta), dtype=bool), self.model.statistics.crossproducts()
-        with blas_threads(self.model.statistics.elimination.dense):
+        good, data = np.empty(len(self.natural), dtype=bool), self.problem.statistics.crossproducts()
+        with blas_threads(self.problem.statistics.elimination.dense):
             for piece in self.pieces():
-                good[piece.index] = draws.conditionable(piece.parameters.theta, piece.parameters.log_lambda, data)
+                good[piece.index] = draws.conditionable(piece.parameters.natural, piece.parameters.log_lambda, data)
         return good
 
-    def resampled(self, number: int, rng: np.random.Generator) -> "Law":
+    def resampled(self, number: int, rng: np.random.Generator) -> "WeightedDraws":
         """``number`` draws of equal weight."""
-        return self.take(posterior.resample(self.weights, number, rng))
+        return self.take(resample(self.weights, number, rng))
 
-    def take(self, chosen: np.ndarray) -> "Law":
+    def take(self, chosen: np.ndarray) -> "WeightedDraws":
         """Some of the draws, with equal weights."""
         log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[chosen]
         weights = np.full(len(chosen), 1.0 / len(chosen))
-        return replace(self, theta=self.theta[chosen], log_lambda=log_lambda, weights=weights)
+        return replace(self, natural=self.natural[chosen], log_lambda=log_lambda, weights=weights)
 
     def pieces(self) -> Iterator[Piece]:
         """The draws, those of one lambda together where lambda reaches into the first elimination."""
-        data, every = self.model.statistics.crossproducts(), np.arange(len(self.theta))
-        at_once = not self.model.design.wide and data.columns <= LARGE
+        data, every = self.problem.statistics.crossproducts(), np.arange(len(self.natural))
+        at_once = not self.problem.design.wide and data.columns <= LARGE
         if self.log_lambda.ndim == 1 or at_once:
             yield Piece(every, self._parameters(every, self.log_lambda))
             return
@@ -102,14 +100,14 @@ class Law:
             yield Piece(index, self._parameters(index, log_lambda))
 
     def _parameters(self, index: np.ndarray, log_lambda: np.ndarray) -> Parameters:
-        return Parameters(self.theta[index], log_lambda, self.model.design, self.model.statistics)
+        return Parameters(self.natural[index], log_lambda, self.problem.design, self.problem.statistics)
 
     def _effects(self, piece: Piece, rng: np.random.Generator | None = None) -> Effects:
         """Dense effects given each draw: means, or draws."""
         parameters = piece.parameters
         if self.pinned is not None:
-            parameters = replace(parameters, theta=np.repeat(self.pinned[None], len(piece.index), axis=0))
-        with blas_threads(self.model.statistics.elimination.dense):
+            parameters = replace(parameters, natural=np.repeat(self.pinned[None], len(piece.index), axis=0))
+        with blas_threads(self.problem.statistics.elimination.dense):
             return parameters.effects(rng)
 
     def draw(
@@ -123,7 +121,7 @@ class Law:
         for piece in self.pieces():
             for name, value in self._drawn(piece, rng, gamma, wide, predictor).items():
                 if name not in result:
-                    result[name] = np.empty((len(self.theta), *value.shape[1:]))
+                    result[name] = np.empty((len(self.natural), *value.shape[1:]))
                 result[name][piece.index] = value
         return result
 
@@ -137,7 +135,7 @@ class Law:
         else:
             coefficients, shift = {}, parameters.wide.shift(alpha, rng)
         values = {"beta": parameters.user_beta(dense, shift)} | coefficients
-        values |= covariance_parameters(self.theta[piece.index], self.model.design)
+        values |= covariance_parameters(self.natural[piece.index], self.problem.design)
         effects = parameters.gamma(dense, rng) if gamma or predictor else {}
         if predictor:
             values[PREDICTOR] = self._predictor(parameters.user_beta(dense), alpha, effects)
@@ -145,9 +143,9 @@ class Law:
 
     def _predictor(self, beta: np.ndarray, alpha: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
         """``X beta + Z gamma``; wide blocks enter centred, by their alpha."""
-        total = linear_predictor(self.model.design, beta, gamma)
+        total = linear_predictor(self.problem.design, beta, gamma)
         first = 0
-        for block in self.model.statistics.wide:
+        for block in self.problem.statistics.wide:
             total += alpha[:, first : first + block.rank] @ block.columns.T
             first += block.rank
         return total
@@ -159,7 +157,7 @@ class Law:
 
     def means(self) -> dict[str, np.ndarray]:
         """Posterior means of all parameters; gamma of very many groups given those of the others."""
-        few = len(self.theta) * number_of_gammas(self.model.design) <= _FEW_GAMMA
+        few = len(self.natural) * self.problem.design.random_effects <= _FEW_GAMMA
         total: dict[str, np.ndarray] = {}
         for piece, dense in self._dense_means:
             weights = self.weights[piece.index]
@@ -168,7 +166,7 @@ class Law:
                 continue
             weights = weights / share
             centre = self._centre(piece, weights)
-            values = expected(centre, (weights @ dense)[None], self.model.design)
+            values = expected(centre, (weights @ dense)[None], self.problem.design)
             if few:
                 gamma = piece.parameters.gamma(dense)
                 values |= {name: np.tensordot(weights, x, axes=1)[None] for name, x in gamma.items()}
@@ -179,33 +177,33 @@ class Law:
         return total
 
     def _centre(self, piece: Piece, weights: np.ndarray) -> Parameters:
-        """The weighted mean of (sigma, Sigma), as a law of one draw."""
+        """The weighted mean of (sigma, Sigma), as one draw."""
         log_lambda = piece.parameters.log_lambda
         if log_lambda.ndim == 2:
             log_lambda = weights @ log_lambda
-        return replace(piece.parameters, theta=(weights @ piece.parameters.theta)[None], log_lambda=log_lambda)
+        return replace(piece.parameters, natural=(weights @ piece.parameters.natural)[None], log_lambda=log_lambda)
 
     def wide_sds(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Posterior sds of the coefficients of wide blocks, (p,), by the law of total variance."""
         alpha: np.ndarray | None = None
         of_draw: dict[int, Parameters] = {}
-        chosen = posterior.resample(self.weights, _FEW_DRAWS, rng)
+        chosen = resample(self.weights, _FEW_DRAWS, rng)
         for piece, dense in self._dense_means:
             own = piece.parameters.wide.alpha(dense)
-            alpha = np.empty((len(self.theta), own.shape[1])) if alpha is None else alpha
+            alpha = np.empty((len(self.natural), own.shape[1])) if alpha is None else alpha
             alpha[piece.index] = own
             of_draw |= dict.fromkeys(np.intersect1d(piece.index, chosen).tolist(), piece.parameters)
         centred = alpha - self.weights @ alpha
         total = (centred.T * self.weights) @ centred
-        unseen = np.zeros(len(self.model.design.wide))
+        unseen = np.zeros(len(self.problem.design.wide))
         for s in chosen.tolist():
-            law = of_draw[s].wide
-            total += law.covariance(self.theta[s]) / len(chosen)
-            unseen += self.theta[s, 0] ** 2 * np.exp(-law.log_lambdas) / len(chosen)
+            wide = of_draw[s].wide
+            total += wide.covariance(self.natural[s]) / len(chosen)
+            unseen += self.natural[s, 0] ** 2 * np.exp(-wide.log_lambdas) / len(chosen)
         slices = next(iter(of_draw.values())).wide.slices
         return {
             f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], float(variance)))
-            for block, part, variance in zip(self.model.statistics.wide, slices, unseen, strict=True)
+            for block, part, variance in zip(self.problem.statistics.wide, slices, unseen, strict=True)
         }
 
 
@@ -221,15 +219,18 @@ def expected(parameters: Parameters, dense: np.ndarray, design: Design) -> dict[
     """Everything but gamma, given means of the dense effects (draws, r)."""
     alpha = parameters.wide.alpha(dense)
     values = {"beta": parameters.user_beta(dense, parameters.wide.shift(alpha))}
-    return values | parameters.wide.coefficients(alpha) | covariance_parameters(parameters.theta, design)
+    return values | parameters.wide.coefficients(alpha) | covariance_parameters(parameters.natural, design)
 
 
-def covariance_parameters(theta: np.ndarray, design: Design) -> dict[str, np.ndarray]:
-    """sigma (draws,) and every Sigma (draws, q, q) by variable name."""
-    names = [f"Sigma_{term.name}" for term in design.terms]
-    return {"sigma": theta[:, 0]} | dict(zip(names, posterior.covariances(theta, design.sizes), strict=True))
+def resample(weights: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Systematic resampling, in random order: indices of ``number`` draws of equal weight."""
+    positions = (np.arange(number) + rng.random()) / number
+    chosen = np.searchsorted(np.cumsum(weights) / np.sum(weights), positions, side="right")
+    return rng.permutation(np.minimum(chosen, len(weights) - 1))
 
 
-def number_of_gammas(design: Design) -> int:
-    """Random effects of all terms."""
-    return sum(term.n_groups * term.q for term in design.terms)
+def laplace_draws(x: np.ndarray, precision: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Normal draws around a mode in unconstrained coordinates: (number, d)."""
+    factor = np.linalg.cholesky(precision)
+    normal = rng.standard_normal((len(x), number))
+    return x + np.linalg.solve(factor.T, normal).T

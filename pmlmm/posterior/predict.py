@@ -1,7 +1,7 @@
 """Predictions for the rows of the fit or for new data."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,21 +12,19 @@ from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
 from pmlmm.design.table import Table, column_names, complete_rows, row_labels
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, OptionError, suggest
-
-if TYPE_CHECKING:
-    from pmlmm.fit import Fit
+from pmlmm.posterior.source import Posterior
 
 
-def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_groups: str) -> np.ndarray:
+def predict(posterior: Posterior, data: Any, penalized: Mapping[str, Any] | None, new_groups: str) -> np.ndarray:
     """Posterior mean of the linear predictor; see :meth:`pmlmm.Fit.predict`."""
     if new_groups not in ("error", "population"):
         raise OptionError(f"predict(new_groups={new_groups!r}): choose 'error' or 'population'.")
-    design = fit.model.design
+    design = posterior.design
     if data is None:
         if penalized is not None:
             raise OptionError("predict(penalized=...) needs data with as many rows: the formula's columns and factors.")
         codes = {grouping.factor: grouping.codes for grouping in design.groupings}
-        return _linear(fit, design.X, [term.Z for term in design.terms], codes) + _wide(fit, design.wide)
+        return _linear(posterior, design.X, [term.Z for term in design.terms], codes) + _wide(posterior, design.wide)
     needed, optional = _needed(design, data, new_groups)
     table = complete_rows(data, needed, optional=optional, may_be_empty=True)
     if not len(table.frame):
@@ -36,7 +34,7 @@ def predict(fit: "Fit", data: Any, penalized: Mapping[str, Any] | None, new_grou
     codes = {g.factor: _codes(g, table.frame, new_groups) for g in design.groupings}
     result = np.full(table.rows_given, np.nan)
     blocks = _new_blocks(design, penalized, table, row_labels(data))
-    result[table.rows] = _linear(fit, X, Zs, codes) + _wide(fit, blocks)
+    result[table.rows] = _linear(posterior, X, Zs, codes) + _wide(posterior, blocks)
     return result
 
 
@@ -91,11 +89,11 @@ def _difference(fitted: np.ndarray, given: np.ndarray) -> str:
     return f"column {first + 1} is {str(fitted[first])!r}, not {str(given[first])!r}."
 
 
-def _wide(fit: "Fit", blocks: tuple[WideBlock, ...]) -> np.ndarray | float:
+def _wide(posterior: Posterior, blocks: tuple[WideBlock, ...]) -> np.ndarray | float:
     """What wide blocks add to the linear predictor; their centring is in the intercept."""
     total: np.ndarray | float = 0.0
     for block in blocks:
-        beta = fit.mean[f"beta_{block.name}"].to_numpy()
+        beta = posterior.mean[f"beta_{block.name}"].to_numpy()
         total = total + sum(values @ beta[part] for part, values in block.chunks())
     return total
 
@@ -128,10 +126,10 @@ def _codes(grouping: Grouping, frame: pd.DataFrame, new_groups: str) -> np.ndarr
     return codes
 
 
-def _linear(fit: "Fit", X: np.ndarray, Zs: list[np.ndarray], codes: dict[str, np.ndarray]) -> np.ndarray:
-    mean = fit.mean
+def _linear(posterior: Posterior, X: np.ndarray, Zs: list[np.ndarray], codes: dict[str, np.ndarray]) -> np.ndarray:
+    mean = posterior.mean
     total = X @ mean["beta"].to_numpy()
-    for term, Z in zip(fit.model.design.terms, Zs, strict=True):
+    for term, Z in zip(posterior.design.terms, Zs, strict=True):
         gamma, groups = mean[f"gamma_{term.name}"].to_numpy(), codes[term.factor]
         total = total + np.where(groups >= 0, np.sum(Z * gamma[groups], axis=1), 0.0)
     return total

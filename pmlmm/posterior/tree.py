@@ -10,8 +10,8 @@ from pmlmm.design.design import Design
 from pmlmm.priors.search_space import Space
 from pmlmm.kernels.coordinates import vech
 from pmlmm.priors.stated import eta_from_b
-from pmlmm.posterior import effects as posterior
-from pmlmm.posterior.draws import PREDICTOR, Law, number_of_gammas
+from pmlmm.posterior.labels import data_groups, label
+from pmlmm.posterior.draws import PREDICTOR, WeightedDraws
 
 #: Draws of gamma that would take more numbers are left out.
 MOST_GAMMA = 50_000_000
@@ -20,7 +20,7 @@ MOST_WIDE = 2_000_000
 
 
 def posterior_groups(
-    law: Law,
+    draws: WeightedDraws,
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
@@ -34,8 +34,8 @@ def posterior_groups(
 
     Parameters
     ----------
-    law : Law
-        Draws of equal weight, chain after chain.
+    draws : WeightedDraws
+        Those of equal weight, chain after chain.
     shape : (chains, draws)
     rng : Generator
     gamma, wide : bool, optional
@@ -47,25 +47,18 @@ def posterior_groups(
     attributes : dict
         Of the posterior.
     """
-    design, number = law.model.design, len(law.theta)
-    few_gamma = number * number_of_gammas(design) <= MOST_GAMMA
+    design, number = draws.problem.design, len(draws.natural)
+    few_gamma = number * design.random_effects <= MOST_GAMMA
     few_wide = number * sum(block.p for block in design.wide) <= MOST_WIDE
     with_gamma, with_wide = few_gamma if gamma is None else gamma, few_wide if wide is None else wide
-    values = law.draw(rng, gamma=with_gamma or predictor, wide=with_wide, predictor=predictor) | (more or {})
+    values = draws.draw(rng, gamma=with_gamma or predictor, wide=with_wide, predictor=predictor) | (more or {})
     left_out = {PREDICTOR} | (set() if with_gamma else {f"gamma_{term.name}" for term in design.terms})
     shaped = {name: v.reshape(*shape, *v.shape[1:]) for name, v in values.items() if name not in left_out}
     attributes = attributes | {"gamma": "drawn" if with_gamma else "left out; fit.mean has its means"}
     if design.wide:
         attributes["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
-    groups = {"posterior": posterior.label(shaped, design, ("chain", "draw"), **attributes)}
+    groups = {"posterior": label(shaped, design, ("chain", "draw"), **attributes)}
     return groups | data_groups(design), values
-
-
-def numbers_each(design: Design, *, gamma: bool | None, wide: bool | None) -> int:
-    """Numbers that one draw of the posterior takes, effects only where they are asked for."""
-    number = 1 + len(design.coefficients) + 2 * sum(q * q for q in design.sizes)
-    number += number_of_gammas(design) if gamma else 0
-    return number + (sum(block.p for block in design.wide) if wide else 0)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -74,24 +67,6 @@ def fingerprint(*parts: Any) -> str:
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part, dtype=float).tobytes())
     return digest.hexdigest()[:16]
-
-
-def data_groups(design: Design) -> dict[str, xr.Dataset]:
-    """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row)."""
-    rows = {"row": design.table.rows}
-    constant: dict[str, tuple] = {}
-    coords: dict[str, Any] = dict(rows)
-    if design.coefficients:
-        taken = any(grouping.factor == "X" for grouping in design.groupings)
-        constant["design_matrix" if taken else "X"] = (("row", "coefficient"), design.X)
-        coords["coefficient"] = list(design.coefficients)
-    names = design.coords()
-    for grouping in design.groupings:
-        constant[grouping.factor] = ("row", np.asarray(names[grouping.factor])[grouping.codes])
-    return {
-        "observed_data": xr.Dataset({response_name(design): ("row", design.y)}, coords=rows),
-        "constant_data": xr.Dataset(constant, coords=coords),
-    }
 
 
 def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[str, np.ndarray]:
@@ -137,9 +112,3 @@ def search_scale(space: Space, draws: xr.Dataset, design: Design) -> np.ndarray:
         else:
             columns.append(np.arctanh(draws[f"rho_{term.name}"].to_numpy()))
     return np.stack(columns, axis=-1) if columns else np.empty((*draws["sigma"].shape, 0))
-
-
-def response_name(design: Design) -> str:
-    """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
-    response = design.parsed.response
-    return "y" if "/" in response or response in ("row", "chain", "draw") else response

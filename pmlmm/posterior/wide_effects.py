@@ -20,10 +20,10 @@ from pmlmm.kernels import likelihood
 
 
 @dataclass(frozen=True, eq=False)
-class WideLaw:
-    """The law of alpha given draws of (sigma, Sigma) and of the dense effects."""
+class WideEffects:
+    """What is known of alpha given draws of (sigma, Sigma) and of the dense effects."""
 
-    theta: np.ndarray
+    natural: np.ndarray
     log_lambda: np.ndarray
     statistics: Statistics
     design: Design
@@ -59,7 +59,7 @@ class WideLaw:
         mean = moved[:, -1] - dense @ moved[:, :-1].T
         if rng is None:
             return mean
-        return mean + self.theta[:, :1] * (rng.standard_normal(mean.shape) @ root)
+        return mean + self.natural[:, :1] * (rng.standard_normal(mean.shape) @ root)
 
     def shift(self, alpha: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """``center' beta`` over all blocks, (draws,): what undoing the centring takes from the intercept."""
@@ -70,7 +70,7 @@ class WideLaw:
             weights, unseen = block.shift
             total += alpha[:, part] @ weights
             if rng is not None:
-                total += unseen * self.theta[:, 0] * np.exp(-0.5 * log_lambda) * rng.standard_normal(len(alpha))
+                total += unseen * self.natural[:, 0] * np.exp(-0.5 * log_lambda) * rng.standard_normal(len(alpha))
         return total
 
     def coefficients(self, alpha: np.ndarray) -> dict[str, np.ndarray]:
@@ -84,21 +84,21 @@ class WideLaw:
         """Draws of all beta by variable name, (draws, p), and their ``center' beta``."""
         result, shift = {}, np.zeros(len(alpha))
         for block, part, log_lambda in zip(self.statistics.wide, self.slices, self.log_lambdas, strict=True):
-            unseen = self.theta[:, 0] * np.exp(-0.5 * log_lambda)
+            unseen = self.natural[:, 0] * np.exp(-0.5 * log_lambda)
             beta = block.draw(alpha[:, part], unseen, rng)
             result[f"beta_{block.block.name}"] = beta
             if self.statistics.standardization.intercept is not None:
                 shift += beta @ block.center
         return result, shift
 
-    def covariance(self, theta: np.ndarray) -> np.ndarray:
+    def covariance(self, natural: np.ndarray) -> np.ndarray:
         """Covariance (ranks, ranks) of alpha given y and one (sigma, Sigma), the dense effects integrated out."""
         data = self.statistics.marginal.crossproducts
-        law = likelihood.condition(np.concatenate([theta, self.log_lambda]), data)
+        law = likelihood.condition(np.concatenate([natural, self.log_lambda]), data)
         J = law.effect_covariance
         if self.statistics.marginal.wide_sums is None:
             segments = [s for s in self.statistics.marginal.segments if s.kind == "alpha"]
             chosen = np.concatenate([np.arange(s.columns.start, s.columns.stop) for s in segments])
-            return theta[0] ** 2 * J[np.ix_(chosen, chosen)]
+            return natural[0] ** 2 * J[np.ix_(chosen, chosen)]
         own, _, moved = self._given_dense
-        return theta[0] ** 2 * (own + moved[:, :-1] @ J @ moved[:, :-1].T)
+        return natural[0] ** 2 * (own + moved[:, :-1] @ J @ moved[:, :-1].T)

@@ -10,7 +10,11 @@ from pmlmm.design.design import Design
 from pmlmm.priors.prior_set import PriorSet
 from pmlmm.errors import ConvergenceError
 from pmlmm.inference.empirical_bayes import AT_BOUND
+from pmlmm.inference.importance import ImportanceEvidence
 from pmlmm.inference.laplace import Mode
+from pmlmm.inference.learned import Learned
+from pmlmm.kernels.threads import blas_threads
+from pmlmm.posterior.source import Posterior
 from pmlmm.priors.search_space import Coordinate, Space
 from pmlmm.priors.stated import Flat, Hyperprior, b_from_eta
 
@@ -80,8 +84,29 @@ def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
     return Curvature(sd, share)
 
 
-def table(space: Space, phi: np.ndarray, curve: Curvature, design: Design, priors: PriorSet) -> pd.DataFrame:
-    """One row a hyperparameter: value, lower, upper (95%), state."""
+def table(posterior: Posterior) -> pd.DataFrame:
+    """One row per hyperparameter: value, lower, upper (95%), state; see :attr:`pmlmm.Fit.hyperparameters`."""
+    learned, integrated = posterior.learned, posterior.integrated
+    with blas_threads(learned.dense), np.errstate(all="ignore"):
+        curve = curvature(_objective(learned), learned.phi, learned.space)
+    frame = _table(learned.space, learned.phi, curve, posterior.design, learned.problem.priors)
+    for j, c in enumerate(learned.space.coordinates if integrated is not None else ()):
+        phi = integrated.phi[:, j]
+        ends = np.quantile(phi, [0.5, 0.025, 0.975], weights=integrated.node_weights, method="inverted_cdf")
+        frame.loc[c.name, ["value", "lower", "upper"]] = on_user_scale(c, ends, learned.space, posterior.design)
+    return frame
+
+
+def _objective(learned: Learned) -> Callable:
+    """What the hyperparameters maximise, as a function of phi with its gradient."""
+    if learned.refined:
+        return ImportanceEvidence(learned.sample, learned.space)
+    if learned.sample is None:
+        return profile_gradient(learned.mode, learned.space, learned.phi)
+    return learned.evidence
+
+
+def _table(space: Space, phi: np.ndarray, curve: Curvature, design: Design, priors: PriorSet) -> pd.DataFrame:
     learned = {
         c.name: _row(c, value, sd, share, space, design)
         for c, value, sd, share in zip(space.coordinates, phi, curve.sd, curve.prior_share, strict=True)

@@ -1,16 +1,19 @@
 """Evidence profiles over one hyperparameter."""
 
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
 
+from pmlmm.errors import OptionError, suggest
 from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
 from pmlmm.priors.search_space import Coordinate, Space
-from pmlmm.inference.learn import Options, Tuned, number_of_draws
+from pmlmm.inference.learned import Learned
+from pmlmm.kernels.threads import blas_threads
 from pmlmm.priors.stated import b_from_eta
 from pmlmm.report.hyperparameters import curvature, profile_gradient
 
@@ -19,33 +22,42 @@ _TOLERANCE = 0.01
 _SAME = 1e-9
 
 
-def evidence_profile(
-    tuned: Tuned, space: Space, options: Options, column: int, points: int, width: float
-) -> pd.DataFrame:
-    """Profile over ``space.coordinates[column]``; see :meth:`pmlmm.Fit.profile`."""
+def evidence_profile(learned: Learned, name: str, points: int, width: float) -> pd.DataFrame:
+    """Profile over the hyperparameter of this name; see :meth:`pmlmm.Fit.profile`."""
+    if not (isinstance(points, Integral) and points >= 2) or not width > 0:
+        raise OptionError(f"profile(points={points!r}, width={width!r}): at least 2 points and a positive width.")
+    names = [c.name for c in learned.space.coordinates]
+    if name not in names:
+        raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
+    with blas_threads(learned.dense), np.errstate(all="ignore"):
+        return _profile(learned, names.index(name), points, width)
+
+
+def _profile(learned: Learned, column: int, points: int, width: float) -> pd.DataFrame:
+    space, evidence = learned.space, learned.evidence
     coordinate = space.coordinates[column]
-    function = profile_gradient(tuned.mode, space, tuned.phi) if tuned.evidence.costly else tuned.evidence
-    sd = curvature(function, tuned.phi, space).sd[column]
+    function = profile_gradient(learned.mode, space, learned.phi) if evidence.costly else evidence
+    sd = curvature(function, learned.phi, space).sd[column]
     half = width * sd if np.isfinite(sd) else 2.0
-    ends = np.clip([tuned.phi[column] - half, tuned.phi[column] + half], coordinate.lower, coordinate.upper)
-    rows, phi = [], tuned.phi
+    ends = np.clip([learned.phi[column] - half, learned.phi[column] + half], coordinate.lower, coordinate.upper)
+    rows, phi = [], learned.phi
     grid = np.linspace(*ends, points)
-    grid = np.unique(np.append(grid[np.abs(grid - tuned.phi[column]) > _SAME], tuned.phi[column]))
-    middle = int(np.searchsorted(grid, tuned.phi[column]))
+    grid = np.unique(np.append(grid[np.abs(grid - learned.phi[column]) > _SAME], learned.phi[column]))
+    middle = int(np.searchsorted(grid, learned.phi[column]))
     for side in (grid[middle:], grid[:middle][::-1]):  # outwards, each from its neighbour
-        phi = tuned.phi
+        phi = learned.phi
         for value in side:
-            phi, row = _point(tuned, space, options, column, float(value), phi)
+            phi, row = _point(learned, evidence, column, float(value), phi)
             rows.append(row)
     return pd.DataFrame(rows).sort_values("value", ignore_index=True)
 
 
-def _point(tuned: Tuned, space: Space, options: Options, column: int, value: float, phi: np.ndarray):
-    start = phi.copy()
+def _point(learned: Learned, exact: LaplaceEvidence, column: int, value: float, phi: np.ndarray):
+    space, start = learned.space, phi.copy()
     start[column] = value
     bound = replace(space.coordinates[column], lower=value, upper=value)
     held = replace(space, coordinates=(*space.coordinates[:column], bound, *space.coordinates[column + 1 :]))
-    evidence = LaplaceEvidence(tuned.evidence.laplace, held, tuned.mode.x, costly=tuned.evidence.costly)
+    evidence = LaplaceEvidence(exact.laplace, held, learned.mode.x, costly=exact.costly)
     if evidence.costly:
         best, *_ = climb(evidence, start, _TOLERANCE, None)
     else:
@@ -54,7 +66,7 @@ def _point(tuned: Tuned, space: Space, options: Options, column: int, value: flo
     row = {
         "value": _shown(space.coordinates[column], value, space),
         "log_evidence": mode.log_evidence,
-        **_psis(tuned, space, options, mode, best),
+        **_psis(learned, exact, mode, best),
         "log_hyperprior": space.log_hyperprior(best)[0],
     }
     for j, other in enumerate(space.coordinates):
@@ -63,17 +75,17 @@ def _point(tuned: Tuned, space: Space, options: Options, column: int, value: flo
     return best, row
 
 
-def _psis(tuned: Tuned, space: Space, options: Options, mode: Mode, phi: np.ndarray) -> dict[str, float]:
+def _psis(learned: Learned, exact: LaplaceEvidence, mode: Mode, phi: np.ndarray) -> dict[str, float]:
     """Importance-sampled evidence at one point; nan where it was skipped or is another approximation's."""
     names = ("log_evidence_psis", "error", "k_hat")
-    laplace = tuned.evidence.laplace
-    if tuned.sample is None or (laplace.approximation, laplace.coordinates) != ("marginal", "unconstrained"):
+    laplace, options = exact.laplace, learned.options
+    if learned.sample is None or (laplace.approximation, laplace.coordinates) != ("marginal", "unconstrained"):
         return dict.fromkeys(names, np.nan)
-    base = base_draws(number_of_draws(options, laplace.data), laplace.size, np.random.default_rng(options.random_seed))
-    precision = tuned.evidence.proposal_precision(mode, phi)
-    log_lambda = space.theta(phi).log_lambda
-    sample = ImportanceSample(mode, precision, base, laplace.data, log_lambda, tuned.sample.sigma_prior)
-    weights = sample.weights(space.theta(phi))
+    base = base_draws(options.number_of_draws(laplace.data), laplace.size, np.random.default_rng(options.random_seed))
+    precision = exact.proposal_precision(mode, phi)
+    theta = learned.space.theta(phi)
+    sample = ImportanceSample(mode, precision, base, laplace.data, theta.log_lambda, learned.sample.sigma_prior)
+    weights = sample.weights(theta)
     return dict(zip(names, (weights.log_evidence, weights.error, weights.k_hat), strict=True))
 
 

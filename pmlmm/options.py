@@ -1,0 +1,20 @@
+"""Options that many functions take, checked."""
+
+from numbers import Integral
+
+from pmlmm.errors import OptionError
+
+
+def count(name: str, value: int | None, *, optional: bool = False) -> int | None:
+    """A whole number above zero."""
+    if not (optional and value is None) and not (isinstance(value, Integral) and value >= 1):
+        raise OptionError(f"{name}={value!r}: an integer of at least 1.")
+    return value
+
+
+def seed(value: int | None, default: int, where: str = "random_seed={}") -> int:
+    """The seed of a random generator, the fit's where none is given."""
+    chosen = default if value is None else value
+    if not (isinstance(chosen, Integral) and chosen >= 0):
+        raise OptionError(f"{where.format(repr(chosen))}: the seed must be an integer of at least 0.")
+    return int(chosen)

@@ -1,0 +1,67 @@
+"""Names: what every variable of a result is called, along which dimensions, in a Dataset."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.design.design import Design
+from pmlmm.design.names import covariance_dims
+from pmlmm.kernels.coordinates import unvech, vech_slices
+
+
+def covariances(theta: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """Covariance of each term, (draws, q, q), of natural coordinates (draws, d)."""
+    return [unvech(theta[:, part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
+
+
+def covariance_parameters(theta: np.ndarray, design: Design) -> dict[str, np.ndarray]:
+    """sigma (draws,) and every Sigma (draws, q, q) by variable name."""
+    names = [f"Sigma_{term.name}" for term in design.terms]
+    return {"sigma": theta[:, 0]} | dict(zip(names, covariances(theta, design.sizes), strict=True))
+
+
+def dimensions(design: Design) -> dict[str, list[str]]:
+    """Named dimensions of every variable."""
+    dims = {"beta": ["coefficient"], "sigma": []}
+    for block in design.wide:
+        dims[f"beta_{block.name}"] = [block.name]
+    for term in design.terms:
+        dims[f"Sigma_{term.name}"] = list(covariance_dims(term.name))
+        dims[f"A_{term.name}"] = [covariance_dims(term.name)[0]]
+        dims[f"gamma_{term.name}"] = [term.factor, f"{term.name}_effect"]
+    return dims
+
+
+def label(values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs) -> xr.Dataset:
+    """Dataset with the model's names along every dimension; ``leading`` ones are numbered from 0."""
+    dims, names = dimensions(design), design.coords()
+    own = {name: dims.get(name, []) for name in values}  # hyperparameters are scalars, but for A
+    variables = {name: ((*leading, *own[name]), value) for name, value in values.items()}
+    used = {dim for name in values for dim in own[name]}
+    numbers = {dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)}
+    return xr.Dataset(variables, coords={d: names[d] for d in names if d in used} | numbers, attrs=attrs)
+
+
+def response_name(design: Design) -> str:
+    """The response as a variable of a Dataset, which has no slashes and no dimension's name."""
+    response = design.parsed.response
+    return "y" if "/" in response or response in ("row", "chain", "draw") else response
+
+
+def data_groups(design: Design) -> dict[str, xr.Dataset]:
+    """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row)."""
+    rows = {"row": design.table.rows}
+    constant: dict[str, tuple] = {}
+    coords: dict[str, Any] = dict(rows)
+    if design.coefficients:
+        taken = any(grouping.factor == "X" for grouping in design.groupings)
+        constant["design_matrix" if taken else "X"] = (("row", "coefficient"), design.X)
+        coords["coefficient"] = list(design.coefficients)
+    names = design.coords()
+    for grouping in design.groupings:
+        constant[grouping.factor] = ("row", np.asarray(names[grouping.factor])[grouping.codes])
+    return {
+        "observed_data": xr.Dataset({response_name(design): ("row", design.y)}, coords=rows),
+        "constant_data": xr.Dataset(constant, coords=coords),
+    }

@@ -1,0 +1,77 @@
+"""The posterior given the learned hyperparameters."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlmm.posterior.draws import WeightedDraws
+from pmlmm.posterior.labels import covariance_parameters, label
+from pmlmm.posterior.source import Posterior
+from pmlmm.priors.draw import draw_covariance_parameters
+
+
+class LearnedPosterior(Posterior):
+    """Importance-weighted draws where these are reliable, Laplace's otherwise."""
+
+    about_hyperparameters = "95% intervals from the curvature of the evidence"
+    about_intervals = (
+        "Intervals are given the learned hyperparameters, hence too narrow for Sigma; fit.integrate() mends that."
+    )
+
+    @property
+    def log_evidence(self) -> float:
+        return self.learned.mode.log_evidence
+
+    @property
+    def log_evidence_psis(self) -> float:
+        return self.learned.weights.log_evidence if self.learned.weights else np.nan
+
+    @property
+    def log_evidence_error(self) -> float:
+        return self.learned.weights.error if self.learned.weights else np.nan
+
+    @property
+    def k_hat(self) -> float:
+        return self.learned.weights.k_hat if self.learned.weights else np.nan
+
+    @property
+    def reliable(self) -> bool:
+        return self.learned.reliable
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return {
+            "k_hat": self.k_hat,
+            "weights": "importance-resampled" if self.reliable else "Laplace draws, unweighted",
+            "intervals": "given the learned hyperparameters",
+            "beta": "given each draw" if self.learned.sample is not None else "given the mode of sigma and Sigma",
+            "log_evidence": self.log_evidence,
+            "log_evidence_psis": self.log_evidence_psis,
+        }
+
+    @property
+    def more_groups(self) -> dict[str, xr.Dataset]:
+        """Group "proposal", where there are reliable weights."""
+        if not self.reliable:
+            return {}
+        values = covariance_parameters(self.learned.sample.natural, self.design)
+        group = label(values, self.design, ("proposal_draw",))
+        return {"proposal": group.assign(weight=("proposal_draw", self.learned.weights.normalized))}
+
+    def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
+        return self.importance() if self.reliable else self.laplace(number, rng)
+
+    def importance(self) -> WeightedDraws:
+        """The importance draws, whether reliable or not."""
+        learned = self.learned
+        return WeightedDraws(
+            self.problem, learned.sample.natural, learned.theta.log_lambda, learned.weights.normalized
+        ).proper()
+
+    def resample(self, number: int, rng: np.random.Generator) -> tuple[WeightedDraws, dict[str, np.ndarray]]:
+        return self.draw(number, rng).resampled(number, rng), {}
+
+    def draw_prior(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        theta = self.learned.theta
+        return draw_covariance_parameters(self.problem.priors.sigma, [theta] * number, rng), theta.log_lambda
