@@ -19,9 +19,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "model": ["Model"],
         "priors.stated": ["Flat", "HalfStudentT", "Hyperprior", "InverseWishart", "Ridge"],
-        "checks.compare": ["Comparison", "compare"],
-        "fit": ["Fit"],
-        "posterior.integrated": ["IntegratedFit"],
+        "checks.compare": ["Comparison"],
+        "fit": ["Fit", "IntegratedFit", "compare"],
     },
 )
 __version__ = "0.1.0"

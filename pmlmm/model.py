@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pmlmm.design.design import build_design
-from pmlmm.priors.keys import INTERCEPT
-from pmlmm.priors.prior_set import resolve
-from pmlmm.crossproducts.standardize import standardization
-from pmlmm.crossproducts.statistics import build_statistics
+from pmlmm.crossproducts.standardize import standardization_of
+from pmlmm.crossproducts.statistics import Statistics, build_statistics
+from pmlmm.design.design import Design, build_design
 from pmlmm.errors import OptionError
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
+from pmlmm.priors.prior_set import PriorSet, resolve
+from pmlmm.priors.search_space import Space, build_space
 from pmlmm.priors.stated import Hyperprior
-from pmlmm.priors.hyperparameters import Theta
+from pmlmm.problem import Problem
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -80,20 +80,33 @@ class Model:
         context: Mapping[str, Any] | None = None,
         trusted: bool = True,
     ):
-        self.formula = formula
-        self._context = _checked_context(context)
+        context = _checked_context(context)
         for name, value in {"standardize": standardize, "trusted": trusted}.items():
             if not isinstance(value, bool | np.bool_):
                 raise OptionError(f"Model({name}={value!r}): choose True or False.")
-        self.design = build_design(formula, data, self._context, penalized, trusted=bool(trusted))
-        self.priors = resolve(self.design, priors, standardize)
-        names = self.design.coefficients
-        intercept = names.index(INTERCEPT) if INTERCEPT in names else None
-        scaled = np.array(self.priors.standardized)
-        centred = np.array([standardize and name != INTERCEPT for name in names], dtype=bool)
-        standard = standardization(self.design.X, scaled, centred, intercept, self.priors.intercept_mean)
-        with blas_threads(self.design.n_rows):  # sums that do not depend on who else computes
-            self.statistics = build_statistics(self.design, self.priors, standard)
+        design = build_design(formula, data, context, penalized, trusted=bool(trusted))
+        resolved = resolve(design, priors, standardize)
+        with blas_threads(design.n_rows):  # sums that do not depend on who else computes
+            statistics = build_statistics(design, resolved, standardization_of(design, resolved))
+        self._problem = Problem(formula, design, resolved, statistics)
+
+    @property
+    def formula(self) -> str:
+        return self._problem.formula
+
+    @property
+    def design(self) -> Design:
+        """Arrays with names, made from the formula and the table."""
+        return self._problem.design
+
+    @property
+    def priors(self) -> PriorSet:
+        return self._problem.priors
+
+    @property
+    def statistics(self) -> Statistics:
+        """Sums over the rows: all that a fit needs of the data."""
+        return self._problem.statistics
 
     def fit(
         self,
@@ -147,21 +160,27 @@ class Model:
         Amestoy, van de Wiel, van Wieringen (2021). Linear mixed models for high-dimensional data: extending
         the functionalities of the LMER package. Talk.
         """
-        from pmlmm.priors.search_space import build_space
-        from pmlmm.inference.learn import tune
         from pmlmm.fit import Fit
-        from pmlmm.posterior.tree import numbers_each
+        from pmlmm.graph.engine import compile_log_posterior
+        from pmlmm.inference.learn import learn
+        from pmlmm.posterior.learned import LearnedPosterior
 
         if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
             raise OptionError(f"fit(hyperprior={hyperprior!r}): give a pmlmm.Hyperprior, or None for no hyperprior.")
         coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
         options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
-        refuse_draws(options.draws or 1, numbers_each(self.design, gamma=None, wide=None), f"fit(draws={draws})")
-        space = build_space(self.design, self.priors, self.statistics, hyperprior)
+        refuse_draws(options.draws or 1, self.design.numbers_each(gamma=None, wide=None), f"fit(draws={draws})")
+        space = self._space(hyperprior)
         # what overflows on the way is not finite, and every search refuses it in words
         with blas_threads(self.statistics.elimination.dense), np.errstate(all="ignore"):
-            tuned = tune(self._source(space.fixed), space, options, progress)
-        return Fit(self, space, options, tuned)
+            learned = learn(
+                self._problem,
+                space,
+                options,
+                lambda profile: compile_log_posterior(self._problem, space.fixed, profile=profile),
+                progress,
+            )
+        return Fit(self, LearnedPosterior(learned))
 
     @property
     def structure(self) -> str:
@@ -184,26 +203,18 @@ class Model:
         pymc.Model
             With named dimensions and coordinates for coefficients, effects and groups.
         """
-        from pmlmm.priors.search_space import build_space
+        from pmlmm.graph.build import build_graph
 
-        fixed = build_space(self.design, self.priors, self.statistics, None).fixed
-        return self._graph(fixed, collapsed)
+        return build_graph(self._problem, self._space(None).fixed, collapsed=collapsed)
 
-    def _graph(self, theta: Theta, collapsed: bool) -> "pm.Model":
-        from pmlmm.graph.build import build_collapsed, build_full
-
-        source = self._source(theta)
-        return build_collapsed(source)[0] if collapsed else build_full(source)
-
-    def _source(self, theta: Theta):
-        from pmlmm.graph.build import Source
-
-        return Source(self.design, self.priors, self.statistics, theta)
+    def _space(self, hyperprior: Hyperprior | None) -> Space:
+        """What is to be learned."""
+        return build_space(self.design, self.priors, self.statistics.columns, hyperprior)
 
     def __repr__(self) -> str:
         from pmlmm.report.summary import describe_model
 
-        return describe_model(self)
+        return describe_model(self._problem)
 
 
 def _checked_context(context: Any) -> dict[str, Any]:
@@ -215,7 +226,7 @@ def _checked_context(context: Any) -> dict[str, Any]:
 def _checked_options(
     approximation: str, coordinates: str, refine: bool | str, draws: int | None, random_seed: int, optimizer: str
 ):
-    from pmlmm.inference.learn import Options
+    from pmlmm.inference.learned import FitOptions
 
     choices = {
         "approximation": (approximation, ("marginal", "joint")),
@@ -232,4 +243,4 @@ def _checked_options(
         raise OptionError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
     if not (isinstance(random_seed, Integral) and random_seed >= 0):
         raise OptionError(f"fit(random_seed={random_seed!r}): the seed must be an integer of at least 0.")
-    return Options(approximation, coordinates, refine, draws and int(draws), random_seed, optimizer)
+    return FitOptions(approximation, coordinates, refine, draws and int(draws), random_seed, optimizer)

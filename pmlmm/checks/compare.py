@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlmm.checks import verdict
 from pmlmm.design.design import Design
 from pmlmm.errors import OptionError
 from pmlmm.inference.bridge import bridge
+from pmlmm.inference.conditional import conditional, hyperparameter_density
 from pmlmm.kernels.coordinates import from_natural, vech, vech_indices
-from pmlmm.checks import verdict
-from pmlmm.checks.methods import count
-from pmlmm.posterior.densities import conditional, tuned_density
-from pmlmm.fit import Fit
-from pmlmm.posterior.integrated import IntegratedFit
-from pmlmm.posterior.draws import Law
+from pmlmm.options import count
+from pmlmm.posterior.draws import WeightedDraws
+from pmlmm.posterior.source import Posterior
 from pmlmm.posterior.tree import covariance_draws, search_scale
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Comparison:
     _marginals: tuple[Marginals, ...] = field(repr=False)
 
     def __repr__(self) -> str:
-        return verdict.report(self)
+        return verdict.report(self.table, self.evidence, self.verdict)
 
     def plot(self, parameters: int = 6) -> "Figure":
         """Marginals of every method on top of each other, the worst parameters first.
@@ -104,33 +103,12 @@ class Comparison:
         return overlay(chosen, {m.method: (m.values[:, : len(chosen)], m.weights) for m in self._marginals})
 
 
-def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> Comparison:
-    """Set a fit beside MCMC draws of the same posterior.
-
-    Parameters
-    ----------
-    fit : Fit
-        Its Laplace approximation and the importance-sampled correction of that are compared; of an
-        :class:`pmlmm.IntegratedFit` the integrated posterior.
-    mcmc : DataTree
-        What ``fit.sample()`` returned, or ``fit.sample(hyperparameters=True)`` for an integrated fit.
-    random_seed : int
-        Of the Laplace draws and of bridge sampling.
-
-    Returns
-    -------
-    Comparison
-        Prints as a report; ``table``, ``evidence``, ``verdict`` and ``trustworthy`` are its parts.
-
-    Raises
-    ------
-    OptionError
-        The draws are of another posterior.
-    """
-    _refuse_other(fit, mcmc)
+def compare(posterior: Posterior, mcmc: xr.DataTree, random_seed: int) -> Comparison:
+    """See :func:`pmlmm.compare`."""
+    _refuse_other(posterior, mcmc)
     rng = np.random.default_rng([random_seed, 7])
-    labels, reference, ess, r_hat = _of_mcmc(mcmc, fit.model.design)
-    approximations = _of_fit(fit, rng)
+    labels, reference, ess, r_hat = _of_mcmc(mcmc, posterior.design)
+    approximations = _of_fit(posterior, rng)
     table = _table(labels, approximations, reference)
     table[("NUTS", "ess")], table[("NUTS", "r_hat")] = ess, r_hat
     statistics = mcmc["sample_stats"] if "sample_stats" in mcmc.children else {}
@@ -139,24 +117,24 @@ def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> Comparison:
         "ess": float(np.min(ess)),
         "divergences": int(statistics["diverging"].sum()) if "diverging" in statistics else 0,
         "draws": len(reference.values),
-        "k_hat": fit.k_hat,
+        "k_hat": posterior.k_hat,
     }
-    effects = _effects(fit, mcmc)
+    effects = _effects(posterior, mcmc)
     order = np.argsort(-verdict.badness(table, [m.method for m in approximations]), kind="stable")
     table = table.iloc[order]
-    trustworthy, words = verdict.judge(fit, table, effects, diagnostics)
+    trustworthy, words = verdict.judge(table, effects, diagnostics)
     marginals = tuple(
         Marginals(m.method, m.values[:, order], m.weights, m.mcse_mean[order], m.mcse_sd[order])
         for m in (*approximations, reference)
     )
-    evidence = _evidence(fit, mcmc, rng)
+    evidence = _evidence(posterior, mcmc, rng)
     return Comparison(table, effects, evidence, diagnostics, trustworthy, words, marginals)
 
 
-def _refuse_other(fit: Fit, mcmc: xr.DataTree) -> None:
+def _refuse_other(posterior: Posterior, mcmc: xr.DataTree) -> None:
     if not (isinstance(mcmc, xr.DataTree) and "posterior" in mcmc.children):
         raise OptionError("compare(fit, mcmc): mcmc must be the DataTree that fit.sample() returned.")
-    draws, design = mcmc["posterior"], fit.model.design
+    draws, design = mcmc["posterior"], posterior.design
     wanted = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
     if missing := [name for name in wanted if name not in draws]:
         raise OptionError(
@@ -164,11 +142,11 @@ def _refuse_other(fit: Fit, mcmc: xr.DataTree) -> None:
         )
     if list(draws["coefficient"].to_numpy()) != list(design.coefficients):
         raise OptionError("compare(fit, mcmc): the draws have other coefficients than the fit; are they of this model?")
-    _refuse_other_data(fit, draws.attrs)
+    _refuse_other_data(posterior, draws.attrs)
     for term in design.terms:
         if draws[f"Sigma_{term.name}"].shape[2:] != (term.q, term.q):
             raise OptionError(f"compare(fit, mcmc): Sigma_{term.name} has another size than in the fit.")
-    sampled, integrated = "sampled" in draws.attrs.get("intervals", ""), isinstance(fit, IntegratedFit)
+    sampled, integrated = "sampled" in draws.attrs.get("intervals", ""), posterior.integrated is not None
     if sampled and not integrated:
         raise OptionError("The draws carry the uncertainty of the hyperparameters: compare(fit.integrate(), mcmc).")
     if integrated and not sampled:
@@ -178,15 +156,15 @@ def _refuse_other(fit: Fit, mcmc: xr.DataTree) -> None:
         )
 
 
-def _refuse_other_data(fit: Fit, attributes: dict) -> None:
+def _refuse_other_data(posterior: Posterior, attributes: dict) -> None:
     """What ``fit.sample`` notes about the posterior that it drew from; draws from elsewhere carry no such note."""
-    if attributes.get("data", fit._data_fingerprint) != fit._data_fingerprint:
+    if attributes.get("data", posterior.data_fingerprint) != posterior.data_fingerprint:
         raise OptionError("The draws are of a model of other data, or with another formula, than the fit.")
-    if (attributes.get("theta") or fit._theta_fingerprint) != fit._theta_fingerprint:
+    if (attributes.get("theta") or posterior.theta_fingerprint) != posterior.theta_fingerprint:
         raise OptionError("The draws are of a fit with other hyperparameters: draw them with this fit's own sample().")
 
 
-def flatten(values: dict[str, np.ndarray], design: Design) -> tuple[list[str], np.ndarray]:
+def labelled_columns(values: dict[str, np.ndarray], design: Design) -> tuple[list[str], np.ndarray]:
     """Names and columns (draws, parameters) of sigma, the lower triangles of all Sigma, and beta."""
     labels, columns = ["sigma"], [values["sigma"][:, None]]
     for term in design.terms:
@@ -205,7 +183,7 @@ def _of_mcmc(mcmc: xr.DataTree, design: Design) -> tuple[list[str], Marginals, n
     shape = draws["sigma"].shape
     flat = {name: draws[name].to_numpy() for name in draws.data_vars if name.startswith(("sigma", "beta", "Sigma_"))}
     number = shape[0] * shape[1]
-    labels, values = flatten({k: v.reshape(number, *v.shape[2:]) for k, v in flat.items()}, design)
+    labels, values = labelled_columns({k: v.reshape(number, *v.shape[2:]) for k, v in flat.items()}, design)
     chains = values.reshape(*shape, -1)
     axes = {"chain_axis": 0, "draw_axis": 1}
     tails = array_stats.ess(chains, **axes, method="tail", prob=(0.05, 0.95))
@@ -215,22 +193,20 @@ def _of_mcmc(mcmc: xr.DataTree, design: Design) -> tuple[list[str], Marginals, n
     return labels, Marginals("NUTS", values, weights, mean, sd), ess, array_stats.rhat(chains, **axes)
 
 
-def _of_fit(fit: Fit, rng: np.random.Generator) -> list[Marginals]:
+def _of_fit(posterior: Posterior, rng: np.random.Generator) -> list[Marginals]:
     """Laplace's approximation and the weighted draws, or the integrated posterior."""
-    if isinstance(fit, IntegratedFit):
-        return [_of_law("integrated", fit._law, rng, fit._integrated.node)]
-    found = [_of_law("Laplace", fit._laplace_law(_LAPLACE_DRAWS, rng), rng)]
-    if fit._tuned.weights is not None:
-        sample = fit._tuned.sample
-        law = Law(fit.model, sample.natural, fit._tuned.theta.log_lambda, fit._tuned.weights.normalized).proper()
-        found.append(_of_law("PSIS", law, rng))
+    if posterior.integrated is not None:
+        return [_of_draws("integrated", posterior.weighted, rng, posterior.integrated.node)]
+    found = [_of_draws("Laplace", posterior.laplace(_LAPLACE_DRAWS, rng), rng)]
+    if posterior.learned.weights is not None:
+        found.append(_of_draws("PSIS", posterior.importance(), rng))
     return found
 
 
-def _of_law(method: str, law: Law, rng: np.random.Generator, node: np.ndarray | None = None) -> Marginals:
+def _of_draws(method: str, draws: WeightedDraws, rng: np.random.Generator, node: np.ndarray | None = None) -> Marginals:
     """Weighted draws with their Monte Carlo errors; draws of one node count as one for these."""
-    _, values = flatten(law.draw(rng, gamma=False, wide=False), law.model.design)
-    weights = law.weights
+    _, values = labelled_columns(draws.draw(rng, gamma=False, wide=False), draws.problem.design)
+    weights = draws.weights
     mean = weights @ values
     squares = (values - mean) ** 2
     variance = weights @ squares
@@ -265,30 +241,34 @@ def _table(labels: list[str], approximations: list[Marginals], reference: Margin
     return frame
 
 
-def _effects(fit: Fit, mcmc: xr.DataTree) -> pd.DataFrame:
+def _effects(posterior: Posterior, mcmc: xr.DataTree) -> pd.DataFrame:
     """Posterior means of the effects that the table leaves out."""
-    design, draws, rows = fit.model.design, mcmc["posterior"], {}
+    design, draws, rows = posterior.design, mcmc["posterior"], {}
     names = [f"gamma_{term.name}" for term in design.terms] + [f"beta_{block.name}" for block in design.wide]
     for name in names:
         if name in draws:
             mean, sd = draws[name].mean(("chain", "draw")), draws[name].std(("chain", "draw"))
-            shift = np.abs((fit.mean[name].to_numpy() - mean.to_numpy()) / sd.to_numpy())
+            shift = np.abs((posterior.mean[name].to_numpy() - mean.to_numpy()) / sd.to_numpy())
             rows[name] = {"number": shift.size, "shift": float(np.max(shift))}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["number", "shift"])
     return frame.astype({"number": int, "shift": float}).rename_axis("effects")
 
 
-def _evidence(fit: Fit, mcmc: xr.DataTree, rng: np.random.Generator) -> pd.DataFrame:
+def _evidence(posterior: Posterior, mcmc: xr.DataTree, rng: np.random.Generator) -> pd.DataFrame:
     """Evidence by every method."""
-    near, draws, design = conditional(fit), mcmc["posterior"], fit.model.design
+    learned, draws, design = posterior.learned, mcmc["posterior"], posterior.design
+    near = conditional(learned)
     x = from_natural(covariance_draws(draws.to_dataset(), design), design.sizes)
-    if isinstance(fit, IntegratedFit):
-        x = np.concatenate([x, search_scale(fit._space, draws.to_dataset(), design)], axis=-1)
-        rows = {"integrated": (fit.log_evidence, fit.log_evidence_psis_error)}
-        density = tuned_density(fit, near)
+    if posterior.integrated is not None:
+        x = np.concatenate([x, search_scale(learned.space, draws.to_dataset(), design)], axis=-1)
+        rows = {"integrated": (posterior.log_evidence, posterior.log_evidence_error)}
+        density = hyperparameter_density(near)
     else:
-        rows = {"Laplace": (fit.log_evidence, np.nan), "PSIS": (fit.log_evidence_psis, fit.log_evidence_psis_error)}
-        density = near.density(fit._tuned.phi)
+        rows = {
+            "Laplace": (posterior.log_evidence, np.nan),
+            "PSIS": (posterior.log_evidence_psis, posterior.log_evidence_error),
+        }
+        density = near.density(learned.phi)
     rows["bridge"] = tuple(bridge(x, lambda point: density(point)[0], rng))
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["log_evidence", "error"])
     return frame.rename_axis("method").dropna(subset="log_evidence")

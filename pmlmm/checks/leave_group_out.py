@@ -11,24 +11,21 @@ p(sigma, Sigma | y_-g) p(y_g | y_-g, sigma, Sigma), Pareto-smoothed importance s
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from pmlmm.design.design import Design
 from pmlmm.crossproducts.statistics import Statistics, build_statistics, dense_columns
+from pmlmm.design.design import Design
 from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.kernels import likelihood
-from pmlmm.kernels.dense import Posterior
+from pmlmm.kernels.dense import ConditionalEffects
 from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
-from pmlmm.posterior.draws import Law
-from pmlmm.posterior.tree import numbers_each
-
-if TYPE_CHECKING:
-    from pmlmm.fit import Fit
+from pmlmm.posterior.draws import WeightedDraws
+from pmlmm.posterior.source import Posterior
 
 # Draws are thinned so that about so many floating-point operations are enough.
 _MOST_WORK, _FEWEST = 2e10, 100
@@ -38,28 +35,29 @@ _BATCH = 10_000_000
 _DEPENDENT = 1e-9
 
 
-def logo(fit: "Fit", factor: str | None, draws: int | None, random_seed: int) -> Any:
+def logo(posterior: Posterior, factor: str | None, draws: int | None, random_seed: int) -> Any:
     """See :meth:`pmlmm.Fit.logo`."""
     from arviz import loo
 
-    design, priors = fit.model.design, fit.model.priors
+    design, priors = posterior.design, posterior.problem.priors
     factor = _checked_factor(factor, design)
-    standard = fit.model.statistics.standardization
+    standard = posterior.problem.statistics.standardization
     statistics = build_statistics(design, priors, standard, method="groups", factor=factor)
     _refuse_unidentified(design, list(priors.flat_columns), factor)
     batches = list(row_batches(design, statistics, factor))
     work = sum(batch.work() for batch in batches)
-    number = draws * 4 if draws else int(np.clip(_MOST_WORK / work, _FEWEST, fit._number)) // 4 * 4
-    refuse_draws(number, numbers_each(fit.model.design, gamma=None, wide=None), f"logo(draws={draws})")
-    law, _ = fit._draw(number, np.random.default_rng([random_seed, 8]))
+    most = posterior.learned.number_of_draws
+    number = draws * 4 if draws else int(np.clip(_MOST_WORK / work, _FEWEST, most)) // 4 * 4
+    refuse_draws(number, design.numbers_each(gamma=None, wide=None), f"logo(draws={draws})")
+    drawn, _ = posterior.resample(number, np.random.default_rng([random_seed, 8]))
     labels = design.coords()[factor]
     with blas_threads(statistics.elimination.dense):
-        values = group_densities(law, statistics, batches, len(labels))
+        values = group_densities(drawn, statistics, batches, len(labels))
     data = xr.Dataset(
         {factor: (("chain", "draw", "group"), values.reshape(4, -1, len(labels)))}, coords={"group": labels}
     )
-    posterior = xr.Dataset({"sigma": (("chain", "draw"), law.natural[:, 0].reshape(4, -1))})
-    return loo(xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": data}), reff=1.0, pointwise=True)
+    sigma = xr.Dataset({"sigma": (("chain", "draw"), drawn.natural[:, 0].reshape(4, -1))})
+    return loo(xr.DataTree.from_dict({"posterior": sigma, "log_likelihood": data}), reff=1.0, pointwise=True)
 
 
 def _checked_factor(factor: str | None, design: Design) -> str:
@@ -135,27 +133,27 @@ def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator
         )
 
 
-def group_densities(law: Law, statistics: Statistics, batches: list[RowBatch], number: int) -> np.ndarray:
+def group_densities(draws: WeightedDraws, statistics: Statistics, batches: list[RowBatch], number: int) -> np.ndarray:
     """log p(y_g | y_-g, sigma, Sigma, lambda) for each draw and each of ``number`` groups, (draws, m)."""
     data = statistics.crossproducts()
-    log_lambda = np.broadcast_to(law.log_lambda, (len(law.natural), law.log_lambda.shape[-1]))
-    result = np.empty((len(law.natural), number))
-    for s, theta in enumerate(law.natural):
-        u = np.concatenate([theta, log_lambda[s]])
-        posterior, root = likelihood.condition(u, data), data.group_root(data.roots(u)[0])
+    log_lambda = np.broadcast_to(draws.log_lambda, (len(draws.natural), draws.log_lambda.shape[-1]))
+    result = np.empty((len(draws.natural), number))
+    for s, natural in enumerate(draws.natural):
+        u = np.concatenate([natural, log_lambda[s]])
+        effects, root = likelihood.condition(u, data), data.group_root(data.roots(u)[0])
         for batch in batches:
-            result[s, batch.groups] = _densities_at(posterior, root, theta[0] ** 2, batch)
+            result[s, batch.groups] = _densities_at(effects, root, natural[0] ** 2, batch)
     return result
 
 
-def _densities_at(posterior: Posterior, root: np.ndarray, variance: float, batch: RowBatch) -> np.ndarray:
+def _densities_at(effects: ConditionalEffects, root: np.ndarray, variance: float, batch: RowBatch) -> np.ndarray:
     Z, W, y, sizes, _ = batch
     half = Z @ root
     M = np.eye(Z.shape[2]) + np.swapaxes(half, 1, 2) @ half
     N = np.eye(Z.shape[1]) - half @ np.linalg.solve(M, np.swapaxes(half, 1, 2))
     NW = N @ W
-    C = N - NW @ posterior.effect_covariance @ np.swapaxes(NW, 1, 2)
-    moved = (N @ (y - W @ posterior.mean)[..., None])[..., 0]
+    C = N - NW @ effects.effect_covariance @ np.swapaxes(NW, 1, 2)
+    moved = (N @ (y - W @ effects.mean)[..., None])[..., 0]
     chol = np.linalg.cholesky(C)
     whitened = np.linalg.solve(chol, moved[..., None])[..., 0]
     log_det = 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)

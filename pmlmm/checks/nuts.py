@@ -1,24 +1,23 @@
 """NUTS on a tuned model: on the collapsed density, or on the full PyMC graph."""
 
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pmlmm.errors import OptionError
 from pmlmm.inference import nuts
+from pmlmm.inference.conditional import conditional, hyperparameter_density
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.log_posterior import Whitened
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
-from pmlmm.posterior import effects as posterior
+from pmlmm.options import seed
 from pmlmm.posterior import tree
-from pmlmm.posterior.densities import conditional, tuned_density
-from pmlmm.posterior.draws import Law, number_of_gammas
-
-if TYPE_CHECKING:
-    from pmlmm.fit import Fit
+from pmlmm.posterior.draws import WeightedDraws
+from pmlmm.posterior.labels import data_groups, label
+from pmlmm.posterior.source import Posterior
 
 # Dense columns from which chains run side by side: below, Python's interpreter is the bottleneck.
 _HEAVY = 60
@@ -27,7 +26,7 @@ _CAREFUL = 0.95
 
 
 def sample(
-    fit: "Fit",
+    posterior: Posterior,
     *,
     draws: int,
     chains: int,
@@ -44,50 +43,48 @@ def sample(
     for name, value, least in (("draws", draws, 4), ("chains", chains, 1), ("tune", tune, 50)):
         if not (isinstance(value, Integral) and value >= least):
             raise OptionError(f"sample({name}={value!r}): an integer of at least {least}.")
-    seed = fit.options.random_seed if random_seed is None else random_seed
-    if not (isinstance(seed, Integral) and seed >= 0):
-        raise OptionError(f"sample(random_seed={seed!r}): the seed must be an integer of at least 0.")
+    chosen = seed(random_seed, posterior.learned.options.random_seed, "sample(random_seed={})")
     if hyperparameters and not collapsed:
         raise OptionError("sample(hyperparameters=True) runs on the collapsed density: leave collapsed=True.")
-    if hyperparameters and fit._space.hyperprior is None:
+    if hyperparameters and posterior.learned.space.hyperprior is None:
         raise OptionError("sample(hyperparameters=True) needs a proper hyperprior: this fit has none.")
-    each = tree.numbers_each(fit.model.design, gamma=gamma or not collapsed, wide=wide or not collapsed)
+    each = posterior.design.numbers_each(gamma=gamma or not collapsed, wide=wide or not collapsed)
     refuse_draws(chains * (draws + tune), each, f"sample(draws={draws}, chains={chains}, tune={tune})")
     schedule = nuts.Schedule(
         int(draws),
         int(tune),
         int(chains),
-        int(seed),
+        chosen,
         progress,
         nuts.choose_sampler(sampler),
-        parallel=fit.model.statistics.crossproducts().columns >= _HEAVY,
+        parallel=posterior.learned.data.columns >= _HEAVY,
         target_accept=_CAREFUL if hyperparameters else None,
     )
-    with blas_threads(fit.model.statistics.elimination.dense):
+    with blas_threads(posterior.learned.dense):
         if not collapsed:
-            return _full(fit, schedule, gamma, wide)
-        return _collapsed(fit, schedule, hyperparameters, gamma, wide)
+            return _full(posterior, schedule, gamma, wide)
+        return _collapsed(posterior, schedule, hyperparameters, gamma, wide)
 
 
 def _collapsed(
-    fit: "Fit", schedule: nuts.Schedule, hyperparameters: bool, gamma: bool | None, wide: bool | None
+    posterior: Posterior, schedule: nuts.Schedule, hyperparameters: bool, gamma: bool | None, wide: bool | None
 ) -> xr.DataTree:
     """NUTS on (sigma, Sigma), perhaps with the hyperparameters; beta and gamma drawn exactly given these."""
-    near, phi = conditional(fit), fit._tuned.phi
+    near, phi = conditional(posterior.learned), posterior.learned.phi
     if hyperparameters:
         k = len(phi)
-        density = tuned_density(fit, near)
+        density = hyperparameter_density(near)
         scale = np.block([[near.scale, near.slopes], [np.zeros((k, near.size)), np.eye(k)]])
         whitened = Whitened(density, np.concatenate([near.x, phi]), scale)
     else:
         whitened = Whitened(near.density(phi), near.x, near.scale)
     chains = nuts.sample(whitened, schedule)
     with nuts.keeping(list(chains.x)):
-        return _all_parameters(fit, schedule, chains, hyperparameters, gamma, wide)
+        return _all_parameters(posterior, schedule, chains, hyperparameters, gamma, wide)
 
 
 def _all_parameters(
-    fit: "Fit",
+    posterior: Posterior,
     schedule: nuts.Schedule,
     chains: nuts.Chains,
     hyperparameters: bool,
@@ -95,48 +92,51 @@ def _all_parameters(
     wide: bool | None,
 ) -> xr.DataTree:
     """beta and gamma drawn given each draw of (sigma, Sigma), and all of it labelled."""
-    x, data, space = chains.x.reshape(-1, chains.x.shape[-1]), fit.model.statistics.crossproducts(), fit._space
+    learned, x = posterior.learned, chains.x.reshape(-1, chains.x.shape[-1])
+    data, space = learned.data, learned.space
     size, number = data.parameters, len(x)
-    theta = coordinates.to_natural(x[:, :size], data.sizes)
-    log_lambda, more = fit._tuned.theta.log_lambda, {}
+    natural = coordinates.to_natural(x[:, :size], data.sizes)
+    log_lambda, more = learned.theta.log_lambda, {}
     if hyperparameters:
         log_lambda = np.stack([space.theta(point).log_lambda for point in x[:, size:]])
-        more = tree.hyperparameter_draws(space, x[:, size:], fit.model.design)
-    law = Law(fit.model, theta, log_lambda, np.full(number, 1.0 / number))
+        more = tree.hyperparameter_draws(space, x[:, size:], posterior.design)
+    draws = WeightedDraws(posterior.problem, natural, log_lambda, np.full(number, 1.0 / number))
     groups, _ = tree.posterior_groups(
-        law,
+        draws,
         chains.x.shape[:2],
         np.random.default_rng([schedule.random_seed, 4]),
         gamma=gamma,
         wide=wide,
         more=more,
-        attributes=_attributes(fit, schedule, "collapsed", hyperparameters),
+        attributes=_attributes(posterior, schedule, "collapsed", hyperparameters),
     )
     return xr.DataTree.from_dict(groups | {"sample_stats": chains.statistics})
 
 
-def _full(fit: "Fit", schedule: nuts.Schedule, gamma: bool | None, wide: bool | None) -> xr.DataTree:
+def _full(posterior: Posterior, schedule: nuts.Schedule, gamma: bool | None, wide: bool | None) -> xr.DataTree:
     """NUTS on the full graph: nothing of it is ours but the inverse-Wishart density."""
-    design = fit.model.design
+    from pmlmm.graph.build import build_graph
+
+    design = posterior.design
     names = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
-    few = schedule.chains * schedule.draws * number_of_gammas(design) <= tree.MOST_GAMMA
+    few = schedule.chains * schedule.draws * design.random_effects <= tree.MOST_GAMMA
     names += [f"gamma_{term.name}" for term in design.terms] if (few if gamma is None else gamma) else []
     names += [] if wide is False else [f"beta_{block.name}" for block in design.wide]
-    drawn, statistics = nuts.sample_graph(fit.graph(), names, schedule)
+    drawn, statistics = nuts.sample_graph(build_graph(posterior.problem, posterior.learned.theta), names, schedule)
     with nuts.keeping([drawn.isel(chain=k) for k in range(schedule.chains)]):
         values = {name: drawn[name].to_numpy() for name in names if name in drawn}
-        attributes = _attributes(fit, schedule, "full", False)
-        group = posterior.label(values, design, ("chain", "draw"), **attributes)
-        return xr.DataTree.from_dict({"posterior": group, "sample_stats": statistics} | tree.data_groups(design))
+        attributes = _attributes(posterior, schedule, "full", False)
+        group = label(values, design, ("chain", "draw"), **attributes)
+        return xr.DataTree.from_dict({"posterior": group, "sample_stats": statistics} | data_groups(design))
 
 
-def _attributes(fit: "Fit", schedule: nuts.Schedule, graph: str, hyperparameters: bool) -> dict[str, Any]:
+def _attributes(posterior: Posterior, schedule: nuts.Schedule, graph: str, hyperparameters: bool) -> dict[str, Any]:
     given = "hyperparameters sampled" if hyperparameters else "given the learned hyperparameters"
     return {
         "sampler": schedule.sampler,
         "graph": graph,
         "tune": schedule.tune,
         "intervals": given,
-        "data": fit._data_fingerprint,
-        "theta": "" if hyperparameters else fit._theta_fingerprint,
+        "data": posterior.data_fingerprint,
+        "theta": "" if hyperparameters else posterior.theta_fingerprint,
     }

@@ -1,27 +1,22 @@
 """Prior and posterior predictive draws, and log-likelihoods, for ArviZ."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import xarray as xr
-from scipy.stats import invwishart, t
 
 from pmlmm.design.design import Design
 from pmlmm.errors import OptionError, PriorError
+from pmlmm.inference.learned import Learned
 from pmlmm.kernels.compiled import pack, value_and_gradient
-from pmlmm.kernels.coordinates import block_diagonal, vech
-from pmlmm.kernels.likelihood_at_draws import group_factor
+from pmlmm.kernels.coordinates import block_diagonal
 from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.likelihood_at_draws import group_factor
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
-from pmlmm.priors.stated import Flat
-from pmlmm.posterior import effects as posterior
 from pmlmm.posterior import tree
-from pmlmm.posterior.draws import PREDICTOR, covariance_parameters, linear_predictor
-
-if TYPE_CHECKING:
-    from pmlmm.model import Model
-    from pmlmm.fit import Fit
+from pmlmm.posterior.draws import PREDICTOR, linear_predictor
+from pmlmm.posterior.labels import covariance_parameters, data_groups, label, response_name
+from pmlmm.posterior.source import CHAINS, Posterior
+from pmlmm.problem import Problem
 
 # Predictions of all rows for all draws may take so many numbers.
 _MOST = 60_000_000
@@ -29,23 +24,25 @@ _MOST = 60_000_000
 _BATCH = 20_000_000
 
 
-def posterior_predictive(fit: "Fit", mcmc: xr.DataTree | None, draws: int | None, random_seed: int) -> xr.DataTree:
+def posterior_predictive(
+    posterior: Posterior, mcmc: xr.DataTree | None, draws: int | None, random_seed: int
+) -> xr.DataTree:
     """See :meth:`pmlmm.Fit.sample_posterior_predictive`."""
     rng = np.random.default_rng([random_seed, 5])
-    design = fit.model.design
+    design = posterior.design
     if mcmc is None:
-        groups, values, shape = fit._drawn_groups(_checked(draws, fit, design), rng, predictor=True)
+        groups, values, shape = posterior.groups(_checked(draws, posterior), rng, predictor=True)
         predictor = values[PREDICTOR]
     else:
         if draws is not None:
             raise OptionError("sample_posterior_predictive(mcmc): the draws are those of mcmc; leave draws= out.")
-        if mcmc["posterior"].attrs.get("data", fit._data_fingerprint) != fit._data_fingerprint:
+        if mcmc["posterior"].attrs.get("data", posterior.data_fingerprint) != posterior.data_fingerprint:
             raise OptionError("sample_posterior_predictive(mcmc): the draws are of a model of other data.")
         groups = {name: mcmc[name].to_dataset() for name in mcmc.children}
         values, shape = _of_tree(mcmc, design)
         _refuse_too_many(shape[0] * shape[1], design)
-        predictor = _predictor_of(values, fit, design)
-    name = tree.response_name(design)
+        predictor = _predictor_of(values, design)
+    name = response_name(design)
     sigma = values["sigma"][:, None]
     replicated = predictor + sigma * rng.standard_normal(predictor.shape)
     row = {"row": design.table.rows}
@@ -61,10 +58,10 @@ def posterior_predictive(fit: "Fit", mcmc: xr.DataTree | None, draws: int | None
     return xr.DataTree.from_dict(groups)
 
 
-def _checked(draws: int | None, fit: "Fit", design: Design) -> int:
+def _checked(draws: int | None, posterior: Posterior) -> int:
     """Draws in all chains together."""
-    number = 4 * draws if draws else fit._number
-    _refuse_too_many(number, design)
+    number = CHAINS * draws if draws else posterior.learned.number_of_draws
+    _refuse_too_many(number, posterior.design)
     return number
 
 
@@ -92,7 +89,7 @@ def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], 
     return values, shape
 
 
-def _predictor_of(values: dict[str, np.ndarray], fit: "Fit", design: Design) -> np.ndarray:
+def _predictor_of(values: dict[str, np.ndarray], design: Design) -> np.ndarray:
     total = linear_predictor(design, values["beta"], values)
     for block in design.wide:
         beta = values[f"beta_{block.name}"]
@@ -147,11 +144,11 @@ def group_log_likelihood(
     return result
 
 
-def marginal_log_likelihood(fit: "Fit", draws: xr.Dataset) -> xr.DataArray:
+def marginal_log_likelihood(learned: Learned, draws: xr.Dataset) -> xr.DataArray:
     """See :meth:`pmlmm.Fit.marginal_log_likelihood`."""
-    packed, log_lambda = pack(fit.model.statistics.crossproducts()), fit._tuned.theta.log_lambda
-    theta = tree.covariance_draws(draws, fit.model.design)
-    with blas_threads(fit.model.statistics.elimination.dense):
+    packed, log_lambda = pack(learned.data), learned.theta.log_lambda
+    theta = tree.covariance_draws(draws, learned.problem.design)
+    with blas_threads(learned.dense):
         values = [
             value_and_gradient(np.concatenate([point, log_lambda]), packed)[0]
             for point in theta.reshape(-1, theta.shape[-1])
@@ -159,47 +156,47 @@ def marginal_log_likelihood(fit: "Fit", draws: xr.Dataset) -> xr.DataArray:
     return xr.zeros_like(draws["sigma"]).copy(data=np.reshape(values, theta.shape[:-1])).rename("log_likelihood")
 
 
-def prior_predictive(fit: "Fit", draws: int, random_seed: int) -> xr.DataTree:
+def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.DataTree:
     """See :meth:`pmlmm.Fit.sample_prior_predictive`."""
-    model, rng = fit.model, np.random.default_rng([random_seed, 6])
-    if model.priors.improper:
+    problem, rng = posterior.problem, np.random.default_rng([random_seed, 6])
+    if problem.priors.improper:
         raise PriorError("The prior predictive needs proper priors: nothing can be drawn from a flat one.")
-    design = model.design
-    refuse_draws(draws, design.n_rows + tree.numbers_each(design, gamma=True, wide=None), f"draws={draws}")
-    theta, log_lambda = fit._prior_draws(draws, rng)
-    values = covariance_parameters(theta, design)
+    design = problem.design
+    refuse_draws(draws, design.n_rows + design.numbers_each(gamma=True, wide=None), f"draws={draws}")
+    natural, log_lambda = posterior.draw_prior(draws, rng)
+    values = covariance_parameters(natural, design)
     for term in design.terms:
         # by eigenvalues, as a weak prior draws covariances that are singular to rounding
         squares, axes = np.linalg.eigh(values[f"Sigma_{term.name}"])
         unit = rng.standard_normal((draws, term.n_groups, term.q))
         values[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
-    coefficients, fixed = _prior_coefficients(model, theta[:, 0], log_lambda, rng)
+    coefficients, fixed = _prior_coefficients(problem, natural[:, 0], log_lambda, rng)
     values |= coefficients
     predictor = fixed + linear_predictor(design, np.zeros((draws, len(design.coefficients))), values)
-    replicated = predictor + theta[:, :1] * rng.standard_normal(predictor.shape)
+    replicated = predictor + natural[:, :1] * rng.standard_normal(predictor.shape)
     shaped = {name: value[None] for name, value in values.items()}
-    name = tree.response_name(design)
+    name = response_name(design)
     groups = {
-        "prior": posterior.label(shaped, design, ("chain", "draw")),
+        "prior": label(shaped, design, ("chain", "draw")),
         "prior_predictive": _dataset({name: (replicated, ("row",))}, {"row": design.table.rows}, (1, draws)),
     }
-    return xr.DataTree.from_dict(groups | tree.data_groups(design))
+    return xr.DataTree.from_dict(groups | data_groups(design))
 
 
 def _prior_coefficients(
-    model: "Model", sigma: np.ndarray, log_lambda: np.ndarray, rng: np.random.Generator
+    problem: Problem, sigma: np.ndarray, log_lambda: np.ndarray, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """beta, and of wide blocks where they are few, from their priors; and what all of them predict, (draws, n)."""
-    design, standard, draws = model.design, model.statistics.standardization, len(sigma)
+    design, standard, draws = problem.design, problem.statistics.standardization, len(sigma)
     shift, used, wide = np.zeros(draws), np.zeros((draws, len(design.coefficients))), np.zeros((draws, design.n_rows))
     sd = sigma[:, None] * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
     few = draws * sum(block.p for block in design.wide) <= tree.MOST_WIDE
     values = {}
-    for g, group in enumerate(model.priors.penalty_groups):
+    for g, group in enumerate(problem.priors.penalty_groups):
         if group.block is None:
             used[:, group.columns] = sd[:, g, None] * rng.standard_normal((draws, len(group.columns)))
             continue
-        block = model.statistics.wide[group.block]
+        block = problem.statistics.wide[group.block]
         alpha = sd[:, g, None] * rng.standard_normal((draws, block.rank))
         wide += alpha @ block.columns.T
         if few:
@@ -213,16 +210,3 @@ def _prior_coefficients(
     if standard.intercept is not None:
         beta[:, standard.intercept] -= shift
     return values | {"beta": beta}, fixed
-
-
-def draw_covariance_parameters(fit: "Fit", thetas: list, rng: np.random.Generator) -> np.ndarray:
-    """(sigma, vech Sigma) from their priors, a row for each Theta."""
-    prior, rows = fit.model.priors.sigma, []
-    assert not isinstance(prior, Flat)
-    for theta in thetas:
-        parts = [np.abs(t.rvs(prior.nu, scale=prior.scale, size=1, random_state=rng))]
-        for value in theta.covariances:
-            Sigma = np.reshape(invwishart.rvs(value.eta, value.Phi, random_state=rng), (value.q, value.q))
-            parts.append(vech(Sigma))
-        rows.append(np.concatenate(parts))
-    return np.stack(rows)

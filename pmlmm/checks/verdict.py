@@ -1,16 +1,11 @@
 """Whether an approximation can be trusted, in words."""
 
 import textwrap
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pmlmm.inference.importance import LARGEST_K_HAT
-
-if TYPE_CHECKING:
-    from pmlmm.checks.compare import Comparison
-    from pmlmm.fit import Fit
 
 # The reference itself: Vehtari et al. 2021 (Bayesian Analysis 16) ask for R-hat below 1.01 and 400 effective draws.
 _R_HAT, _ESS = 1.01, 400
@@ -33,7 +28,7 @@ def badness(table: pd.DataFrame, methods: list[str]) -> np.ndarray:
     return np.max(parts, axis=0)
 
 
-def judge(fit: "Fit", table: pd.DataFrame, effects: pd.DataFrame, diagnostics: dict) -> tuple[dict[str, bool], str]:
+def judge(table: pd.DataFrame, effects: pd.DataFrame, diagnostics: dict) -> tuple[dict[str, bool], str]:
     """Whether each method can be trusted, and the verdict."""
     problems = _problems(diagnostics)
     methods = [m for m in dict.fromkeys(table.columns.get_level_values(0)) if m != "NUTS"]
@@ -151,9 +146,9 @@ def _advice(trustworthy: dict[str, bool], shown: str) -> str:
     )
 
 
-def report(comparison: "Comparison") -> str:
-    """The comparison as text."""
-    table, lines = comparison.table, ["Approximation against NUTS (differences in posterior sds; the worst first)"]
+def report(table: pd.DataFrame, evidence: pd.DataFrame, verdict: str) -> str:
+    """A comparison as text."""
+    lines = ["Approximation against NUTS (differences in posterior sds; the worst first)"]
     methods = [m for m in dict.fromkeys(table.columns.get_level_values(0)) if m != "NUTS"]
     header, cells = ["", "mean", "sd", "mcse/sd"], []
     for method in methods:
@@ -166,10 +161,10 @@ def report(comparison: "Comparison") -> str:
     if len(table) > _SHOWN:
         lines.append(f"  ... and {len(table) - _SHOWN} more, closer ones, in the attribute 'table'")
     lines += ["", "Log evidence"]
-    for name, row in comparison.evidence.iterrows():
+    for name, row in evidence.iterrows():
         error = "" if np.isnan(row["error"]) else f" +- {row['error']:.4f}"
         lines.append(f"  {name:<10} {row['log_evidence']:.4f}{error}")
-    words = [textwrap.fill(line, _WIDTH_OF_TEXT, subsequent_indent="  ") for line in comparison.verdict.splitlines()]
+    words = [textwrap.fill(line, _WIDTH_OF_TEXT, subsequent_indent="  ") for line in verdict.splitlines()]
     return "\n".join([*lines, "", *words])
 
 

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pmlmm.design.design import Design
+from pmlmm.priors.keys import INTERCEPT
+from pmlmm.priors.prior_set import PriorSet
+
 
 @dataclass(frozen=True, eq=False)
 class Standardization:
@@ -41,3 +45,11 @@ def standardization(
         transform[intercept] -= center / scale
         shift[intercept] = offset
     return Standardization(center, scale, offset, intercept, transform, shift)
+
+
+def standardization_of(design: Design, priors: PriorSet) -> Standardization:
+    """What the priors of a model ask for."""
+    names = design.coefficients
+    intercept = names.index(INTERCEPT) if INTERCEPT in names else None
+    centred = np.array([priors.standardize and name != INTERCEPT for name in names], dtype=bool)
+    return standardization(design.X, np.array(priors.standardized), centred, intercept, priors.intercept_mean)

@@ -6,17 +6,17 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlmm.design.design import Design
 from pmlmm.crossproducts.plan import Elimination, plan
-from pmlmm.priors.prior_set import PriorSet
-from pmlmm.priors.search_space import ColumnSizes
 from pmlmm.crossproducts.standardize import Standardization
 from pmlmm.crossproducts.sums import between, by_level, pool, products_by_group, touched
+from pmlmm.design.design import Design
 from pmlmm.design.term import Term
 from pmlmm.design.wide import StandardizedBlock, standardize
 from pmlmm.kernels.dense import Block
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
 from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.priors.prior_set import PriorSet
+from pmlmm.priors.search_space import ColumnSizes
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,9 @@ from pmlmm.graph import numba_dispatch
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
 from pmlmm.kernels.compiled import pack
+from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.stated import Flat
 from pmlmm.problem import Problem
-from pmlmm.priors.hyperparameters import Theta
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Handles:
     free: list[Variable] = field(default_factory=list)
     sigma_prior: list[Variable] = field(default_factory=list)
     data: list[Variable] = field(default_factory=list)
+
+
+def build_graph(problem: Problem, theta: Theta, *, collapsed: bool = False) -> pm.Model:
+    """The graph for a user: full, or with beta and gamma integrated out."""
+    return build_collapsed(problem, theta)[0] if collapsed else build_full(problem, theta)
 
 
 def build_collapsed(
@@ -125,9 +130,7 @@ def _theta_containers(problem: Problem, theta: Theta) -> SymbolicTheta:
     return symbols
 
 
-def _covariance_parameters(
-    problem: Problem, theta: Theta, symbols: SymbolicTheta, handles: Handles, options: dict
-):
+def _covariance_parameters(problem: Problem, theta: Theta, symbols: SymbolicTheta, handles: Handles, options: dict):
     """The random variables sigma and Sigma_*."""
     prior, q_of = problem.priors.sigma, problem.design.sizes
     if isinstance(prior, Flat):

@@ -25,10 +25,10 @@ from pytensor.tensor import TensorVariable
 from pmlmm.graph.build import SymbolicTheta, build_collapsed
 from pmlmm.graph.ops import embed, merge_orders
 from pmlmm.kernels.coordinates import vech_size
-from pmlmm.kernels.likelihood_expanded import Expansion
 from pmlmm.kernels.derivatives import Derivatives
-from pmlmm.priors.stated import Flat
+from pmlmm.kernels.likelihood_expanded import Expansion
 from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.stated import Flat
 from pmlmm.problem import Problem
 
 # The Python linker: nothing is compiled to C or numba, the work is inside the Ops.

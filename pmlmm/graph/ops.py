@@ -20,9 +20,9 @@ from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
 from pmlmm.kernels import compiled, half_student_t, inverse_wishart, likelihood
-from pmlmm.kernels.likelihood_expanded import Expansion
 from pmlmm.kernels.derivatives import Derivatives
 from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.likelihood_expanded import Expansion
 
 
 class SmoothOp(Op):

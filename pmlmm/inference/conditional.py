@@ -16,10 +16,10 @@ from pmlmm.inference.laplace import Laplace, Mode
 from pmlmm.inference.learned import Learned
 from pmlmm.inference.newton import maximize
 from pmlmm.inference.weak_directions import measured_precision
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels.compiled import Packed, pack
-from pmlmm.kernels.log_posterior import CollapsedDensity, HyperparameterDensity, Whitened
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives
+from pmlmm.kernels.log_posterior import CollapsedDensity, HyperparameterDensity, Whitened
+from pmlmm.priors.search_space import Space
 from pmlmm.priors.stated import Flat, HalfStudentT
 
 # Step of the differences, in standard deviations; and the expected gain (nats) at which a mode is near enough:

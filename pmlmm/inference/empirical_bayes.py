@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 from pmlmm.errors import ConvergenceError
 from pmlmm.inference.laplace import Laplace, Mode, evidence_gradient
 from pmlmm.inference.newton import NO_STEP
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech, vech_slices
 from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.search_space import Space
 
 # A failed evaluation counts as this many nats below the best.
 _PENALTY = 1e3

@@ -21,8 +21,8 @@ from pmlmm.inference.empirical_bayes import (
     maximize_evidence,
 )
 from pmlmm.inference.laplace import Laplace, Mode, volume_slope
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels.coordinates import vech_size
+from pmlmm.priors.search_space import Space
 
 #: Seconds of one evaluation from which on expansions pay.
 COSTLY = 0.002

@@ -9,15 +9,14 @@ from scipy.sparse.linalg import lsmr
 
 from pmlmm.design.design import Design
 from pmlmm.design.identified import collinear
-from pmlmm.priors.prior_set import COLLINEAR, PriorSet
 from pmlmm.design.term import Term
 from pmlmm.errors import ConvergenceError, DataError
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import vech
+from pmlmm.priors.prior_set import COLLINEAR, PriorSet
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.stated import Flat
 from pmlmm.problem import Problem
-
 
 # Prior variance of an effect, over sigma^2 and in the units of its column, at which it is as good as free; and the
 # share of the squares of y that is left then where the effects fit it nearly.

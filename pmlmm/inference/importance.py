@@ -11,14 +11,14 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from pmlmm.inference.laplace import Mode
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates, half_student_t
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.stated import Flat, HalfStudentT
 from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.search_space import Space
+from pmlmm.priors.stated import Flat, HalfStudentT
 
 #: Degrees of freedom of the proposal: heavy tails, at little cost in effective draws, for skew posteriors.
 PROPOSAL_NU = 5.0

@@ -23,10 +23,10 @@ from pmlmm.errors import ConvergenceError, OptionError
 from pmlmm.inference.conditional import Conditional, conditional
 from pmlmm.inference.importance import base_draws, smooth
 from pmlmm.inference.learned import Learned
+from pmlmm.kernels import coordinates
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.priors.search_space import Space
-from pmlmm.kernels import coordinates
 
 LogDensity = Callable[[np.ndarray], float]
 

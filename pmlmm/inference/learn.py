@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.inference.expanded_search import COSTLY, climb
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import (
     LaplaceEvidence,
@@ -13,6 +12,7 @@ from pmlmm.inference.empirical_bayes import (
     SearchRecord,
     maximize_evidence,
 )
+from pmlmm.inference.expanded_search import COSTLY, climb
 from pmlmm.inference.identified import refuse_collinear, refuse_exact_fit, unbounded
 from pmlmm.inference.importance import work
 from pmlmm.inference.laplace import Laplace, LogPosterior, Mode
@@ -183,9 +183,7 @@ def _em_finder(problem: Problem, laplace: Laplace):
     return find
 
 
-def _default_evidence(
-    problem: Problem, compiled: Compiler, space: Space, start: np.ndarray
-) -> LaplaceEvidence:
+def _default_evidence(problem: Problem, compiled: Compiler, space: Space, start: np.ndarray) -> LaplaceEvidence:
     """The marginal, unconstrained approximation: the proposal for every kind of fit."""
     laplace = Laplace(
         compiled(False),

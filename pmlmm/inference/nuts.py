@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from pmlmm.errors import OptionError, SamplingError, SamplingInterrupted
-from pmlmm.kernels.log_posterior import Whitened
 from pmlmm.kernels.interrupts import noticed
+from pmlmm.kernels.log_posterior import Whitened
 from pmlmm.kernels.small_matrices import outside
 
 if TYPE_CHECKING:

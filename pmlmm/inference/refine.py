@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.problem import Problem
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, SearchRecord, maximize_evidence
 from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, Weights, base_draws
 from pmlmm.inference.laplace import Mode
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.priors.search_space import Space
+from pmlmm.problem import Problem
 
 _ROUNDS = 10
 # How far a round may go from its centre, on the log scales of phi.

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
-from pmlmm.problem import Problem
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.stated import Hyperprior
 from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.search_space import Space
+from pmlmm.priors.stated import Hyperprior
+from pmlmm.problem import Problem
 
 _EM_STEPS = 3
 _WEAK_LAMBDA = 1e-4

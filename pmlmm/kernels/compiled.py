@@ -11,10 +11,10 @@ import numpy as np
 
 from pmlmm.kernels.crossproducts import _apply, _weigh_chunk, factor_design, mirror_in_place
 from pmlmm.kernels.dense import Block, _apply_to_columns, _apply_to_rows
+from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
 from pmlmm.kernels.interrupts import interruptible
 from pmlmm.kernels.jit import kernel
-from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.kernels.small_matrices import congruence, factor, inverse_factor, outside, root_gram
 from pmlmm.kernels.sparse import _reduce as _reduce_sparse
@@ -138,7 +138,7 @@ def _block_root(block: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
 
 @kernel
 def _dense(Q: np.ndarray, blocks: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
-    """Eliminate the dense columns; see :class:`pmlmm.kernels.dense.Posterior`.
+    """Eliminate the dense columns; see :class:`pmlmm.kernels.dense.ConditionalEffects`.
 
     Returns whether P is positive definite, log|P|, q_tilde, J, w = (-mean, 1), and the whitened effects
     with their covariance.

@@ -121,7 +121,7 @@ def proper(blocks: tuple[Block, ...], r: int) -> np.ndarray:
 
 
 @dataclass(eq=False)
-class Posterior:
+class ConditionalEffects:
     """The law of the dense effects given everything else, and what follows from it.
 
     Parameters
@@ -211,7 +211,7 @@ class Posterior:
         return unwhiten(_solve_upper(self.chol, standard_normal), self.blocks, self.roots)
 
 
-def gradient(posterior: Posterior, variance: float) -> tuple[np.ndarray, np.ndarray]:
+def gradient(posterior: ConditionalEffects, variance: float) -> tuple[np.ndarray, np.ndarray]:
     """Along every whitened block entry: of ``log_det + q_tilde / variance``, and of ``q_tilde`` alone."""
     total, squares = [np.zeros(0)], [np.zeros(0)]
     diagonal = np.diagonal(posterior.det_inverse)
@@ -230,7 +230,7 @@ def gradient(posterior: Posterior, variance: float) -> tuple[np.ndarray, np.ndar
     return np.concatenate(total), np.concatenate(squares)
 
 
-def hessian(posterior: Posterior, variance: float) -> np.ndarray:
+def hessian(posterior: ConditionalEffects, variance: float) -> np.ndarray:
     """Second derivatives of ``log_det + q_tilde / variance`` along pairs of whitened block entries."""
     X = directions(posterior)
     quadratic = 2.0 * (X @ X.T - X @ posterior.inverse @ X.T) / variance
@@ -245,7 +245,7 @@ def hessian(posterior: Posterior, variance: float) -> np.ndarray:
     return quadratic
 
 
-def directions(posterior: Posterior) -> np.ndarray:
+def directions(posterior: ConditionalEffects) -> np.ndarray:
     """``dOmega_s`` times the standardised effects, for every whitened block entry s: (n, r)."""
     r = len(posterior.standard)
     parts = [np.zeros((0, r))]
@@ -267,7 +267,7 @@ def directions(posterior: Posterior) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def coupling(posterior: Posterior, slopes: np.ndarray, variance: float):
+def coupling(posterior: ConditionalEffects, slopes: np.ndarray, variance: float):
     """Second derivatives that involve the parameters of the first elimination.
 
     ``slopes`` (n, r + 1, r + 1) are the derivatives of Q along them.
@@ -294,7 +294,7 @@ def coupling(posterior: Posterior, slopes: np.ndarray, variance: float):
     return moved @ w, own, mixed
 
 
-def _coupled_traces(posterior: Posterior, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _coupled_traces(posterior: ConditionalEffects, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``tr(J Q_s J Q_t)``, and ``tr(J Q_s J dS_t)`` with the entries of the blocks."""
     inverse = posterior.det_inverse
     products = inverse @ whiten(slopes, posterior.blocks, posterior.roots)
@@ -308,7 +308,7 @@ def _coupled_traces(posterior: Posterior, slopes: np.ndarray) -> tuple[np.ndarra
     return traces(products, products), np.concatenate(parts, axis=1)
 
 
-def to_parameters(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+def to_parameters(posterior: ConditionalEffects) -> tuple[np.ndarray, np.ndarray]:
     """The map from (vech S of terms, log lambda of ridges) to whitened entries, and its curvature.
 
     Returns

@@ -138,7 +138,7 @@ class _Point(NamedTuple):
     sigma: float
     log_lambda: np.ndarray
     first: Eliminated
-    posterior: dense.Posterior
+    posterior: dense.ConditionalEffects
 
 
 def power(data: Crossproducts, profile: bool) -> float:
@@ -155,7 +155,7 @@ def _locate(u: np.ndarray, data: Crossproducts, profile: bool) -> _Point | None:
         else:
             first = data.first.eliminate(data.group_root(roots))
         blocks = data.block_roots(roots, log_lambda)
-        posterior = dense.Posterior(first.Q, data.blocks, blocks, data.gammas, profile)
+        posterior = dense.ConditionalEffects(first.Q, data.blocks, blocks, data.gammas, profile)
     except np.linalg.LinAlgError:
         return None
     return _Point(u[0], log_lambda, first, posterior)
@@ -301,7 +301,7 @@ def evaluate_lambda(u: np.ndarray, data: Crossproducts) -> Derivatives:
     return Derivatives(_value(point, data, profile=False), gradient, hessian)
 
 
-def condition(u: np.ndarray, data: Crossproducts) -> dense.Posterior:
+def condition(u: np.ndarray, data: Crossproducts) -> dense.ConditionalEffects:
     """Law of the effects of the dense columns at u, given y: mean, and draws over sigma.
 
     Raises

@@ -12,8 +12,8 @@ import numpy as np
 
 from pmlmm.kernels import dense, likelihood
 from pmlmm.kernels.coordinates import positive_definite
-from pmlmm.kernels.first import Eliminated
 from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.first import Eliminated
 from pmlmm.kernels.likelihood import Crossproducts
 
 # Numbers that a batch of matrices may take.

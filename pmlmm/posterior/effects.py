@@ -5,12 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlmm.design.design import Design
 from pmlmm.crossproducts.statistics import Statistics
+from pmlmm.design.design import Design
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
-from pmlmm.kernels.likelihood_at_draws import Effects
 from pmlmm.kernels.first import SparseGroups
+from pmlmm.kernels.likelihood_at_draws import Effects
 from pmlmm.posterior.wide_effects import WideEffects
 
 _BLOCK = 20_000_000

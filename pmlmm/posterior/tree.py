@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 
 from pmlmm.design.design import Design
-from pmlmm.priors.search_space import Space
 from pmlmm.kernels.coordinates import vech
-from pmlmm.priors.stated import eta_from_b
-from pmlmm.posterior.labels import data_groups, label
 from pmlmm.posterior.draws import PREDICTOR, WeightedDraws
+from pmlmm.posterior.labels import data_groups, label
+from pmlmm.priors.search_space import Space
+from pmlmm.priors.stated import eta_from_b
 
 #: Draws of gamma that would take more numbers are left out.
 MOST_GAMMA = 50_000_000

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlmm.design.design import Design
 from pmlmm.crossproducts.statistics import Statistics
+from pmlmm.design.design import Design
 from pmlmm.kernels import likelihood
 
 

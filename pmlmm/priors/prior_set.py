@@ -8,9 +8,9 @@ import numpy as np
 
 from pmlmm.design.design import Design
 from pmlmm.design.identified import collinear, empty_cell
-from pmlmm.priors.keys import COMMON, INTERCEPT, SIGMA, Grouped, match
 from pmlmm.design.term import Term
 from pmlmm.errors import DataError, PriorError, described
+from pmlmm.priors.keys import COMMON, INTERCEPT, SIGMA, Grouped, match
 from pmlmm.priors.stated import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
 
 #: Smallest eigenvalue of the correlations of unpenalised columns that tells their coefficients apart.

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pmlmm.design.design import Design
-from pmlmm.priors.prior_set import PriorSet
 from pmlmm.design.term import Term
 from pmlmm.errors import DataError
 from pmlmm.kernels.coordinates import vech, vech_size
-from pmlmm.priors.stated import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b
 from pmlmm.priors.hyperparameters import CovarianceHyperparameters, Theta
+from pmlmm.priors.prior_set import PriorSet
+from pmlmm.priors.stated import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b
 
 # Bounds: beyond them the evidence is flat to far less than 0.01 nats.
 _EXACT = 1e-12

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.design.design import Design
-from pmlmm.priors.prior_set import PriorSet
 from pmlmm.errors import ConvergenceError
 from pmlmm.inference.empirical_bayes import AT_BOUND
 from pmlmm.inference.importance import ImportanceEvidence
@@ -15,6 +14,7 @@ from pmlmm.inference.laplace import Mode
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.posterior.source import Posterior
+from pmlmm.priors.prior_set import PriorSet
 from pmlmm.priors.search_space import Coordinate, Space
 from pmlmm.priors.stated import Flat, Hyperprior, b_from_eta
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.errors import OptionError, suggest
-from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
+from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
-from pmlmm.priors.search_space import Coordinate, Space
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
+from pmlmm.priors.search_space import Coordinate, Space
 from pmlmm.priors.stated import b_from_eta
 from pmlmm.report.hyperparameters import curvature, profile_gradient
 

@@ -1,19 +1,16 @@
 """Summaries as plain text."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from pmlmm.design.design import Design
-from pmlmm.priors.keys import INTERCEPT
 from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
+from pmlmm.inference.integrate import Integrated
+from pmlmm.posterior.source import Posterior
+from pmlmm.priors.keys import INTERCEPT
 from pmlmm.priors.stated import Flat, InverseWishart
-
-if TYPE_CHECKING:
-    from pmlmm.model import Model
-    from pmlmm.fit import Fit
-
+from pmlmm.problem import Problem
 
 _ENDS = (0.025, 0.975)
 _MOST_ROWS = 20
@@ -25,10 +22,10 @@ _MOST_COMPARED = 500
 _STEEP = 0.5
 
 
-def describe_model(model: "Model") -> str:
+def describe_model(problem: Problem) -> str:
     """Formula, data and priors of a model that is not fitted."""
-    design, priors = model.design, model.priors
-    lines = [f"Linear mixed model: {model.formula}", _data_line(design), ""]
+    design, priors = problem.design, problem.priors
+    lines = [f"Linear mixed model: {problem.formula}", _data_line(design), ""]
     lines += ["Priors (what is not fixed is learned by fit()):"]
     for group in priors.penalty_groups:
         names = ", ".join(design.coefficients[j] for j in group.columns[:6])
@@ -48,7 +45,7 @@ def describe_model(model: "Model") -> str:
     if any(priors.standardized) or (priors.standardize and design.wide):
         centred = "centred and " if INTERCEPT in design.coefficients else ""
         lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
-    lines += ["", f"Elimination: {model.structure}"]
+    lines += ["", f"Elimination: {problem.statistics.elimination.words}"]
     return "\n".join(lines)
 
 
@@ -77,14 +74,14 @@ def _data_line(design: Design) -> str:
     return "Data: " + ", ".join(parts)
 
 
-def summarize(fit: "Fit") -> str:
+def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
     """The summary that printing a fit shows."""
     sections = [
-        describe_model(fit.model),
-        _hyperparameters(fit),
-        _estimates(fit),
-        _evidence(fit),
-        _footnotes(fit),
+        describe_model(posterior.problem),
+        _hyperparameters(hyperparameters, posterior.about_hyperparameters),
+        _estimates(posterior),
+        _evidence(posterior),
+        _footnotes(posterior),
     ]
     return "\n\n".join(section for section in sections if section)
 
@@ -93,35 +90,32 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.4g}"
 
 
-def _hyperparameters(fit: "Fit") -> str:
-    table = fit.hyperparameters
+def _hyperparameters(table: pd.DataFrame, about: str) -> str:
     if table.empty:
         return ""
     rows = [
         (name, _number(row.value), _number(row.lower), _number(row.upper), row.state)
         for name, row in zip(table.index, table.itertuples(), strict=True)
     ]
-    return f"Hyperparameters ({fit._about_hyperparameters})\n" + _columns(
-        [("", "value", "lower", "upper", "state"), *rows], text=(0, 4)
-    )
+    return f"Hyperparameters ({about})\n" + _columns([("", "value", "lower", "upper", "state"), *rows], text=(0, 4))
 
 
-def _estimates(fit: "Fit") -> str:
-    mean, posterior, design = fit.mean, fit._small_posterior, fit.model.design
-    text = _fixed_effects(mean["beta"].to_numpy(), posterior["beta"].to_numpy(), design)
+def _estimates(posterior: Posterior) -> str:
+    mean, draws, design = posterior.mean, posterior.without_effects, posterior.design
+    text = _fixed_effects(mean["beta"].to_numpy(), draws["beta"].to_numpy(), design)
     for block in design.wide:
-        text += ["", *_wide_block(fit, block)]
+        text += ["", *_wide_block(posterior, block)]
     text += ["", "Random effects (posterior mean of Sigma, as sd and correlations; 95% intervals of the sds)"]
     rows = [("", "sd", "2.5%", "97.5%", "correlations")]
     for term in design.terms:
         Sigma = mean[f"Sigma_{term.name}"].to_numpy()
         sds = np.sqrt(np.diag(Sigma))
-        draws = np.diagonal(posterior[f"Sigma_{term.name}"].to_numpy(), axis1=-2, axis2=-1)
-        ends = np.sqrt(np.quantile(draws, _ENDS, axis=(0, 1))).T
+        variances = np.diagonal(draws[f"Sigma_{term.name}"].to_numpy(), axis1=-2, axis2=-1)
+        ends = np.sqrt(np.quantile(variances, _ENDS, axis=(0, 1))).T
         for a, name in enumerate(term.coefficients):
             correlations = " ".join(f"{Sigma[a, b] / sds[a] / sds[b]:6.2f}" for b in range(a))
             rows.append((f"{term.name} {name}", *map(_number, (sds[a], *ends[a])), correlations))
-    ends = np.quantile(posterior["sigma"].to_numpy(), _ENDS)
+    ends = np.quantile(draws["sigma"].to_numpy(), _ENDS)
     rows.append(("sigma (residual)", *map(_number, (float(mean["sigma"]), *ends)), ""))
     text.append(_columns(rows, text=(0, 4)))
     return "\n".join(text)
@@ -141,10 +135,10 @@ def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[
     return text
 
 
-def _wide_block(fit: "Fit", block: WideBlock) -> list[str]:
+def _wide_block(posterior: Posterior, block: WideBlock) -> list[str]:
     """The coefficients of a block that stand out most."""
     name = f"beta_{block.name}"
-    mean, sd = fit.mean[name].to_numpy(), fit.sd[name].to_numpy()
+    mean, sd = posterior.mean[name].to_numpy(), posterior.sd[name].to_numpy()
     first = np.argsort(-np.abs(mean / sd), kind="stable")[:_MOST_WIDE]
     rows = [(str(block.labels[j]), *map(_number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
     return [
@@ -153,32 +147,32 @@ def _wide_block(fit: "Fit", block: WideBlock) -> list[str]:
     ]
 
 
-def _evidence(fit: "Fit") -> str:
-    if (nodes := getattr(fit, "effective_nodes", None)) is not None:
-        return _integrated_evidence(fit, nodes)
-    options = fit.options
+def _evidence(posterior: Posterior) -> str:
+    if posterior.integrated is not None:
+        return _integrated_evidence(posterior, posterior.integrated)
+    options = posterior.learned.options
     what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
     lines = [
-        f"Log evidence: {fit.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
+        f"Log evidence: {posterior.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
         f"{options.coordinates} coordinates)"
     ]
-    if np.isinf(fit.k_hat):
+    if np.isinf(posterior.k_hat):
         lines.append(
             "              importance sampling failed: hardly a draw has a likelihood. Laplace's approximation is NOT "
             "reliable here: simplify the model, or rely on MCMC"
         )
-    elif not np.isnan(fit.k_hat):
-        verdict = "reliable" if fit.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
+    elif not np.isnan(posterior.k_hat):
+        verdict = "reliable" if posterior.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
         lines.append(
-            f"              {fit.log_evidence_psis:.4f} +- {fit.log_evidence_psis_error:.4f} (importance "
-            f"sampling; Pareto k-hat {fit.k_hat:.2f}, {verdict})"
+            f"              {posterior.log_evidence_psis:.4f} +- {posterior.log_evidence_error:.4f} (importance "
+            f"sampling; Pareto k-hat {posterior.k_hat:.2f}, {verdict})"
         )
-    hyperprior = fit._space.hyperprior
+    hyperprior = posterior.learned.space.hyperprior
     lines.append(f"Hyperprior: {hyperprior if hyperprior is not None else 'none (plain empirical Bayes)'}")
     if hyperprior is not None:
-        lines += _more_hyperpriors(fit)
-    lines.append(f"Hyperparameters: {fit.refinement}")
-    for record in fit.optimizer_records:
+        lines += _more_hyperpriors(posterior)
+    lines.append(f"Hyperparameters: {posterior.learned.refinement}")
+    for record in posterior.learned.records:
         if record.evaluations:
             failed = f", {record.failures} without a proper mode" if record.failures else ""
             lines.append(
@@ -188,23 +182,24 @@ def _evidence(fit: "Fit") -> str:
     return "\n".join(lines)
 
 
-def _integrated_evidence(fit: "Fit", nodes: float) -> str:
-    verdict = "reliable" if fit._reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
+def _integrated_evidence(posterior: Posterior, integrated: Integrated) -> str:
+    verdict = "reliable" if posterior.reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
     lines = [
-        f"Log evidence: {fit.log_evidence:.4f} +- {fit.log_evidence_psis_error:.4f} (hyperparameters integrated out; "
-        f"{nodes:.0f} effective settings of them, Pareto k-hat {fit.k_hat:.2f}, {verdict})",
-        f"              {fit.lost_nodes:.0%} of the settings tried had no proper mode and were left out"
-        if fit.lost_nodes
+        f"Log evidence: {posterior.log_evidence:.4f} +- {posterior.log_evidence_error:.4f} (hyperparameters "
+        f"integrated out; {integrated.effective:.0f} effective settings of them, Pareto k-hat "
+        f"{posterior.k_hat:.2f}, {verdict})",
+        f"              {integrated.lost_share:.0%} of the settings tried had no proper mode and were left out"
+        if integrated.lost_share
         else "",
-        f"Hyperprior: {fit._space.hyperprior}",
-        f"            log level of A ~ Normal(log start, {fit._space.hyperprior.level_sd:g})",
+        f"Hyperprior: {posterior.learned.space.hyperprior}",
+        f"            log level of A ~ Normal(log start, {posterior.learned.space.hyperprior.level_sd:g})",
     ]
-    return "\n".join(line for line in lines + _more_hyperpriors(fit) if line)
+    return "\n".join(line for line in lines + _more_hyperpriors(posterior) if line)
 
 
-def _more_hyperpriors(fit: "Fit") -> list[str]:
+def _more_hyperpriors(posterior: Posterior) -> list[str]:
     """Those that only some models have."""
-    lines, space = [], fit._space
+    lines, space = [], posterior.learned.space
     for c in space.coordinates:
         wide = c.kind == "lambda" and space.group_sizes[c.index] > 1
         if wide or c.kind == "rho":
@@ -214,33 +209,33 @@ def _more_hyperpriors(fit: "Fit") -> list[str]:
     return lines
 
 
-def _footnotes(fit: "Fit") -> str:
-    notes = [fit._about_intervals]
-    if fit.model.priors.improper:
+def _footnotes(posterior: Posterior) -> str:
+    notes = [posterior.about_intervals]
+    if posterior.problem.priors.improper:
         notes.append(
             "Some priors are flat: the evidence is defined up to their constants; compare it only between models "
             "with the same flat priors."
         )
-    if pair := _nearly_collinear(fit):
+    if pair := _nearly_collinear(posterior):
         notes.append(
             f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
-    last = fit.optimizer_records[-1]
+    last = posterior.learned.records[-1]
     if last.gradient_norm > _STEEP:
         beside = ", beside points without a proper mode" if last.failures else ""
         notes.append(
             f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
             "row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
-    if not fit._reliable and not hasattr(fit, "effective_nodes"):
+    if not posterior.reliable and posterior.integrated is None:
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
     return "\n".join(notes)
 
 
-def _nearly_collinear(fit: "Fit") -> tuple[str, str, float] | None:
+def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:
     """The most correlated pair of penalised columns, if it is close to collinear."""
-    design, scaled = fit.model.design, np.flatnonzero(fit.model.priors.standardized)
+    design, scaled = posterior.design, np.flatnonzero(posterior.problem.priors.standardized)
     if not 2 <= len(scaled) <= _MOST_COMPARED:
         return None
     correlations = np.corrcoef(design.X[:, scaled], rowvar=False) - np.eye(len(scaled))

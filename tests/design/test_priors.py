@@ -3,8 +3,8 @@ import pytest
 
 import pmlmm
 from pmlmm.design.design import build_design
-from pmlmm.priors.prior_set import resolve
 from pmlmm.errors import DataError, PriorError
+from pmlmm.priors.prior_set import resolve
 from pmlmm.priors.stated import b_from_eta, eta_from_b, smallest_b
 
 

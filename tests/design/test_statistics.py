@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from pmlmm.design.design import build_design
-from pmlmm.priors.prior_set import resolve
 from pmlmm.crossproducts.standardize import standardization
 from pmlmm.crossproducts.statistics import build_statistics
 from pmlmm.crossproducts.sums import pool
+from pmlmm.design.design import build_design
+from pmlmm.priors.prior_set import resolve
 
 
 def test_cross_products_by_group(sleepstudy):

@@ -11,7 +11,6 @@ from pytensor.gradient import jacobian
 import pmlmm
 from pmlmm.graph.build import build_collapsed
 from pmlmm.graph.engine import _compiled, compile_log_posterior
-from pmlmm.priors.search_space import build_space
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech_slices
 
@@ -25,8 +24,8 @@ FORMULAS = [
 ]
 
 
-def source_of(model):
-    return model._source(build_space(model.design, model.priors, model.statistics.columns, None).fixed)
+def parts_of(model):
+    return model._problem, model._space(None).fixed
 
 
 def random_point(problem, seed=0):
@@ -43,10 +42,10 @@ def random_point(problem, seed=0):
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.parametrize("profile", [False, True])
 def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula, profile):
-    problem = source_of(pmlmm.Model(formula, sleepstudy))
-    function = compile_log_posterior(problem, profile=profile)
-    theta = coordinates.to_natural(random_point(problem), problem.design.sizes)
-    z, d = np.concatenate([theta, problem.theta.packed]), len(theta)
+    problem, theta = parts_of(pmlmm.Model(formula, sleepstudy))
+    function = compile_log_posterior(problem, theta, profile=profile)
+    natural = coordinates.to_natural(random_point(problem), problem.design.sizes)
+    z, d = np.concatenate([natural, theta.packed]), len(natural)
     at = function(z[:d], z[d:])
     scale = 1.0 / np.maximum(1.0, np.abs(z))
     gradient = differences(lambda z: function(z[:d], z[d:]).value, z)
@@ -59,16 +58,16 @@ def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula
 
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_engine_is_the_collapsed_graph(sleepstudy, formula):
-    problem = source_of(pmlmm.Model(formula, sleepstudy))
-    model, handles = build_collapsed(problem)
+    problem, theta = parts_of(pmlmm.Model(formula, sleepstudy))
+    model, handles = build_collapsed(problem, theta)
     x = random_point(problem, 1)
     point = {"sigma_log__": x[0]}
     for rv, part in zip(handles.free[1:], vech_slices(problem.design.sizes), strict=True):
         point[model.rvs_to_values[rv].name] = x[part]
     graph = model.compile_logp(mode=FAST)(point)
-    engine = compile_log_posterior(problem, profile=False)
-    theta = coordinates.to_natural(x, problem.design.sizes)
-    value = engine(theta, problem.theta.packed).value + coordinates.log_jacobian(x, problem.design.sizes)
+    engine = compile_log_posterior(problem, theta, profile=False)
+    natural = coordinates.to_natural(x, problem.design.sizes)
+    value = engine(natural, theta.packed).value + coordinates.log_jacobian(x, problem.design.sizes)
     assert graph == pytest.approx(value, rel=1e-10)
 
 
@@ -76,33 +75,33 @@ def test_engine_is_the_collapsed_graph(sleepstudy, formula):
 def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
     """PyTensor differentiates an n x n MvNormal twice; nothing of our kernels is in it."""
     table = sleepstudy[sleepstudy["Subject"].isin(sleepstudy["Subject"].unique()[:4])]
-    problem = source_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
+    problem, theta = parts_of(pmlmm.Model("Reaction ~ Days + (Days | Subject)", table))
     design, standard = problem.design, problem.statistics.standardization
     term = design.terms[0]
     X = (design.X - standard.center) / standard.scale
     y = design.y - standard.offset
     same_group = term.grouping.codes[:, None] == term.grouping.codes
-    theta, log_lambda = pt.dvector("theta"), problem.theta.log_lambda
-    Sigma = theta[np.array([[1, 2], [2, 3]])]
-    V = theta[0] ** 2 * pt.eye(len(y)) + (term.Z @ Sigma @ term.Z.T) * same_group
+    natural, log_lambda = pt.dvector("natural"), theta.log_lambda
+    Sigma = natural[np.array([[1, 2], [2, 3]])]
+    V = natural[0] ** 2 * pt.eye(len(y)) + (term.Z @ Sigma @ term.Z.T) * same_group
     if profile:
-        information = X.T @ pt.linalg.inv(V) @ X + np.diag(np.exp(log_lambda)) / theta[0] ** 2
+        information = X.T @ pt.linalg.inv(V) @ X + np.diag(np.exp(log_lambda)) / natural[0] ** 2
         beta = pt.linalg.inv(information) @ X.T @ pt.linalg.inv(V) @ y
-        prior = pm.logp(pm.Normal.dist(0.0, theta[0] * np.exp(-0.5 * log_lambda)), beta).sum()
+        prior = pm.logp(pm.Normal.dist(0.0, natural[0] * np.exp(-0.5 * log_lambda)), beta).sum()
         value = pm.logp(pm.MvNormal.dist(X @ beta, V), pt.as_tensor(y)) + prior
     else:
-        V = V + theta[0] ** 2 * (X * np.exp(-log_lambda)) @ X.T
+        V = V + natural[0] ** 2 * (X * np.exp(-log_lambda)) @ X.T
         value = pm.logp(pm.MvNormal.dist(np.zeros(len(y)), V), pt.as_tensor(y))
-    hyper = problem.theta.covariances[0]
+    hyper = theta.covariances[0]
     eta, Phi = hyper.eta, hyper.Phi
     value += -(eta + 3) / 2 * pt.log(pt.linalg.det(Sigma)) - 0.5 * pt.sum(pt.linalg.inv(Sigma) * Phi)
-    value += pm.logp(pm.HalfStudentT.dist(problem.priors.sigma.nu, problem.priors.sigma.scale), theta[0])
-    gradient = pytensor.grad(value, theta)
-    hessian = jacobian(gradient, theta, vectorize=True)
-    dense = pytensor.function([theta], [gradient, hessian], mode="FAST_COMPILE")
+    value += pm.logp(pm.HalfStudentT.dist(problem.priors.sigma.nu, problem.priors.sigma.scale), natural[0])
+    gradient = pytensor.grad(value, natural)
+    hessian = jacobian(gradient, natural, vectorize=True)
+    dense = pytensor.function([natural], [gradient, hessian], mode="FAST_COMPILE")
     at = np.array([30.0, 500.0, 10.0, 40.0])
     expected = dense(at)
-    engine = compile_log_posterior(problem, profile=profile)(at, problem.theta.packed)
+    engine = compile_log_posterior(problem, theta, profile=profile)(at, theta.packed)
     np.testing.assert_allclose(engine.gradient[:4], expected[0], rtol=1e-7)
     np.testing.assert_allclose(engine.hessian[:4, :4], expected[1], rtol=1e-7, atol=1e-12)
 
@@ -125,8 +124,8 @@ def tiny_models(sleepstudy):
 def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
     """beta and gamma integrated out by the Gaussian identity l(mode) + k/2 log 2 pi - 1/2 log|-H|."""
     model = tiny_models(sleepstudy)[which]
-    problem = source_of(model)
-    collapsed, handles = build_collapsed(problem)
+    problem, theta = parts_of(model)
+    collapsed, handles = build_collapsed(problem, theta)
     full, x = model.graph(), random_point(problem, 2)
     x[0] = np.log(model.design.y.std())
     covariance = {"sigma_log__": x[0]}
@@ -158,10 +157,10 @@ def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
 
 def test_one_compilation_serves_every_model_of_a_structure(sleepstudy):
     formula = "Reaction ~ Days + (Days | Subject)"
-    compile_log_posterior(source_of(pmlmm.Model(formula, sleepstudy)), profile=False)
+    compile_log_posterior(*parts_of(pmlmm.Model(formula, sleepstudy)), profile=False)
     before = dict(_compiled)
     other = sleepstudy.assign(Reaction=sleepstudy["Reaction"] / 10).iloc[:90]
-    compile_log_posterior(source_of(pmlmm.Model(formula, other)), profile=False)
+    compile_log_posterior(*parts_of(pmlmm.Model(formula, other)), profile=False)
     assert _compiled == before
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import pmlmm
-from pmlmm.graph.build import Problem
 from pmlmm.graph.engine import compile_log_posterior
 from pmlmm.inference.empirical_bayes import LaplaceEvidence
 from pmlmm.inference.laplace import Laplace
-from pmlmm.priors.search_space import Space, build_space
 from pmlmm.inference.start import crude_start
+from pmlmm.priors.search_space import Space
+from pmlmm.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,9 @@ class Bench:
 @pytest.fixture(scope="session")
 def bench():
     def make(model, approximation="marginal", coordinates="unconstrained", hyperprior=None):
-        space = build_space(model.design, model.priors, model.statistics.columns, hyperprior)
-        problem = model._source(space.fixed)
+        space, problem = model._space(hyperprior), model._problem
         profile = approximation == "joint"
-        function = compile_log_posterior(problem, profile=profile)
+        function = compile_log_posterior(problem, space.fixed, profile=profile)
         laplace = Laplace(function, model.statistics.crossproducts(profile), approximation, coordinates)
         return Bench(model, problem, space, laplace, crude_start(problem, space.fixed, profile))
 

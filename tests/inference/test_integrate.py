@@ -6,9 +6,9 @@ from scipy.integrate import dblquad, quad
 
 import pmlmm
 from pmlmm.errors import OptionError
+from pmlmm.inference.conditional import conditional
 from pmlmm.inference.integrate import Centre, adapt, draw_nodes, find_centre
 from pmlmm.priors.search_space import build_space
-from pmlmm.posterior.densities import conditional
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -88,15 +88,15 @@ def test_one_hyperparameter_against_quadrature(sleepstudy):
     prior = {"Subject": pmlmm.InverseWishart(A=[[600.0, 0.0], [0.0, 40.0]]), "common": pmlmm.Ridge(0.5)}
     fit = pmlmm.Model(FORMULA, sleepstudy, prior).fit()
     integrated = fit.integrate(nodes=256, draws=32)
-    space = fit._space
+    space = fit._posterior.learned.space
 
     def evidence(phi):
-        at = fit._tuned.proposals.mode(np.array([phi]))
+        at = fit._posterior.learned.proposals.mode(np.array([phi]))
         from pmlmm.inference.importance import ImportanceSample, base_draws
 
         base = base_draws(2000, 4, np.random.default_rng(1))
         theta = space.theta(np.array([phi]))
-        data = fit._tuned.proposals.laplace.data
+        data = fit._posterior.learned.proposals.laplace.data
         sample = ImportanceSample(at, at.curvature, base, data, theta.log_lambda, fit.model.priors.sigma)
         return sample.weights(theta).log_evidence + space.log_prior(np.array([phi]))[0]
 
@@ -108,7 +108,7 @@ def test_one_hyperparameter_against_quadrature(sleepstudy):
     assert integrated.log_evidence_psis_error < 0.03
     density = np.exp(values - top) / np.trapezoid(np.exp(values - top), grid)
     mean = np.trapezoid(grid * density, grid)
-    nodes = integrated._integrated
+    nodes = integrated._posterior.integrated
     sd = np.sqrt(np.trapezoid((grid - mean) ** 2 * density, grid))
     assert nodes.node_weights @ nodes.phi[:, 0] == pytest.approx(mean, abs=0.15 * sd)
 
@@ -119,7 +119,7 @@ def test_variance_component_against_two_dimensional_quadrature(sleepstudy):
     prior = {"Subject": pmlmm.InverseWishart(b=0.6), "common": pmlmm.Ridge(0.5), "sigma": pmlmm.HalfStudentT(4, 30.0)}
     fit = pmlmm.Model("Reaction ~ Days + (1 | Subject)", table, prior).fit()
     integrated = fit.integrate(draws=32)
-    near, space = conditional(fit), fit._space
+    near, space = conditional(fit._posterior.learned), fit._posterior.learned.space
 
     def over_sigma(log_C, phi):
         density = near.density(np.array([phi]))
@@ -157,7 +157,7 @@ def test_it_asks_for_a_hyperprior(sleepstudy):
 def test_few_and_odd_numbers_of_nodes(sleep_fit):
     for nodes in (64, 96, 100):
         integrated = sleep_fit.integrate(nodes=nodes, draws=8)
-        assert len(integrated._integrated.phi) == nodes
+        assert len(integrated._posterior.integrated.phi) == nodes
         assert integrated.lost_nodes == 0.0
     with pytest.raises(OptionError, match="nodes=63"):
         sleep_fit.integrate(nodes=63)

@@ -7,9 +7,9 @@ from scipy import integrate
 import pmlmm
 from pmlmm.errors import ConvergenceError
 from pmlmm.inference import newton
-from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import maximize_evidence
+from pmlmm.inference.expanded_search import climb
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.derivatives import Derivatives
 
@@ -32,7 +32,7 @@ def test_em_and_newton_reach_the_same_natural_mode(bench, sleepstudy, approximat
         tolerance=1e-13,
     )
     assert steps < 5000
-    np.testing.assert_allclose(by_em, mode.theta, rtol=1e-6, atol=1e-6 * mode.theta.max())
+    np.testing.assert_allclose(by_em, mode.natural, rtol=1e-6, atol=1e-6 * mode.natural.max())
 
 
 def test_one_em_step_is_the_talks_update(bench, sleepstudy):

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 import pmlmm
+from pmlmm.checks import verdict
 from pmlmm.errors import OptionError, PriorError
 from pmlmm.kernels.coordinates import unvech
-from pmlmm.checks import verdict
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 BAD_K = "ignore:Estimated shape parameter of Pareto distribution:UserWarning"
@@ -247,19 +247,19 @@ def test_left_out_groups_are_exact_given_sigma_and_Sigma(sleepstudy):
     table = sleepstudy.iloc[: 6 * 10].drop(index=[3, 4, 17])  # groups of different sizes
     model = pmlmm.Model(FORMULA, table, prior, standardize=False)
     fit = model.fit(draws=200)
-    from pmlmm.crossproducts.statistics import build_statistics
     from pmlmm.checks.leave_group_out import group_densities, row_batches
+    from pmlmm.crossproducts.statistics import build_statistics
 
     statistics = build_statistics(
         model.design, model.priors, model.statistics.standardization, method="groups", factor="Subject"
     )
-    law = fit._law.take(np.array([0, 5, 9]))
+    law = fit._posterior.weighted.take(np.array([0, 5, 9]))
     values = group_densities(law, statistics, list(row_batches(model.design, statistics, "Subject")), 6)
     for g, subject in enumerate(table["Subject"].unique()):
         rest = pmlmm.Model(FORMULA, table[table["Subject"] != subject], prior, standardize=False).fit(refine=False)
         draws = fit.posterior["posterior"].to_dataset().isel(chain=[0], draw=[0, 1, 2]).copy(deep=True)
-        draws["sigma"][0] = law.theta[:, 0]
-        draws["Sigma_Subject"][0] = unvech(law.theta[:, 1:], 2)
+        draws["sigma"][0] = law.natural[:, 0]
+        draws["Sigma_Subject"][0] = unvech(law.natural[:, 1:], 2)
         expected = fit.marginal_log_likelihood(draws) - rest.marginal_log_likelihood(draws)
         np.testing.assert_allclose(values[:, g], expected[0], rtol=1e-8)
 

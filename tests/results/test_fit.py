@@ -32,7 +32,7 @@ def test_intervals_are_the_curvature_of_the_evidence(sleep_fit):
     """Second differences of the importance-sampled objective itself, not of its gradient."""
     from pmlmm.inference.importance import ImportanceEvidence
 
-    tuned, space = sleep_fit._tuned, sleep_fit._space
+    tuned, space = sleep_fit._posterior.learned, sleep_fit._posterior.learned.space
     objective = ImportanceEvidence(tuned.sample, space)
     k, h = len(tuned.phi), 1e-2
     unit = np.eye(k) * h
@@ -81,9 +81,9 @@ def test_posterior_goes_to_disk_and_back(sleep_fit, tmp_path):
 def test_gamma_is_drawn_from_its_conditional_law(sleep_fit):
     """Given one (sigma, Sigma), beta and gamma against the dense joint normal."""
     fit = sleep_fit
-    design, theta = fit.model.design, fit._tuned.mode.theta
+    design, theta = fit.model.design, fit._posterior.learned.mode.natural
     term = design.terms[0]
-    parameters = fit._parameters(np.repeat(theta[None], 6000, axis=0))
+    parameters = fit._posterior.parameters(np.repeat(theta[None], 6000, axis=0))
     rng = np.random.default_rng(0)
     gamma = parameters.gamma(parameters.effects(rng).drawn, rng)["gamma_Subject"][:, 3]
     standard = fit.model.statistics.standardization
@@ -91,7 +91,7 @@ def test_gamma_is_drawn_from_its_conditional_law(sleep_fit):
     Z = term.Z * (term.grouping.codes == 3)[:, None]
     Sigma, n = unvech(theta[1:], 2), design.n_rows
     same = term.grouping.codes[:, None] == term.grouping.codes
-    V = theta[0] ** 2 * (np.eye(n) + (X * np.exp(-fit._tuned.theta.log_lambda)) @ X.T)
+    V = theta[0] ** 2 * (np.eye(n) + (X * np.exp(-fit._posterior.learned.theta.log_lambda)) @ X.T)
     V += (term.Z @ Sigma @ term.Z.T) * same
     gain = Sigma @ Z.T @ np.linalg.inv(V)
     mean, cov = gain @ (design.y - standard.offset), Sigma - gain @ Z @ Sigma
@@ -277,7 +277,7 @@ def test_partly_fixed_hyperparameters(sleepstudy):
     A = [[600, 30], [30, 40]]
     other = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(A=A)}).fit()
     assert other.hyperparameters.loc["b[Subject]", "state"].startswith("interior")
-    np.testing.assert_array_equal(other._tuned.theta.covariances[0].A, A)
+    np.testing.assert_array_equal(other._posterior.learned.theta.covariances[0].A, A)
 
 
 def test_failed_importance_sampling_is_said_in_words(sleepstudy, monkeypatch):

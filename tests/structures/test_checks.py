@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import pmlmm
+from pmlmm.posterior.labels import covariances
 
 N = 72
 
@@ -78,15 +79,15 @@ def test_every_kind_of_model_can_be_checked(name):
 def test_left_out_groups_against_dense_algebra(name, flat, monkeypatch):
     """log p(y_g | y_-g, theta) as the difference of two dense marginal likelihoods."""
     monkeypatch.setattr("pmlmm.checks.leave_group_out._BATCH", 2000)  # several batches
-    from pmlmm.crossproducts.statistics import build_statistics
     from pmlmm.checks.leave_group_out import group_densities, row_batches
+    from pmlmm.crossproducts.statistics import build_statistics
 
     formula, sizes, priors = CASES[name]
     data, rng = table_of(3)
     penalized = {f"w{k}": rng.normal(size=(N, p)) for k, p in enumerate(sizes)}
     priors = priors | {column: pmlmm.Flat() for column in flat} | {"Intercept": pmlmm.Ridge(0.1)}
     fit = pmlmm.Model(formula, data, priors, penalized=penalized or None).fit(draws=200)
-    model, law = fit.model, fit._law.take(np.array([3, 8]))
+    model, law = fit.model, fit._posterior.weighted.take(np.array([3, 8]))
     design, standard = model.design, model.statistics.standardization
     X = (design.X - standard.center) / standard.scale
     for factor in ("a", "b" if "b" in formula else "a:c"):
@@ -94,9 +95,9 @@ def test_left_out_groups_against_dense_algebra(name, flat, monkeypatch):
         grouping = next(g for g in design.groupings if g.factor == factor)
         batches = list(row_batches(design, statistics, factor))
         values = group_densities(law, statistics, batches, grouping.n_groups)
-        for s, theta in enumerate(law.theta):
+        for s, theta in enumerate(law.natural):
             V, lam = theta[0] ** 2 * np.eye(N), np.exp(law.log_lambda)
-            Sigmas = pmlmm.posterior.effects.covariances(theta[None], design.sizes)
+            Sigmas = covariances(theta[None], design.sizes)
             for term, Sigma in zip(design.terms, Sigmas, strict=True):
                 same = term.grouping.codes[:, None] == term.grouping.codes
                 V = V + (term.Z @ Sigma[0] @ term.Z.T) * same

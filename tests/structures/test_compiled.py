@@ -88,10 +88,10 @@ MODELS = [
 def test_density_is_the_log_posterior_in_unconstrained_coordinates(bench, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors))
     rng = np.random.default_rng(2)
-    packed = compiled.b.laplace.data.packed
+    packed = compiled.pack(b.laplace.data)
     sigma = b.model.priors.sigma
     student = (0.0, 1.0) if isinstance(sigma, pmlmm.Flat) else (sigma.nu, sigma.scale)
-    function = density.CollapsedDensity(packed, b.space.fixed, student)
+    function = density.CollapsedDensity(packed, b.space.fixed.log_lambda, b.space.fixed.covariances, student)
     for _ in range(3):
         x = 0.4 * rng.normal(size=b.laplace.size)
         value, gradient = function(x)
@@ -106,14 +106,15 @@ def test_density_is_the_log_posterior_in_unconstrained_coordinates(bench, terms,
 )
 def test_density_with_hyperparameters(bench, differences, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors), hyperprior=pmlmm.Hyperprior())
-    space, packed, sigma = b.space, compiled.b.laplace.data.packed, b.model.priors.sigma
-    function = density.TunedDensity(
+    space, packed, sigma = b.space, compiled.pack(b.laplace.data), b.model.priors.sigma
+    function = density.HyperparameterDensity(
         packed, (sigma.nu, sigma.scale), b.laplace.size, space.theta, space.pack_jacobian, space.log_prior
     )
     rng = np.random.default_rng(3)
     x, phi = 0.3 * rng.normal(size=b.laplace.size), space.start + 0.3 * rng.normal(size=len(space.start))
     value, gradient = function(np.concatenate([x, phi]))
-    fixed = density.CollapsedDensity(packed, space.theta(phi), (sigma.nu, sigma.scale))
+    theta = space.theta(phi)
+    fixed = density.CollapsedDensity(packed, theta.log_lambda, theta.covariances, (sigma.nu, sigma.scale))
     assert value == pytest.approx(fixed(x)[0] + space.log_prior(phi)[0], rel=1e-12)
     numeric = differences(lambda z: function(z)[0], np.concatenate([x, phi]))
     np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=1e-5)

@@ -45,7 +45,7 @@ def test_three_computations_of_wide_blocks_agree():
     table, genes = wide_data()
     fits = {name: model.fit() for name, model in three_ways(table, genes, pmlmm.Ridge(2.0)).items()}
     direct = fits.pop("direct")
-    u = np.concatenate([direct._tuned.mode.theta, direct._tuned.theta.log_lambda])
+    u = np.concatenate([direct._posterior.learned.mode.natural, direct._posterior.learned.theta.log_lambda])
     law = likelihood.condition(u, direct.model.statistics.crossproducts())
     scale = direct.model.statistics.standardization.scale[2:]
     sds = u[0] * np.sqrt(np.diag(law.effect_covariance))[-70:] / scale
@@ -56,10 +56,10 @@ def test_three_computations_of_wide_blocks_agree():
         np.testing.assert_allclose(fit.mode["beta_genes"], direct.mode["beta"][2:], atol=1e-8)
         np.testing.assert_allclose(fit.mode["gamma_ind"], direct.mode["gamma_ind"], atol=1e-8)
         np.testing.assert_allclose(fit.predict(), fit.predict(table, penalized={"genes": genes}), rtol=1e-10)
-        parameters = fit._parameters(fit._tuned.mode.theta[None])
-        covariance = parameters.wide.covariance(fit._tuned.mode.theta)
+        parameters = fit._posterior.parameters(fit._posterior.learned.mode.natural[None])
+        covariance = parameters.wide.covariance(fit._posterior.learned.mode.natural)
         block = fit.model.statistics.wide[0]
-        variances = block.variances(covariance, fit._tuned.mode.theta[0] ** 2 / 2.0)
+        variances = block.variances(covariance, fit._posterior.learned.mode.natural[0] ** 2 / 2.0)
         np.testing.assert_allclose(np.sqrt(variances), sds, rtol=1e-8)
 
 
@@ -148,7 +148,9 @@ def test_costly_models_give_the_same_fit(monkeypatch, formula):
     fit = pmlmm.Model(formula, table).fit(refine=False)
     assert "expansion" in fit.optimizer_records[0].objective
     # both end where no entry of the gradient exceeds a tolerance, 5e-3 and 1e-3 nats per log unit
-    objective = [f.log_evidence + f._space.log_hyperprior(f._tuned.phi)[0] for f in (fit, expected)]
+    objective = [
+        f.log_evidence + f._posterior.learned.space.log_hyperprior(f._posterior.learned.phi)[0] for f in (fit, expected)
+    ]
     assert objective[0] == pytest.approx(objective[1], abs=1e-3)
     np.testing.assert_allclose(fit.hyperparameters["value"], expected.hyperparameters["value"], rtol=0.1)
 
@@ -238,7 +240,7 @@ def test_terms_can_share_A(crossed):
     fit = pmlmm.Model("y ~ t + (1 | a) + (1 | b)", crossed, {("a", "b"): pmlmm.InverseWishart()}).fit()
     names = [name for name in fit.hyperparameters.index if name.startswith(("A", "b"))]
     assert names == ["b[a]", "A[a, b][Intercept]", "b[b]"]
-    theta = fit._tuned.theta
+    theta = fit._posterior.learned.theta
     assert pytest.approx(theta.covariances[1].A) == theta.covariances[0].A
 
 
