@@ -134,14 +134,14 @@ GOOD = {"r_hat": 1.002, "ess": 2000.0, "divergences": 0, "draws": 4000, "k_hat":
     ],
 )
 def test_verdicts(sleep_fit, numbers, diagnostics, expected):
-    good, words = verdict.judge(sleep_fit, marginal_table(*numbers), pd.DataFrame(), GOOD | diagnostics)
+    good, words = verdict.judge(marginal_table(*numbers), pd.DataFrame(), GOOD | diagnostics)
     assert expected in " ".join(words.split())
     assert not ("no verdict" in words and any(good.values()))
 
 
 def test_a_random_effect_far_off_decides_too(sleep_fit):
     effects = pd.DataFrame({"number": [36], "shift": [4.0]}, index=["gamma_Subject"])
-    good, words = verdict.judge(sleep_fit, marginal_table(0.05, 1.02, 2.0), effects, GOOD)
+    good, words = verdict.judge(marginal_table(0.05, 1.02, 2.0), effects, GOOD)
     assert not good["PSIS"]
     assert "4.00 sds from NUTS's" in words
     assert "do not use the fit's intervals" in words

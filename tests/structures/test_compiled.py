@@ -24,7 +24,7 @@ CASES = st.tuples(
 def test_value_and_gradient_are_the_engine_s(draw_case, case):
     case = draw_case(*case)
     data = case.model.statistics.crossproducts()
-    value, gradient = compiled.value_and_gradient(case.u, compiled.data.packed)
+    value, gradient = compiled.value_and_gradient(case.u, compiled.pack(data))
     at = likelihood.evaluate(case.u, data, profile=False, order=1)
     assert value == pytest.approx(at.value, rel=1e-12)
     np.testing.assert_allclose(gradient, at.gradient, rtol=1e-9, atol=1e-9 * (1 + np.max(np.abs(at.gradient))))

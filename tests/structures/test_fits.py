@@ -1,6 +1,7 @@
 """Whole fits of models with several factors and wide blocks."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,9 @@ def three_ways(table, genes, genes_prior):
     models = {}
     for method in ("wide", "groups"):
         model = pmlmm.Model(FORMULA, table, FIXED | {"genes": genes_prior}, penalized={"genes": genes})
-        model.statistics = build_statistics(model.design, model.priors, model.statistics.standardization, method=method)
+        standard = model.statistics.standardization
+        statistics = build_statistics(model.design, model.priors, standard, method=method)
+        model._problem = replace(model._problem, statistics=statistics)
         models[method] = model
     columns = tuple(genes.columns)
     formula = FORMULA.replace("t +", " + ".join(["t", *columns]) + " +")
