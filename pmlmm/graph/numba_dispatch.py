@@ -11,32 +11,40 @@ import numpy as np
 from pytensor.graph.basic import Apply
 
 from pmlmm.graph.ops import InverseWishartLogDensity, SampledLogLikelihood
-from pmlmm.kernels import compiled
-from pmlmm.kernels import log_posterior as density
+from pmlmm.kernels import compiled, log_posterior
+from pmlmm.kernels.jit import sources
 
 
 @cache
 def register() -> None:
-    """Tell PyTensor how numba computes our Ops up to their gradients."""
+    """Tell PyTensor how numba computes our Ops up to their gradients.
+
+    PyTensor keeps what it compiles on disk; the key says which kernels are in it, as a later version of this package
+    has others.
+    """
     from pytensor.link.numba.dispatch import basic
 
+    version = int.from_bytes(sources()[:7])
+
     @basic.register_funcify_default_op_cache_key(SampledLogLikelihood)
-    def likelihood(op: SampledLogLikelihood, node: Apply | None = None, **options: Any) -> Callable:
+    def likelihood(op: SampledLogLikelihood, node: Apply | None = None, **options: Any) -> tuple[Callable, int]:
         if op.order > 1:
-            return basic.generate_fallback_impl(op, node=node, **options)
+            return basic.generate_fallback_impl(op, node=node, **options), version
         inner, end = compiled.FUNCTIONS[op.kind], 1 + len(compiled.PLAN)
 
         @basic.numba_njit
         def function(*inputs):
             return inner(inputs[0], inputs[1:end], inputs[end:])
 
-        return _outputs(basic.numba_njit, function, op.order)
+        return _outputs(basic.numba_njit, function, op.order), version
 
     @basic.register_funcify_default_op_cache_key(InverseWishartLogDensity)
-    def inverse_wishart(op: InverseWishartLogDensity, node: Apply | None = None, **options: Any) -> Callable:
+    def inverse_wishart(
+        op: InverseWishartLogDensity, node: Apply | None = None, **options: Any
+    ) -> tuple[Callable, int]:
         if op.order > 1:
-            return basic.generate_fallback_impl(op, node=node, **options)
-        return _outputs(basic.numba_njit, density.inverse_wishart, op.order)
+            return basic.generate_fallback_impl(op, node=node, **options), version
+        return _outputs(basic.numba_njit, log_posterior.inverse_wishart, op.order), version
 
 
 def _outputs(njit: Callable, function: Callable, order: int) -> Callable:

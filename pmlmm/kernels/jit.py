@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -105,16 +104,15 @@ class _Kept(_Cache):
 
 
 def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(_sources() + content).digest()
+    return hashlib.sha256(sources() + content).digest()
 
 
 @cache
-def _sources() -> bytes:
+def sources() -> bytes:
     """Digest of numba's version and of all kernels: a compiled function contains those that it calls."""
     total = hashlib.sha256(numba.__version__.encode())
-    for file in sorted(files(__package__).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            total.update(file.read_bytes())
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(file.read_bytes())
     return total.digest()
 
 

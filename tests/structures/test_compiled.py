@@ -44,7 +44,7 @@ def test_unpacked_crossproducts_are_the_packed_ones(draw_case, case):
 @pytest.mark.parametrize("sizes", [(), (40,), (40, 30)])
 def test_outside_of_the_support(draw_case, sizes):
     case = draw_case(3, ("(1 + t | a)", "(1 | b)"), sizes)
-    packed = compiled.case.model.statistics.crossproducts().packed
+    packed = compiled.pack(case.model.statistics.crossproducts())
     for entry, value in ((0, -1.0), (1, -0.5), (3, 0.0), (2, np.nan)):
         u = case.u.copy()
         u[entry] = value
