@@ -9,9 +9,9 @@ import numpy as np
 from pmlmm.crossproducts.plan import Elimination, plan
 from pmlmm.crossproducts.standardize import Standardization
 from pmlmm.crossproducts.sums import between, by_level, pool, products_by_group, touched
+from pmlmm.crossproducts.wide_basis import StandardizedBlock, standardize
 from pmlmm.design.design import Design
 from pmlmm.design.term import Term
-from pmlmm.design.wide import StandardizedBlock, standardize
 from pmlmm.kernels.dense import Block
 from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
 from pmlmm.kernels.likelihood import Crossproducts

@@ -9,8 +9,8 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
+from pmlmm.crossproducts.wide_basis import StandardizedBlock
 from pmlmm.design.names import covariance_dims
-from pmlmm.design.wide import StandardizedBlock
 from pmlmm.graph import numba_dispatch
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood

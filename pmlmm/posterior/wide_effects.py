@@ -1,6 +1,6 @@
 """Coefficients of wide blocks: means, standard deviations and draws, without a p x p matrix.
 
-Each block is worked with in its own basis (:class:`pmlmm.design.wide.StandardizedBlock`): ``alpha`` of
+Each block is worked with in its own basis (:class:`pmlmm.crossproducts.wide_basis.StandardizedBlock`): ``alpha`` of
 min(n, p) coefficients, which are either among the dense effects, or given those
 
     alpha ~ N((C'C + Lambda)^{-1} C'(y - W a), sigma^2 (C'C + Lambda)^{-1})

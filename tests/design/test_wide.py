@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse
 
 import pmlmm
+from pmlmm.crossproducts.wide_basis import standardize
 from pmlmm.design.design import build_design
-from pmlmm.design.wide import standardize
 
 
 @pytest.fixture
