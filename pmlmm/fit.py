@@ -14,7 +14,7 @@ from pmlmm.checks import nuts as mcmc_check
 from pmlmm.inference.empirical_bayes import SearchRecord
 from pmlmm.inference.integrate import integrate_out
 from pmlmm.inference.learned import FitOptions
-from pmlmm.options import count, seed
+from pmlmm.options import count, optional_count, seed
 from pmlmm.posterior.integrated import IntegratedPosterior
 from pmlmm.posterior.predict import predict
 from pmlmm.posterior.source import Posterior
@@ -151,7 +151,7 @@ class Fit:
         corrected : bool
             False: from Laplace's approximation as it is, not importance-resampled.
         """
-        draws, chosen = count("draws", draws, optional=True), self._seed(random_seed)
+        draws, chosen = optional_count("draws", draws), self._seed(random_seed)
         return self._posterior.tree(draws, chosen, gamma=gamma, wide=wide, corrected=corrected)
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
@@ -298,7 +298,7 @@ class Fit:
             "log_likelihood": under the response's name that of each row given everything, and as
             ``<response>_by_<factor>`` that of each group with the factor's own effects integrated out.
         """
-        draws = count("draws", draws, optional=True)
+        draws = optional_count("draws", draws)
         return predictive.posterior_predictive(self._posterior, mcmc, draws, self._seed(random_seed))
 
     def marginal_log_likelihood(self, draws: xr.Dataset) -> xr.DataArray:
@@ -348,7 +348,7 @@ class Fit:
         ELPDData
             ArviZ's: ``az.compare({"a": fit_a.logo(), "b": fit_b.logo()})`` ranks models of the same data.
         """
-        draws = count("draws", draws, optional=True)
+        draws = optional_count("draws", draws)
         return leave_group_out.logo(self._posterior, factor, draws, self._seed(random_seed))
 
     def integrate(

@@ -5,11 +5,16 @@ from numbers import Integral
 from pmlmm.errors import OptionError
 
 
-def count(name: str, value: int | None, *, optional: bool = False) -> int | None:
+def count(name: str, value: int) -> int:
     """A whole number above zero."""
-    if not (optional and value is None) and not (isinstance(value, Integral) and value >= 1):
+    if not (isinstance(value, Integral) and value >= 1):
         raise OptionError(f"{name}={value!r}: an integer of at least 1.")
-    return value
+    return int(value)
+
+
+def optional_count(name: str, value: int | None) -> int | None:
+    """The same, or None."""
+    return None if value is None else count(name, value)
 
 
 def seed(value: int | None, default: int, where: str = "random_seed={}") -> int:

@@ -207,9 +207,9 @@ def _check_numbers(q: int, covariates: int, sigma: float, beta_sd: float) -> Non
     for name, value, least in (("q", q, 1), ("covariates", covariates, 0)):
         if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name}={value!r}: a whole number, at least {least}.")
-    for name, value in (("sigma", sigma), ("beta_sd", beta_sd)):
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}={value!r}: a standard deviation is finite and at least 0.")
+    for name, sd in (("sigma", sigma), ("beta_sd", beta_sd)):
+        if not (np.isfinite(sd) and sd >= 0):
+            raise ValueError(f"{name}={sd!r}: a standard deviation is finite and at least 0.")
 
 
 def _vector(name: str, values: ArrayLike, size: int) -> np.ndarray:

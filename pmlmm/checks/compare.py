@@ -1,5 +1,6 @@
 """The approximation beside MCMC: numbers, a verdict in words, and a picture."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -111,7 +112,7 @@ def compare(posterior: Posterior, mcmc: xr.DataTree, random_seed: int) -> Compar
     approximations = _of_fit(posterior, rng)
     table = _table(labels, approximations, reference)
     table[("NUTS", "ess")], table[("NUTS", "r_hat")] = ess, r_hat
-    statistics = mcmc["sample_stats"] if "sample_stats" in mcmc.children else {}
+    statistics = mcmc["sample_stats"].to_dataset() if "sample_stats" in mcmc.children else xr.Dataset()
     diagnostics = {
         "r_hat": float(np.max(r_hat)),
         "ess": float(np.min(ess)),
@@ -179,9 +180,10 @@ def _of_mcmc(mcmc: xr.DataTree, design: Design) -> tuple[list[str], Marginals, n
     """Labels, marginals, effective numbers of draws and R-hat."""
     from arviz_stats.base import array_stats
 
-    draws = mcmc["posterior"]
+    draws = mcmc["posterior"].to_dataset()
     shape = draws["sigma"].shape
-    flat = {name: draws[name].to_numpy() for name in draws.data_vars if name.startswith(("sigma", "beta", "Sigma_"))}
+    names = [str(name) for name in draws.data_vars]
+    flat = {name: draws[name].to_numpy() for name in names if name.startswith(("sigma", "beta", "Sigma_"))}
     number = shape[0] * shape[1]
     labels, values = labelled_columns({k: v.reshape(number, *v.shape[2:]) for k, v in flat.items()}, design)
     chains = values.reshape(*shape, -1)
@@ -198,8 +200,8 @@ def _of_fit(posterior: Posterior, rng: np.random.Generator) -> list[Marginals]:
     if posterior.integrated is not None:
         return [_of_draws("integrated", posterior.weighted, rng, posterior.integrated.node)]
     found = [_of_draws("Laplace", posterior.laplace(_LAPLACE_DRAWS, rng), rng)]
-    if posterior.learned.weights is not None:
-        found.append(_of_draws("PSIS", posterior.importance(), rng))
+    if (weighted := posterior.importance) is not None:
+        found.append(_of_draws("PSIS", weighted, rng))
     return found
 
 
@@ -212,7 +214,7 @@ def _of_draws(method: str, draws: WeightedDraws, rng: np.random.Generator, node:
     variance = weights @ squares
     influence = weights[:, None] * (values - mean), weights[:, None] * (squares - variance)
     if node is not None:
-        influence = tuple(_sums(part, node) for part in influence)
+        influence = _sums(influence[0], node), _sums(influence[1], node)
     errors = [np.sqrt(np.sum(part**2, axis=0)) for part in influence]
     return Marginals(method, values, weights, errors[0], errors[1] / (2.0 * np.sqrt(variance)))
 
@@ -262,13 +264,14 @@ def _evidence(posterior: Posterior, mcmc: xr.DataTree, rng: np.random.Generator)
     if posterior.integrated is not None:
         x = np.concatenate([x, search_scale(learned.space, draws.to_dataset(), design)], axis=-1)
         rows = {"integrated": (posterior.log_evidence, posterior.log_evidence_error)}
-        density = hyperparameter_density(near)
+        density: Callable = hyperparameter_density(near)
     else:
         rows = {
             "Laplace": (posterior.log_evidence, np.nan),
             "PSIS": (posterior.log_evidence_psis, posterior.log_evidence_error),
         }
         density = near.density(learned.phi)
-    rows["bridge"] = tuple(bridge(x, lambda point: density(point)[0], rng))
+    found = bridge(x, lambda point: density(point)[0], rng)
+    rows["bridge"] = found.log_evidence, found.error
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["log_evidence", "error"])
     return frame.rename_axis("method").dropna(subset="log_evidence")

@@ -1,5 +1,7 @@
 """Prior and posterior predictive draws, and log-likelihoods, for ArviZ."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -45,7 +47,7 @@ def posterior_predictive(
     name = response_name(design)
     sigma = values["sigma"][:, None]
     replicated = predictor + sigma * rng.standard_normal(predictor.shape)
-    row = {"row": design.table.rows}
+    row: dict[str, Any] = {"row": design.table.rows}
     groups["posterior_predictive"] = _dataset({name: (replicated, ("row",))}, row, shape)
     by_row = -0.5 * (LOG_2PI + 2.0 * np.log(sigma) + ((design.y - predictor) / sigma) ** 2)
     likelihoods = {name: (by_row, ("row",))}
@@ -76,17 +78,16 @@ def _refuse_too_many(number: int, design: Design) -> None:
 
 def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
     """Variables of a posterior with chains and draws in one, (draws, ...)."""
-    draws = mcmc["posterior"]
-    shape = draws["sigma"].shape
+    draws = mcmc["posterior"].to_dataset()
+    chains, each = draws["sigma"].shape
     wanted = [f"gamma_{term.name}" for term in design.terms] + [f"beta_{block.name}" for block in design.wide]
     if missing := [name for name in wanted if name not in draws]:
         option = "wide" if missing[0].startswith("beta_") else "gamma"
         raise OptionError(
             f"The draws have no {missing[0]!r}, which predictions need: fit.sample({option}=True), or fewer draws."
         )
-    number = shape[0] * shape[1]
-    values = {str(k): v.to_numpy().reshape(number, *v.shape[2:]) for k, v in draws.data_vars.items()}
-    return values, shape
+    values = {str(k): v.to_numpy().reshape(chains * each, *v.shape[2:]) for k, v in draws.data_vars.items()}
+    return values, (chains, each)
 
 
 def _predictor_of(values: dict[str, np.ndarray], design: Design) -> np.ndarray:

@@ -39,22 +39,22 @@ def judge(table: pd.DataFrame, effects: pd.DataFrame, diagnostics: dict) -> tupl
         )
         return {"NUTS": False} | dict.fromkeys(methods, False), words
     trustworthy = {"NUTS": True}
-    words = [
+    lines = [
         f"NUTS has converged (R-hat at most {diagnostics['r_hat']:.3f}, at least {diagnostics['ess']:.0f} "
         f"effective draws, {_divergences(diagnostics)})."
     ]
     for method in methods:
         trustworthy[method], sentence = _judge_one(method, table, diagnostics)
-        words.append(sentence)
+        lines.append(sentence)
     shown = _shown(methods, diagnostics)
     if len(effects):
         worst, shift = effects["shift"].idxmax(), effects["shift"].max()
-        words.append(f"Means of {worst} are within {shift:.2f} sds of NUTS's.")
+        lines.append(f"Means of {worst} are within {shift:.2f} sds of NUTS's.")
         if not shift <= _SHIFT_OF_EFFECTS:
             trustworthy[shown] = False
-            words[-1] = f"A mean of {worst} is {shift:.2f} sds from NUTS's: {shown} is not to be trusted for them."
-    words.append(_advice(trustworthy, shown))
-    return trustworthy, "\n".join(words)
+            lines[-1] = f"A mean of {worst} is {shift:.2f} sds from NUTS's: {shown} is not to be trusted for them."
+    lines.append(_advice(trustworthy, shown))
+    return trustworthy, "\n".join(lines)
 
 
 def _shown(methods: list[str], diagnostics: dict) -> str:

@@ -72,9 +72,9 @@ def plan(
         The dense part, or the Hessian, does not fit in memory.
     """
     totals = {g.factor: g.n_groups * design.effects(g.factor) for g in design.groupings}
-    factor = factor or (max(totals, key=totals.get) if totals else None)
+    factor = factor or (max(totals, key=totals.__getitem__) if totals else None)
     narrow, every = len(design.coefficients), sum(totals.values())
-    by_groups = every - totals.get(factor, 0) + narrow + sum(ranks)
+    by_groups = every - (totals[factor] if factor else 0) + narrow + sum(ranks)
     by_rows = every + narrow
     several = len(ranks) > 1
     allowed = bool(ranks) and not profile and (not several or design.n_rows <= _MOST_KERNEL_ROWS)

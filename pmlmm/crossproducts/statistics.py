@@ -8,7 +8,7 @@ import numpy as np
 
 from pmlmm.crossproducts.plan import Elimination, plan
 from pmlmm.crossproducts.standardize import Standardization
-from pmlmm.crossproducts.sums import between, by_level, pool, products_by_group, touched
+from pmlmm.crossproducts.sums import Joint, between, by_level, pool, products_by_group, touched
 from pmlmm.crossproducts.wide_basis import StandardizedBlock, standardize
 from pmlmm.design.design import Design
 from pmlmm.design.term import Term
@@ -256,7 +256,7 @@ def _groups_first(own: list[Term], others: list[Term], M: np.ndarray):
         empty = np.zeros((0, 0, gram.shape[0]))
         S = np.zeros((0, 0, 0))
         return S, empty, Groups(S, np.zeros(0), np.zeros(1, dtype=int), empty, gram, sizes)
-    joint = own[0].stacked(own[1:])
+    joint = Joint(np.hstack([term.Z for term in own]), own[0].grouping)
     S = products_by_group(joint)
     if others:
         return S, None, SparseGroups(S, *touched(joint, others, M), gram, sizes)

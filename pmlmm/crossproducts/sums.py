@@ -1,16 +1,54 @@
 """Sums of products over the rows of each group, and their merging where designs are the same."""
 
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
 import numpy as np
 from scipy import sparse
 
-from pmlmm.design.term import Term
+from pmlmm.design.grouping import Grouping
 from pmlmm.kernels.coordinates import unvech, vech_indices
 
 # Designs whose entries agree to this fraction of their size are one design.
 _SAME_DESIGN = 1e-12
 
 
-def products_by_group(term: Term) -> np.ndarray:
+class GroupedColumns(Protocol):
+    """Columns whose effects differ between groups: a random-effect term, or several on one factor."""
+
+    @property
+    def Z(self) -> np.ndarray:
+        """(n, q)."""
+
+    @property
+    def grouping(self) -> Grouping:
+        """Of the rows."""
+
+    @property
+    def n_groups(self) -> int:
+        """m."""
+
+    @property
+    def q(self) -> int:
+        """Columns."""
+
+
+class Joint(NamedTuple):
+    """The columns of all terms on one factor side by side."""
+
+    Z: np.ndarray
+    grouping: Grouping
+
+    @property
+    def n_groups(self) -> int:
+        return self.grouping.n_groups
+
+    @property
+    def q(self) -> int:
+        return self.Z.shape[1]
+
+
+def products_by_group(term: GroupedColumns) -> np.ndarray:
     """``Z_i'Z_i`` of each group, (m, q, q)."""
     Z, codes, m = term.Z, term.grouping.codes, term.n_groups
     rows, cols = vech_indices(term.q)
@@ -18,7 +56,7 @@ def products_by_group(term: Term) -> np.ndarray:
     return unvech(np.stack(entries, axis=1), term.q)
 
 
-def by_level(term: Term, M: np.ndarray) -> np.ndarray:
+def by_level(term: GroupedColumns, M: np.ndarray) -> np.ndarray:
     """``Z_i'M_i`` of each group, (m, q, columns of M)."""
     codes, m = term.grouping.codes, term.n_groups
     order = np.argsort(codes, kind="stable")
@@ -27,7 +65,7 @@ def by_level(term: Term, M: np.ndarray) -> np.ndarray:
     return np.stack(sums, axis=1)
 
 
-def between(left: Term, right: Term) -> np.ndarray:
+def between(left: GroupedColumns, right: GroupedColumns) -> np.ndarray:
     """``Z_1'Z_2`` of two terms with a column for every effect of every group: (m_1 q_1, m_2 q_2)."""
     m, k = left.n_groups, right.n_groups
     key = left.grouping.codes * k + right.grouping.codes
@@ -39,7 +77,9 @@ def between(left: Term, right: Term) -> np.ndarray:
     return result.reshape(m * left.q, k * right.q)
 
 
-def touched(term: Term, others: list[Term], M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def touched(
+    term: GroupedColumns, others: Sequence[GroupedColumns], M: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cross-products of each group with the columns of ``[Z_2, ..., M]`` that it touches.
 
     Returns

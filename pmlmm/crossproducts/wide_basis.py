@@ -1,7 +1,7 @@
 """Wide blocks centred, scaled, and turned into a basis of the row space where they have more columns than rows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -112,7 +112,7 @@ class StandardizedBlock:
         for part, X in self.standardized():
             weights += self.basis.T @ (X @ ratio[part])
             total += float(ratio[part] @ ratio[part])
-        return weights, float(np.sqrt(max(total - weights @ weights, 0.0)))
+        return weights, float(np.sqrt(max(total - float(weights @ weights), 0.0)))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -134,33 +134,39 @@ def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBl
 
     O(n p min(n, p)) time; memory for an n x min(n, p) matrix beside the block itself.
     """
-    p, n = block.p, len(block.rows)
-    center, scale = np.zeros(p), np.ones(p)
-    rotate = p > n
-    # Squared, a large mean that is left in would drown everything else.
-    exact = rotate and not centred and n * p <= _EXACT
-    kernel = np.zeros((n, n)) if rotate and not exact else None
-    columns = None if rotate and not exact else np.empty((n, p))
-    for part, values in block.chunks():
-        if scaled:
-            mean = values.mean(axis=0)
-            with np.errstate(all="ignore"):  # what is not finite is reported
-                scale[part] = np.sqrt(np.mean((values - mean) ** 2, axis=0))
-            _check_scale(block, part, scale)
-            if centred:
-                center[part] = mean
-        X = (values - center[part]) / scale[part]
-        if kernel is None:
-            columns[:, part] = X
-        else:
-            kernel += X @ X.T
-    if not rotate:
-        return StandardizedBlock(block, center, scale, columns, None)
-    if exact:
-        U, lengths, _ = np.linalg.svd(columns, full_matrices=False)
-        squares = lengths**2
+    center, scale = _centre_and_scale(block, scaled, centred)
+    standard = StandardizedBlock(block, center, scale, np.empty((0, 0)), None)
+    n, p = len(block.rows), block.p
+    if p <= n:
+        return replace(standard, columns=_whole(standard))
+    # squared, a large mean that is left in would drown everything else
+    if not centred and n * p <= _EXACT:
+        U, lengths, _ = np.linalg.svd(_whole(standard), full_matrices=False)
+        squares, rounding = lengths**2, _NO_DIRECTION**2
     else:
-        squares, U = np.linalg.eigh(kernel)
-    kept = squares > (_NO_DIRECTION if kernel is not None else _NO_DIRECTION**2) * squares.max()
+        squares, U = np.linalg.eigh(sum((X @ X.T for _, X in standard.standardized()), np.zeros((n, n))))
+        rounding = _NO_DIRECTION
+    kept = squares > rounding * squares.max()
     lengths, U = np.sqrt(squares[kept]), U[:, kept]
-    return StandardizedBlock(block, center, scale, U * lengths, U / lengths)
+    return replace(standard, columns=U * lengths, basis=U / lengths)
+
+
+def _centre_and_scale(block: WideBlock, scaled: bool, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Of every column: its mean, where wanted, and its sd; 0 and 1 where it stays as it is."""
+    center, scale = np.zeros(block.p), np.ones(block.p)
+    for part, values in block.chunks() if scaled else ():
+        mean = values.mean(axis=0)
+        with np.errstate(all="ignore"):  # what is not finite is reported
+            scale[part] = np.sqrt(np.mean((values - mean) ** 2, axis=0))
+        _check_scale(block, part, scale)
+        if centred:
+            center[part] = mean
+    return center, scale
+
+
+def _whole(block: StandardizedBlock) -> np.ndarray:
+    """All columns side by side, (n, p)."""
+    columns = np.empty((len(block.block.rows), block.block.p))
+    for part, X in block.standardized():
+        columns[:, part] = X
+    return columns

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,7 +143,7 @@ def _check_lines(path: str, header: list[str], first: list[str]) -> None:
         )
 
 
-def _parsed(path: str, content: bytes, **how: object) -> pd.DataFrame:
+def _parsed(path: str, content: bytes, **how: Any) -> pd.DataFrame:
     try:
         return pd.read_csv(io.BytesIO(content), low_memory=False, **how)
     except pd.errors.EmptyDataError as error:
@@ -177,7 +178,7 @@ def _with_levels_kept(path: str, content: bytes, frame: pd.DataFrame, missing: l
         kept = text[name][frame[name].isna().to_numpy() & text[name].notna().to_numpy()]
         for word, count in kept.value_counts().items():
             rows = "1 row that reads" if count == 1 else f"{count} rows that read"
-            mend = f"--missing {shlex.quote(word)} makes it missing"
+            mend = f"--missing {shlex.quote(str(word))} makes it missing"
             note(name, f"column {name!r} of {path!r} has {rows} {word!r}: taken as a level; {mend}")
         frame[name] = text[name].array
     return frame

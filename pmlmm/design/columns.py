@@ -37,11 +37,12 @@ def plain(values: pd.Series) -> pd.Series:
 
 def _plain_number(values: pd.Series) -> pd.Series:
     """int64, uint64 or float64; with missing values float64."""
-    kind: type = np.float64
     if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
         kind = np.uint64 if pd.api.types.is_unsigned_integer_dtype(values.dtype) else np.int64
-    options = {"na_value": np.nan} if kind is np.float64 else {}
-    return pd.Series(values.to_numpy(dtype=kind, **options), values.index, name=values.name)
+        numbers = values.to_numpy(dtype=kind)
+    else:
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return pd.Series(numbers, values.index, name=values.name)
 
 
 def for_formula(values: pd.Series) -> pd.Series:

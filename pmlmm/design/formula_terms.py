@@ -95,7 +95,7 @@ def refuse_too_many(formula: Any, expression: Expression, seen: pd.DataFrame) ->
     total = sum(prod(widths[factor.expr] for factor in term.factors) for term in formula)
     if total < _FEW_COLUMNS:
         return
-    widest = max(widths, key=widths.get)
+    widest = max(widths, key=widths.__getitem__)
     size = 8.0 * len(seen) * total * _COPIES
     refuse_beyond(
         size,

@@ -51,7 +51,7 @@ def _labels(data: Any) -> Any:
     return values.astype(np.int64) if whole else values
 
 
-def _remembered(statistic: Callable[[np.ndarray], float], name: str) -> Callable:
+def _remembered(statistic: Callable[..., Any], name: str) -> Callable:
     """A statistic of the rows of the fit, which predictions for other rows use again."""
 
     @stateful_transform
@@ -65,17 +65,15 @@ def _remembered(statistic: Callable[[np.ndarray], float], name: str) -> Callable
     return function
 
 
-STATISTICS = {
-    name: _remembered(statistic, name)
-    for name, statistic in {
-        "mean": np.mean,
-        "median": np.median,
-        "sd": lambda x: np.std(x, ddof=1),
-        "var": lambda x: np.var(x, ddof=1),
-        "min": np.min,
-        "max": np.max,
-    }.items()
+_OF_ROWS: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "median": np.median,
+    "sd": lambda x: np.std(x, ddof=1),
+    "var": lambda x: np.var(x, ddof=1),
+    "min": np.min,
+    "max": np.max,
 }
+STATISTICS = {name: _remembered(statistic, name) for name, statistic in _OF_ROWS.items()}
 ELEMENTWISE = {
     "abs": np.abs,
     "sqrt": np.sqrt,

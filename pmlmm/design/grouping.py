@@ -39,7 +39,7 @@ class Grouping:
     def find(self, frame: pd.DataFrame) -> np.ndarray:
         """Group of each row of other data, -1 for one that is not among the groups."""
         if len(self.columns) == 1:
-            return self.values.get_indexer(frame[self.columns[0]])
+            return self.values.get_indexer(pd.Index(frame[self.columns[0]]))
         return self.values.get_indexer(pd.MultiIndex.from_frame(frame[list(self.columns)]))
 
 

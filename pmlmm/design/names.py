@@ -16,7 +16,9 @@ RESERVED = (
 class Named(Protocol):
     """A random-effect term, as far as names are concerned."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the term."""
 
     @property
     def factor(self) -> str:

@@ -20,7 +20,7 @@ class Term:
     grouping: Grouping
     coefficients: tuple[str, ...]
     Z: np.ndarray
-    recipe: Recipe | None
+    recipe: Recipe
     picked: tuple[int, ...]
 
     @property
@@ -34,11 +34,3 @@ class Term:
     @property
     def n_groups(self) -> int:
         return self.grouping.n_groups
-
-    def stacked(self, others: "list[Term]") -> "Term":
-        """This term and others on its factor as one, their columns side by side."""
-        if not others:
-            return self
-        names = tuple(name for term in (self, *others) for name in term.coefficients)
-        Z = np.hstack([self.Z, *(term.Z for term in others)])
-        return Term(self.factor, "", self.grouping, names, Z, None, ())

@@ -108,7 +108,11 @@ class _Check:
         self._number(node.right)
         if isinstance(node.op, ast.Pow):
             power = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
-            small = isinstance(power, ast.Constant) and abs(power.value) <= _LARGEST_POWER
+            small = (
+                isinstance(power, ast.Constant)
+                and isinstance(power.value, int | float)
+                and abs(power.value) <= _LARGEST_POWER
+            )
             if not small or not any(isinstance(part, ast.Name) for part in ast.walk(node.left)):
                 self._refuse(f"the power {original(ast.unparse(node))[:60]}")
 

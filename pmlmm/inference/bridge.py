@@ -51,13 +51,16 @@ def bridge(x: np.ndarray, log_density: Callable[[np.ndarray], float], rng: np.ra
     mean, chol = fitted.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(fitted.T)))
     points = kept.reshape(-1, d)
     fresh = mean + rng.standard_normal(points.shape) @ chol.T
-    ratios = []
-    with np.errstate(all="ignore"):  # proposed points without a density
-        for part in (points, fresh):
+
+    def ratios(part: np.ndarray) -> np.ndarray:
+        """log(density / proposal)."""
+        with np.errstate(all="ignore"):  # proposed points without a density
             values = np.array([log_density(centre + scale * point) for point in part])
-            ratios.append(np.nan_to_num(values - _log_normal(part, mean, chol), nan=-np.inf, neginf=-np.inf))
-    effective = min(_effective(ratios[0].reshape(kept.shape[:2])), float(len(points)))
-    result = _iterate(*ratios, effective, kept.shape[:2])
+            return np.nan_to_num(values - _log_normal(part, mean, chol), nan=-np.inf, neginf=-np.inf)
+
+    of_posterior, shape = ratios(points), (chains, kept.shape[1])
+    effective = min(_effective(of_posterior.reshape(shape)), float(len(points)))
+    result = _iterate(of_posterior, ratios(fresh), effective, shape)
     return BridgeEvidence(result.log_evidence + float(np.sum(np.log(scale))), result.error)
 
 

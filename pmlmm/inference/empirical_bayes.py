@@ -1,7 +1,8 @@
 """Maximise the evidence over the hyperparameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -29,6 +30,7 @@ _MOST_FAILED = 12
 
 
 Progress = Callable[[str], None] | None
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass
@@ -90,7 +92,8 @@ class LaplaceEvidence:
         costly: bool = False,
     ):
         self.laplace, self.space, self.find, self.costly = laplace, space, find_mode, costly
-        self._x, self._phi, self._slopes = start, None, None
+        self._x = start
+        self._moved: tuple[np.ndarray, np.ndarray] | None = None
         self._was_proper = False
 
     @property
@@ -101,11 +104,12 @@ class LaplaceEvidence:
     @property
     def last_slopes(self) -> np.ndarray:
         """How it moves with phi, (d, k)."""
-        return self._slopes
+        assert self._moved is not None  # there was an evaluation
+        return self._moved[1]
 
     def restart(self, x: np.ndarray) -> None:
         """Search the next mode from x."""
-        self._x, self._phi, self._slopes = x, None, None
+        self._x, self._moved = x, None
 
     def from_start(self, x: np.ndarray) -> "LaplaceEvidence":
         """The same function, searching its modes from x."""
@@ -116,17 +120,17 @@ class LaplaceEvidence:
         theta = self.space.theta(phi)
         if self.find is not None:
             return self.find(self._x, theta)
-        hyper, error = theta.packed, None
+        hyper, failures = theta.packed, []
         for start in self._starts(phi, theta):
             try:
                 return self.laplace.find_mode(start, hyper, ENOUGH if self.costly else NO_STEP)
             except ConvergenceError as failure:
-                error = failure
-        raise error
+                failures.append(failure)
+        raise failures[-1]
 
-    def _starts(self, phi: np.ndarray, theta: Theta):
-        if self._slopes is not None and np.max(np.abs(phi - self._phi), initial=0.0) < 1.0:
-            yield self._x + self._slopes @ (phi - self._phi)
+    def _starts(self, phi: np.ndarray, theta: Theta) -> Iterator[np.ndarray]:
+        if self._moved is not None and np.max(np.abs(phi - self._moved[0]), initial=0.0) < 1.0:
+            yield self._x + self._moved[1] @ (phi - self._moved[0])
         yield self._x
         natural = coordinates.to_natural(self._x, self.laplace.sizes)
         for part, hyper in zip(vech_slices(self.laplace.sizes), theta.covariances, strict=True):
@@ -157,13 +161,13 @@ class LaplaceEvidence:
             lambda point: self.space.theta(point).packed,
             self.space.pack_jacobian(phi),
         )
-        self._x, self._phi, self._slopes = mode.x, phi.copy(), slopes
+        self._x, self._moved = mode.x, (phi.copy(), slopes)
         log_prior, slope = self.space.log_hyperprior(phi)
         return mode.log_evidence + log_prior, gradient + slope
 
 
 def maximize_evidence(
-    function: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    function: Objective,
     space: Space,
     start: np.ndarray,
     objective: str,
@@ -186,45 +190,84 @@ def maximize_evidence(
     record = SearchRecord(objective, [c.name for c in space.coordinates], start.copy())
     if len(start) == 0:
         return start, record
-    best = [-np.inf, start, np.full(len(start), np.nan)]
-    scale, last_error, idle, failed = None, None, 0, 0
-
-    def negative(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal scale, last_error, idle, failed
-        try:
-            value, gradient = function(phi)
-        except ConvergenceError as error:
-            last_error, failed = error, failed + 1
-            record.path.append((phi.copy(), np.nan))
-            if failed >= _MOST_FAILED:
-                raise _Settled("no proper mode in sight") from error
-            worst = best[0] - _PENALTY if np.isfinite(best[0]) else -_PENALTY
-            return -worst / (scale or 1.0), np.zeros(len(phi))
-        record.path.append((phi.copy(), value))
-        idle, failed = 0 if value > best[0] + _SMALLEST_GAIN else idle + 1, 0
-        if value > best[0]:
-            best[:] = [value, phi.copy(), gradient]
-        if progress is not None:
-            progress(f"{objective}: {len(record.path)} evaluations, {value:.4f}")
-        if np.max(np.abs(free_gradient(best[1], best[2], bounds))) < tolerance:
-            raise _Settled("gradient below its tolerance")
-        if idle >= _MOST_IDLE:
-            raise _Settled("no further gain")
-        # Inside bounds L-BFGS-B starts with a full gradient step: scaled, it is a short one.
-        scale = scale or max(1.0, float(np.max(np.abs(gradient))) / _FIRST_STEP)
-        return -value / scale, -gradient / scale
-
+    ascent = _Ascent(function, bounds, tolerance, record, progress)
     options = {"gtol": 0.0, "ftol": 1e-12, "maxiter": 200, "maxls": 30}
     try:
-        result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        result = minimize(ascent, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         record.reason = str(result.message)
     except _Settled as settled:
         record.reason = str(settled)
-    if not np.isfinite(best[0]):
-        raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {last_error}")
-    record.end = best[1]
-    record.gradient_norm = float(np.max(np.abs(free_gradient(best[1], best[2], bounds))))
-    return best[1], record
+    if ascent.best is None:
+        raise ConvergenceError(f"No evaluation of the evidence succeeded. The last one: {ascent.error}")
+    record.end = ascent.best.phi
+    record.gradient_norm = ascent.steepness
+    return record.end, record
+
+
+class _Best(NamedTuple):
+    """The best point so far."""
+
+    phi: np.ndarray
+    value: float
+    gradient: np.ndarray
+
+
+class _Ascent:
+    """The function that SciPy minimises: it keeps the record and the best point, and ends the search from within."""
+
+    def __init__(
+        self,
+        function: Objective,
+        bounds: list[tuple[float, float]],
+        tolerance: float,
+        record: SearchRecord,
+        progress: Progress,
+    ):
+        self._function, self._bounds, self._tolerance = function, bounds, tolerance
+        self._record, self._progress = record, progress
+        self._scale: float | None = None
+        self._idle = self._failed = 0
+        self.best: _Best | None = None
+        self.error: ConvergenceError | None = None
+
+    def __call__(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
+        try:
+            value, gradient = self._function(phi)
+        except ConvergenceError as error:
+            return self._without_mode(phi, error)
+        self._keep(phi, value, gradient)
+        if self.steepness < self._tolerance:
+            raise _Settled("gradient below its tolerance")
+        if self._idle >= _MOST_IDLE:
+            raise _Settled("no further gain")
+        # Inside bounds L-BFGS-B starts with a full gradient step: scaled, it is a short one.
+        self._scale = self._scale or max(1.0, float(np.max(np.abs(gradient))) / _FIRST_STEP)
+        return -value / self._scale, -gradient / self._scale
+
+    @property
+    def steepness(self) -> float:
+        """Largest entry of the gradient at the best point, in directions that no bound blocks."""
+        if self.best is None:
+            return np.inf
+        return float(np.max(np.abs(free_gradient(self.best.phi, self.best.gradient, self._bounds))))
+
+    def _without_mode(self, phi: np.ndarray, error: ConvergenceError) -> tuple[float, np.ndarray]:
+        """What a failed evaluation counts as: far below the best, and flat."""
+        self.error, self._failed = error, self._failed + 1
+        self._record.path.append((phi.copy(), np.nan))
+        if self._failed >= _MOST_FAILED:
+            raise _Settled("no proper mode in sight") from error
+        worst = (0.0 if self.best is None else self.best.value) - _PENALTY
+        return -worst / (self._scale or 1.0), np.zeros(len(phi))
+
+    def _keep(self, phi: np.ndarray, value: float, gradient: np.ndarray) -> None:
+        record, highest = self._record, -np.inf if self.best is None else self.best.value
+        record.path.append((phi.copy(), value))
+        self._idle, self._failed = 0 if value > highest + _SMALLEST_GAIN else self._idle + 1, 0
+        if value > highest:
+            self.best = _Best(phi.copy(), value, gradient)
+        if self._progress is not None:
+            self._progress(f"{record.objective}: {len(record.path)} evaluations, {value:.4f}")
 
 
 class _Settled(Exception):

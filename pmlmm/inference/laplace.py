@@ -165,7 +165,7 @@ class Laplace:
         self._refuse_lost(found.x)
         at, natural = self.evaluate(found.x, hyper)
         self._refuse_edge(at)
-        volume, precision = self.log_volume(found.x, hyper, at, natural)
+        volume, precision = self._log_volume(found.x, hyper, at, natural)
         theta = coordinates.to_natural(found.x, self.sizes)
         return Mode(found.x, theta, at.value, at.value + volume, precision, at, found.steps)
 
@@ -175,7 +175,7 @@ class Laplace:
         self._refuse_lost(x)
         at, natural = self.evaluate(x, hyper)
         self._refuse_edge(at)
-        volume, precision = self.log_volume(x, hyper, at, natural)
+        volume, precision = self._log_volume(x, hyper, at, natural)
         return Mode(x, theta, at.value, at.value + volume, precision, at, steps)
 
     def _rounding(self, x: np.ndarray) -> float:
@@ -208,22 +208,20 @@ class Laplace:
                     "is possible. Give it an InverseWishart prior, or take effects out."
                 )
 
-    def log_volume(
-        self,
-        x: np.ndarray,
-        hyper: np.ndarray,
-        at: Derivatives | None = None,
-        natural: Derivatives | None = None,
-    ):
-        """``d/2 log 2 pi - 1/2 log|-H|`` (with beta's share for "joint"), and ``-H``.
+    def log_volume(self, x: np.ndarray, hyper: np.ndarray) -> float:
+        """``d/2 log 2 pi - 1/2 log|-H|`` (with beta's share for "joint").
 
         Raises
         ------
         ConvergenceError
             Minus the Hessian is not positive definite.
         """
-        if at is None:
-            at, natural = self.evaluate(x, hyper)
+        return self._log_volume(x, hyper, *self.evaluate(x, hyper))[0]
+
+    def _log_volume(
+        self, x: np.ndarray, hyper: np.ndarray, at: Derivatives, natural: Derivatives
+    ) -> tuple[float, np.ndarray]:
+        """The same of known derivatives, and ``-H``."""
         d = self.size
         precision = -(at if self.coordinates == "unconstrained" else natural).hessian[:d, :d]
         try:
@@ -296,7 +294,7 @@ def evidence_gradient(
     volume = mode.log_evidence - mode.log_posterior
     step = float(np.clip(np.sqrt(laplace.data.rounding(mode.natural[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
     for j, unit in enumerate(np.eye(len(phi)) * step):
-        moved, _ = laplace.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
+        moved = laplace.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
         gradient[j] += (moved - volume) / step
     return gradient, slopes
 
@@ -315,5 +313,5 @@ def volume_slope(laplace: Laplace, mode: Mode, hyper: np.ndarray, which: list[in
     for j in which:
         moved = at.copy()
         moved[j] += steps[j]
-        slopes.append((laplace.log_volume(moved[:d], moved[d:])[0] - volume) / steps[j])
+        slopes.append((laplace.log_volume(moved[:d], moved[d:]) - volume) / steps[j])
     return np.array(slopes)

@@ -73,7 +73,7 @@ def learn(
     _refuse_unidentified(proposal, problem)  # before chance has a say in where phi ends
     number = options.number_of_draws(data)
     sampler = None if reason else Sampler(problem, space, proposals, number, options.random_seed, data)
-    if may_refine and len(phi):
+    if sampler is not None and may_refine and len(phi):
         phi, refined, refinement, more = refine(sampler, phi, progress)
         records += more
         if not refined:
@@ -83,7 +83,7 @@ def learn(
     elif not reason:
         refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
     mode = proposal if proposals is evidence else evidence.mode(phi)
-    sample, weights = sampler.at(proposal, phi) if sampler is not None else (None, None)
+    drawn = None if sampler is None else sampler.at(proposal, phi)
     return Learned(
         problem,
         space,
@@ -92,8 +92,7 @@ def learn(
         phi,
         mode,
         proposal,
-        sample,
-        weights,
+        drawn,
         refined,
         refinement,
         tuple(records),

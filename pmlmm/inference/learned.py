@@ -60,7 +60,7 @@ class Learned:
         In the approximation and coordinates that were asked for.
     proposal : Mode
         In the default ones.
-    sample, weights
+    drawn : tuple or None
         Importance draws at the final Theta and their weights; None where skipped.
     refined : bool
         Whether phi maximises the importance-sampled evidence.
@@ -76,13 +76,22 @@ class Learned:
     phi: np.ndarray
     mode: Mode
     proposal: Mode
-    sample: ImportanceSample | None
-    weights: Weights | None
+    drawn: tuple[ImportanceSample, Weights] | None
     refined: bool
     refinement: str
     records: tuple[SearchRecord, ...]
     _evidence: LaplaceEvidence
     _proposals: LaplaceEvidence
+
+    @property
+    def sample(self) -> ImportanceSample | None:
+        """The importance draws, if there are any."""
+        return self.drawn and self.drawn[0]
+
+    @property
+    def weights(self) -> Weights | None:
+        """Theirs."""
+        return self.drawn and self.drawn[1]
 
     @property
     def evidence(self) -> LaplaceEvidence:

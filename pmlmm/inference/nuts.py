@@ -216,7 +216,7 @@ def _with_nutpie(target: Target, schedule: Schedule, drawn: list[list[np.ndarray
         save_warmup=False,
         **_steps(schedule),
     )
-    return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
+    return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"].to_dataset())
 
 
 def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]) -> tuple[np.ndarray, xr.Dataset]:
@@ -257,7 +257,7 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
         callback=keep,
         model=model,
     )
-    return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"])
+    return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"].to_dataset())
 
 
 @dataclass
@@ -295,11 +295,12 @@ def sample_graph(model: "pm.Model", names: list[str], schedule: Schedule) -> tup
             run.drawn = tree["posterior"].to_dataset()
     except (Exception, KeyboardInterrupt) as error:
         run.error = run.error or error
-    if run.error is None and not all(_complete(run.drawn[name].to_numpy(), schedule) for name in names):
-        run.error = KeyboardInterrupt()
-    if run.error is not None:
+    drawn = run.drawn
+    if drawn is not None and not all(_complete(drawn[name].to_numpy(), schedule) for name in names):
+        run.error = run.error or KeyboardInterrupt()
+    if drawn is None or run.error is not None:
         raise _graph_ended(run, model, names, schedule) from run.error
-    return run.drawn, keep_statistics(tree["sample_stats"])
+    return drawn, keep_statistics(tree["sample_stats"].to_dataset())
 
 
 def _graph_ended(
@@ -365,7 +366,7 @@ def _steps(schedule: Schedule) -> dict[str, float]:
     return {} if schedule.target_accept is None else {"target_accept": schedule.target_accept}
 
 
-def keep_statistics(found: xr.DataTree) -> xr.Dataset:
+def keep_statistics(found: xr.Dataset) -> xr.Dataset:
     """The statistics that both samplers have, under the same names."""
     kept = {}
     for name, candidates in _STATISTICS.items():

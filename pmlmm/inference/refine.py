@@ -74,12 +74,11 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
     when a round gains less than twice the Monte Carlo error, or than a hundredth of a nat. Draws around the
     new centre judge each round: where they show less evidence, it goes back and the box shrinks.
     """
-    records, first, space = [], phi, sampler.space
-    box, best = _BOX, None
+    records: list[SearchRecord] = []
+    first, space, box = phi, sampler.space, _BOX
+    best: _Centre | None = None
     for rounds in range(1, _ROUNDS + 1):
         centre, words = _centre(sampler, phi)
-        if centre is None and best is None:
-            return Refinement(first, False, f"Laplace evidence kept: {words}", records)
         back = best is not None and (
             centre is None or centre.value < best.value - max(_SETTLED, 2.0 * centre.weights.error)
         )
@@ -87,6 +86,8 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
             box /= 4.0
         else:
             best = centre
+        if best is None:
+            return Refinement(first, False, f"Laplace evidence kept: {words}", records)
         new, record = maximize_evidence(
             ImportanceEvidence(best.sample, space),
             space,

@@ -66,14 +66,14 @@ def first_phi(problem: Problem, space: Space, evidence: LaplaceEvidence, profile
     learns_lambda = any(c.kind == "lambda" for c in space.coordinates)
     # many groups leave no doubt about the coefficients
     levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.fewest_groups < _MANY_GROUPS else (0.0,)
-    candidates, error = [], None
+    candidates, failures = [], []
     for level in levels:
         try:
             candidates.append(_candidate(problem, space, evidence, profile, level, compare=len(levels) > 1))
         except ConvergenceError as failure:
-            error = failure
+            failures.append(failure)
     if not candidates:
-        raise error
+        raise failures[-1]
     _, phi, x = max(candidates, key=lambda candidate: candidate[0])
     evidence.restart(x)
     return phi

@@ -44,8 +44,8 @@ def weak_directions(log_density: LogDensity, x: np.ndarray, precision: np.ndarra
             break
         top = log_density(x) if top is None else top
         step = scale * vector / np.sqrt(max(value, 1e-12))
-        drops = tuple(top - _value(log_density, x + sign * step) for sign in (1.0, -1.0))
-        found.append(Direction(step, vector, float(value), drops))
+        up, down = (top - _value(log_density, x + sign * step) for sign in (1.0, -1.0))
+        found.append(Direction(step, vector, float(value), (up, down)))
     return found
 
 

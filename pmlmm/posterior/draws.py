@@ -25,9 +25,9 @@ _FEW_DRAWS = 50
 
 
 class Piece(NamedTuple):
-    """Those of many draws, ``index``, that can be worked with in one go."""
+    """Those of many draws, ``chosen``, that can be worked with in one go."""
 
-    index: np.ndarray
+    chosen: np.ndarray
     parameters: Parameters
 
 
@@ -73,7 +73,7 @@ class WeightedDraws:
         good, data = np.empty(len(self.natural), dtype=bool), self.problem.statistics.crossproducts()
         with blas_threads(self.problem.statistics.elimination.dense):
             for piece in self.pieces():
-                good[piece.index] = draws.conditionable(piece.parameters.natural, piece.parameters.log_lambda, data)
+                good[piece.chosen] = draws.conditionable(piece.parameters.natural, piece.parameters.log_lambda, data)
         return good
 
     def resampled(self, number: int, rng: np.random.Generator) -> "WeightedDraws":
@@ -106,7 +106,7 @@ class WeightedDraws:
         """Dense effects given each draw: means, or draws."""
         parameters = piece.parameters
         if self.pinned is not None:
-            parameters = replace(parameters, natural=np.repeat(self.pinned[None], len(piece.index), axis=0))
+            parameters = replace(parameters, natural=np.repeat(self.pinned[None], len(piece.chosen), axis=0))
         with blas_threads(self.problem.statistics.elimination.dense):
             return parameters.effects(rng)
 
@@ -122,7 +122,7 @@ class WeightedDraws:
             for name, value in self._drawn(piece, rng, gamma, wide, predictor).items():
                 if name not in result:
                     result[name] = np.empty((len(self.natural), *value.shape[1:]))
-                result[name][piece.index] = value
+                result[name][piece.chosen] = value
         return result
 
     def _drawn(
@@ -135,7 +135,7 @@ class WeightedDraws:
         else:
             coefficients, shift = {}, parameters.wide.shift(alpha, rng)
         values = {"beta": parameters.user_beta(dense, shift)} | coefficients
-        values |= covariance_parameters(self.natural[piece.index], self.problem.design)
+        values |= covariance_parameters(self.natural[piece.chosen], self.problem.design)
         effects = parameters.gamma(dense, rng) if gamma or predictor else {}
         if predictor:
             values[PREDICTOR] = self._predictor(parameters.user_beta(dense), alpha, effects)
@@ -160,7 +160,7 @@ class WeightedDraws:
         few = len(self.natural) * self.problem.design.random_effects <= _FEW_GAMMA
         total: dict[str, np.ndarray] = {}
         for piece, dense in self._dense_means:
-            weights = self.weights[piece.index]
+            weights = self.weights[piece.chosen]
             share = float(np.sum(weights))
             if share == 0.0:
                 continue
@@ -191,8 +191,8 @@ class WeightedDraws:
         for piece, dense in self._dense_means:
             own = piece.parameters.wide.alpha(dense)
             alpha = np.empty((len(self.natural), own.shape[1])) if alpha is None else alpha
-            alpha[piece.index] = own
-            of_draw |= dict.fromkeys(np.intersect1d(piece.index, chosen).tolist(), piece.parameters)
+            alpha[piece.chosen] = own
+            of_draw |= dict.fromkeys(np.intersect1d(piece.chosen, chosen).tolist(), piece.parameters)
         centred = alpha - self.weights @ alpha
         total = (centred.T * self.weights) @ centred
         unseen = np.zeros(len(self.problem.design.wide))

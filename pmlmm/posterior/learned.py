@@ -53,21 +53,24 @@ class LearnedPosterior(Posterior):
     @property
     def more_groups(self) -> dict[str, xr.Dataset]:
         """Group "proposal", where there are reliable weights."""
-        if not self.reliable:
+        drawn = self.learned.drawn
+        if drawn is None or not self.reliable:
             return {}
-        values = covariance_parameters(self.learned.sample.natural, self.design)
-        group = label(values, self.design, ("proposal_draw",))
-        return {"proposal": group.assign(weight=("proposal_draw", self.learned.weights.normalized))}
+        sample, weights = drawn
+        group = label(covariance_parameters(sample.natural, self.design), self.design, ("proposal_draw",))
+        return {"proposal": group.assign(weight=("proposal_draw", weights.normalized))}
 
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
-        return self.importance() if self.reliable else self.laplace(number, rng)
+        drawn = self.importance
+        return drawn if drawn is not None and self.reliable else self.laplace(number, rng)
 
-    def importance(self) -> WeightedDraws:
-        """The importance draws, whether reliable or not."""
-        learned = self.learned
-        return WeightedDraws(
-            self.problem, learned.sample.natural, learned.theta.log_lambda, learned.weights.normalized
-        ).proper()
+    @property
+    def importance(self) -> WeightedDraws | None:
+        if self.learned.drawn is None:
+            return None
+        sample, weights = self.learned.drawn
+        log_lambda = self.learned.theta.log_lambda
+        return WeightedDraws(self.problem, sample.natural, log_lambda, weights.normalized).proper()
 
     def resample(self, number: int, rng: np.random.Generator) -> tuple[WeightedDraws, dict[str, np.ndarray]]:
         return self.draw(number, rng).resampled(number, rng), {}

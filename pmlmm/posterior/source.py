@@ -78,6 +78,11 @@ class Posterior(ABC):
     def more_groups(self) -> dict[str, xr.Dataset]:
         """Groups that only some posteriors have."""
 
+    @property
+    def importance(self) -> WeightedDraws | None:
+        """Draws with importance weights given the learned hyperparameters, whether reliable or not."""
+        return None
+
     @abstractmethod
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
         """Weighted draws: those that there are, or ``number`` new ones."""
@@ -112,7 +117,7 @@ class Posterior(ABC):
     def sd(self) -> xr.Dataset:
         """Posterior standard deviations of all but gamma."""
         draws = self.without_effects
-        values = {name: np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1) for name in draws.data_vars}
+        values = {str(name): np.std(draws[name].to_numpy(), axis=(0, 1), ddof=1) for name in draws.data_vars}
         if self.design.wide:
             values |= self.weighted.wide_sds(np.random.default_rng(self.learned.options.random_seed))
         return label(values, self.design)
@@ -142,13 +147,13 @@ class Posterior(ABC):
         problem = self.problem
         return Parameters(natural, self.learned.theta.log_lambda, problem.design, problem.statistics)
 
-    def tree(self, draws: int | None, seed: int, *, corrected: bool = True, **options: bool | None) -> xr.DataTree:
+    def tree(self, draws: int | None, seed: int, *, corrected: bool = True, **options: Any) -> xr.DataTree:
         """Draws for ArviZ, ``draws`` per chain; ``options`` are those of :func:`tree.posterior_groups`."""
         number = CHAINS * draws if draws else self.learned.number_of_draws
         groups, _, _ = self.groups(number, np.random.default_rng([seed, 1]), corrected=corrected, **options)
         return xr.DataTree.from_dict(groups | self.more_groups)
 
-    def groups(self, number: int, rng: np.random.Generator, *, corrected: bool = True, **options: bool | None):
+    def groups(self, number: int, rng: np.random.Generator, *, corrected: bool = True, **options: Any):
         """Groups of a DataTree, everything that was drawn, and the shape (chains, draws)."""
         shape = CHAINS, number // CHAINS
         each = self.design.numbers_each(gamma=options.get("gamma"), wide=options.get("wide"))

@@ -44,6 +44,7 @@ class WideEffects:
     def _given_dense(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(C'C + Lambda)^{-1}``, its root, and what it makes of ``C'[W, y]``."""
         sums = self.statistics.marginal.wide_sums
+        assert sums is not None  # wide blocks are eliminated first
         ranks = [block.rank for block in self.statistics.wide]
         precision = sums.gram + np.diag(np.repeat(np.exp(self.log_lambdas), ranks))
         root = np.linalg.inv(np.linalg.cholesky(precision))

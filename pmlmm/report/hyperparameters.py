@@ -90,8 +90,9 @@ def table(posterior: Posterior) -> pd.DataFrame:
     with blas_threads(learned.dense), np.errstate(all="ignore"):
         curve = curvature(_objective(learned), learned.phi, learned.space)
     frame = _table(learned.space, learned.phi, curve, posterior.design, learned.problem.priors)
-    for j, c in enumerate(learned.space.coordinates if integrated is not None else ()):
-        phi = integrated.phi[:, j]
+    if integrated is None:
+        return frame
+    for c, phi in zip(learned.space.coordinates, integrated.phi.T, strict=True):
         ends = np.quantile(phi, [0.5, 0.025, 0.975], weights=integrated.node_weights, method="inverted_cdf")
         frame.loc[c.name, ["value", "lower", "upper"]] = on_user_scale(c, ends, learned.space, posterior.design)
     return frame
@@ -99,11 +100,9 @@ def table(posterior: Posterior) -> pd.DataFrame:
 
 def _objective(learned: Learned) -> Callable:
     """What the hyperparameters maximise, as a function of phi with its gradient."""
-    if learned.refined:
-        return ImportanceEvidence(learned.sample, learned.space)
     if learned.sample is None:
         return profile_gradient(learned.mode, learned.space, learned.phi)
-    return learned.evidence
+    return ImportanceEvidence(learned.sample, learned.space) if learned.refined else learned.evidence
 
 
 def _table(space: Space, phi: np.ndarray, curve: Curvature, design: Design, priors: PriorSet) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def _profile(learned: Learned, column: int, points: int, width: float) -> pd.Dat
     half = width * sd if np.isfinite(sd) else 2.0
     ends = np.clip([learned.phi[column] - half, learned.phi[column] + half], coordinate.lower, coordinate.upper)
     rows, phi = [], learned.phi
-    grid = np.linspace(*ends, points)
+    grid = np.linspace(float(ends[0]), float(ends[1]), points)
     grid = np.unique(np.append(grid[np.abs(grid - learned.phi[column]) > _SAME], learned.phi[column]))
     middle = int(np.searchsorted(grid, learned.phi[column]))
     for side in (grid[middle:], grid[:middle][::-1]):  # outwards, each from its neighbour

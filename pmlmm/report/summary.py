@@ -106,7 +106,7 @@ def _estimates(posterior: Posterior) -> str:
     for block in design.wide:
         text += ["", *_wide_block(posterior, block)]
     text += ["", "Random effects (posterior mean of Sigma, as sd and correlations; 95% intervals of the sds)"]
-    rows = [("", "sd", "2.5%", "97.5%", "correlations")]
+    rows: list[tuple[str, ...]] = [("", "sd", "2.5%", "97.5%", "correlations")]
     for term in design.terms:
         Sigma = mean[f"Sigma_{term.name}"].to_numpy()
         sds = np.sqrt(np.diag(Sigma))
