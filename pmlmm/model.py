@@ -185,7 +185,9 @@ class Model:
     @property
     def structure(self) -> str:
         """Which effects are eliminated how, how many at a time, and the memory that takes."""
-        return self.statistics.elimination.words
+        from pmlmm.report.structure import structure
+
+        return structure(self._problem)
 
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """The model as a PyMC graph.
@@ -212,7 +214,7 @@ class Model:
         return build_space(self.design, self.priors, self.statistics.columns, hyperprior)
 
     def __repr__(self) -> str:
-        from pmlmm.report.summary import describe_model
+        from pmlmm.report.describe import describe_model
 
         return describe_model(self._problem)
 

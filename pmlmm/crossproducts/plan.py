@@ -1,16 +1,14 @@
-"""Which part of a model is eliminated how: decided by sizes, and said in words."""
+"""Which part of a model is eliminated how, decided by sizes."""
 
 from dataclasses import dataclass
 
 from pmlmm.design.design import Design
-from pmlmm.memory import in_words, refuse_beyond
+from pmlmm.memory import refuse_beyond
 
 # Matrices of the dense part that one evaluation of the Hessian holds at a time.
 _MATRICES = 7
 # Hessians in the covariances' entries that are held at a time.
 _HESSIANS = 3
-# Less memory than this (bytes) is not worth saying.
-_WORTH_SAYING = 5e7
 # Kernels of several blocks cost n^3 for every lambda: up to so many rows.
 _MOST_KERNEL_ROWS = 3_000
 
@@ -27,13 +25,15 @@ class Elimination:
         Wide blocks are eliminated first, in the space of the rows, instead of a factor.
     dense : int
         Number of columns that are left for one dense factorisation.
-    words : str
+    dense_bytes, hessian_bytes : float
+        Memory that the dense part takes, and Hessians in the covariances' entries.
     """
 
     factor: str | None
     wide_first: bool
     dense: int
-    words: str
+    dense_bytes: float
+    hessian_bytes: float
 
 
 def _dense_bytes(dense: int) -> float:
@@ -80,55 +80,17 @@ def plan(
     allowed = bool(ranks) and not profile and (not several or design.n_rows <= _MOST_KERNEL_ROWS)
     wide_first = allowed and (method == "wide" or (method == "auto" and by_rows < by_groups))
     if wide_first:
-        result = Elimination(None, True, by_rows, _wide_words(design, by_rows) + _hessian_words(design))
+        result = Elimination(None, True, by_rows, _dense_bytes(by_rows), _hessian_bytes(design))
     else:
-        words = _group_words(design, factor, totals, ranks, by_groups) + _hessian_words(design)
-        result = Elimination(factor, False, by_groups, words)
+        result = Elimination(factor, False, by_groups, _dense_bytes(by_groups), _hessian_bytes(design))
     _refuse_too_large(result, design, totals)
     return result
-
-
-def _wide_words(design: Design, dense: int) -> str:
-    names = ", ".join(f"{block.name} ({block.p} columns)" for block in design.wide)
-    return (
-        f"{names} first, in the space of the {design.n_rows} rows; then {dense} columns (all random effects and the "
-        f"formula's fixed effects) in one dense factorisation{_memory(_dense_bytes(dense))}"
-    )
-
-
-def _group_words(design: Design, factor: str | None, totals: dict[str, int], ranks: tuple[int, ...], dense: int) -> str:
-    if factor is None:
-        start = "no random effects; "
-    else:
-        grouping = next(g for g in design.groupings if g.factor == factor)
-        q = design.effects(factor)
-        start = f"{factor} group by group ({grouping.n_groups} groups of {q} effect{'s' * (q > 1)}); then "
-    parts = [f"{name} ({count})" for name, count in totals.items() if name != factor]
-    if design.coefficients:
-        parts.append(f"fixed effects ({len(design.coefficients)})")
-    for block, rank in zip(design.wide, ranks, strict=True):
-        rotated = f", rotated from {block.p}" if rank < block.p else ""
-        parts.append(f"{block.name} ({rank}{rotated})")
-    if not parts:
-        return start.removesuffix("; then ")
-    columns = f"{dense} column{'s' * (dense != 1)}"
-    return f"{start}{', '.join(parts)}: {columns} in one dense factorisation{_memory(_dense_bytes(dense))}"
-
-
-def _memory(size: float) -> str:
-    return f", about {in_words(size)}" if size >= _WORTH_SAYING else ""
-
-
-def _hessian_words(design: Design) -> str:
-    size = _hessian_bytes(design)
-    entries = _covariance_entries(design) - 1
-    return f"; Hessians in {entries} entries of covariances{_memory(size)}" if size >= _WORTH_SAYING else ""
 
 
 def _refuse_too_large(elimination: Elimination, design: Design, totals: dict[str, int]) -> None:
     rest = ", ".join(f"{name}: {count}" for name, count in totals.items() if name != elimination.factor)
     refuse_beyond(
-        _dense_bytes(elimination.dense),
+        elimination.dense_bytes,
         f"{elimination.dense} effects would have to be eliminated in one dense factorisation ({rest or 'wide blocks'}; "
         "only the largest factor goes group by group): that",
         "Leave a factor out.",
@@ -136,7 +98,7 @@ def _refuse_too_large(elimination: Elimination, design: Design, totals: dict[str
     if design.terms:
         widest = sorted(design.terms, key=lambda term: term.q)[-1]
         refuse_beyond(
-            _hessian_bytes(design),
+            elimination.hessian_bytes,
             f"The covariance of the {widest.q} effects of {widest.name!r} has {widest.q * (widest.q + 1) // 2} "
             "entries: Hessians in them",
             f"Levels of a factor as effects of their own are (1 | {widest.factor}:...), with one variance; "

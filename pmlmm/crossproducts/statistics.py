@@ -136,13 +136,13 @@ def _assemble(
 ) -> Reduced:
     """Sums for one choice of what goes first."""
     terms = design.terms
-    X, y = (design.X - standard.center) / standard.scale, design.y - standard.offset
+    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset
     grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
     gammas = sum(terms[k].n_groups * terms[k].q for k in left)
     parts = [X[:, s.index] if s.kind == "beta" else wide[s.index].columns for s in segments if s.kind != "gamma"]
-    M = np.column_stack([*parts, y])
+    M = np.hstack([*parts, Y])
     others = [terms[k] for k in left]
     S, c, wide_sums = np.zeros((0, 0, 0)), None, None
     if elimination.wide_first:
@@ -161,7 +161,7 @@ def _assemble(
         blocks=blocks,
         gammas=gammas,
         counts=np.array([group.size for group in priors.penalty_groups], dtype=float),
-        n=float(len(y)),
+        n=float(len(Y)),
     )
     return Reduced(data, segments, S, c, wide_sums)
 

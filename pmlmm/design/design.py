@@ -32,8 +32,8 @@ class Design:
 
     Attributes
     ----------
-    y : (n,) array
-        Response, in its own units.
+    Y : (n, r) array
+        Responses, a column each, in their own units; there is one.
     X : (n, p) array
         Fixed-effect columns, named by ``coefficients``; ``coefficient_terms`` gives the formula
         term that each comes from.
@@ -49,7 +49,7 @@ class Design:
 
     formula: str
     parsed: ParsedFormula
-    y: np.ndarray
+    Y: np.ndarray
     X: np.ndarray
     coefficients: tuple[str, ...]
     coefficient_terms: tuple[str, ...]
@@ -60,7 +60,12 @@ class Design:
 
     @property
     def n_rows(self) -> int:
-        return len(self.y)
+        return len(self.Y)
+
+    @property
+    def y(self) -> np.ndarray:
+        """The response, (n,), in its own units."""
+        return self.Y[:, 0]
 
     def coords(self) -> dict[str, np.ndarray | list[str]]:
         """Names along every dimension of the parameters."""
@@ -139,7 +144,7 @@ def build_design(
     table = complete_rows(data, [name for name in columns if name in needed])
     if "Intercept" in needed:
         raise FormulaError("A column called 'Intercept' cannot be told from the intercept: rename it.")
-    y = _response(response, table, context)
+    Y = _response(response, table, context)[:, None]
     X, recipe = make_columns(fixed, table.frame, context)
     terms = _terms(parsed.random, effects, table, context)
     refuse_unidentified(terms)
@@ -148,7 +153,7 @@ def build_design(
     return Design(
         formula=formula,
         parsed=parsed,
-        y=y,
+        Y=Y,
         X=X,
         coefficients=recipe.names,
         coefficient_terms=recipe.terms,

@@ -8,9 +8,8 @@ from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated
 from pmlmm.posterior.source import Posterior
-from pmlmm.priors.keys import INTERCEPT
-from pmlmm.priors.stated import Flat, InverseWishart
-from pmlmm.problem import Problem
+from pmlmm.report.describe import describe_model
+from pmlmm.report.text import aligned, number
 
 _ENDS = (0.025, 0.975)
 _MOST_ROWS = 20
@@ -20,58 +19,6 @@ _NEARLY_COLLINEAR = 0.999
 _MOST_COMPARED = 500
 # A search that ends with a larger gradient (nats) has not arrived.
 _STEEP = 0.5
-
-
-def describe_model(problem: Problem) -> str:
-    """Formula, data and priors of a model that is not fitted."""
-    design, priors = problem.design, problem.priors
-    lines = [f"Linear mixed model: {problem.formula}", _data_line(design), ""]
-    lines += ["Priors (what is not fixed is learned by fit()):"]
-    for group in priors.penalty_groups:
-        names = ", ".join(design.coefficients[j] for j in group.columns[:6])
-        names += ", ..." if len(group.columns) > 6 else ""
-        names = names if group.block is None else f"{group.size} columns"
-        mean = f"{priors.intercept_mean:.6g}" if group.name == "Intercept" else "0"
-        value = "learned" if group.prior.lambda_ is None else f"{group.prior.lambda_:g}"
-        lines.append(f"  {group.name} ({names}) ~ N({mean}, sigma^2 / lambda), lambda {value}")
-    if priors.flat_columns:
-        names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
-        lines.append(f"  {names}: flat (density 1)")
-    for term, prior in zip(design.terms, priors.covariances, strict=True):
-        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
-    sigma = priors.sigma
-    words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
-    lines.append(f"  sigma ~ {words}")
-    if any(priors.standardized) or (priors.standardize and design.wide):
-        centred = "centred and " if INTERCEPT in design.coefficients else ""
-        lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
-    lines += ["", f"Elimination: {problem.statistics.elimination.words}"]
-    return "\n".join(lines)
-
-
-def _covariance_words(prior: InverseWishart | Flat) -> str:
-    if isinstance(prior, Flat):
-        return "flat (density 1)"
-    weight = "learned" if prior.b is None else f"{prior.b:g}"
-    if prior.eta is not None:
-        weight = f"from eta = {prior.eta:g}"
-    target = f"{prior.A}, learned" if isinstance(prior.A, str) else np.array2string(prior.A, precision=4)
-    return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
-
-
-def _data_line(design: Design) -> str:
-    parts = [f"{design.n_rows} rows"]
-    for grouping in design.groupings:
-        sizes = np.bincount(grouping.codes)
-        parts.append(
-            f"{grouping.n_groups} groups of {grouping.factor} "
-            + (f"({sizes.min()} to {sizes.max()} rows each)" if np.ptp(sizes) else f"({sizes[0]} rows each)")
-        )
-    table = design.table
-    if table.rows_dropped:
-        missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
-        parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
-    return "Data: " + ", ".join(parts)
 
 
 def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
@@ -86,18 +33,14 @@ def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
     return "\n\n".join(section for section in sections if section)
 
 
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4g}"
-
-
 def _hyperparameters(table: pd.DataFrame, about: str) -> str:
     if table.empty:
         return ""
     rows = [
-        (name, _number(row.value), _number(row.lower), _number(row.upper), row.state)
+        (name, number(row.value), number(row.lower), number(row.upper), row.state)
         for name, row in zip(table.index, table.itertuples(), strict=True)
     ]
-    return f"Hyperparameters ({about})\n" + _columns([("", "value", "lower", "upper", "state"), *rows], text=(0, 4))
+    return f"Hyperparameters ({about})\n" + aligned([("", "value", "lower", "upper", "state"), *rows], text=(0, 4))
 
 
 def _estimates(posterior: Posterior) -> str:
@@ -114,10 +57,10 @@ def _estimates(posterior: Posterior) -> str:
         ends = np.sqrt(np.quantile(variances, _ENDS, axis=(0, 1))).T
         for a, name in enumerate(term.coefficients):
             correlations = " ".join(f"{Sigma[a, b] / sds[a] / sds[b]:6.2f}" for b in range(a))
-            rows.append((f"{term.name} {name}", *map(_number, (sds[a], *ends[a])), correlations))
+            rows.append((f"{term.name} {name}", *map(number, (sds[a], *ends[a])), correlations))
     ends = np.quantile(draws["sigma"].to_numpy(), _ENDS)
-    rows.append(("sigma (residual)", *map(_number, (float(mean["sigma"]), *ends)), ""))
-    text.append(_columns(rows, text=(0, 4)))
+    rows.append(("sigma (residual)", *map(number, (float(mean["sigma"]), *ends)), ""))
+    text.append(aligned(rows, text=(0, 4)))
     return "\n".join(text)
 
 
@@ -127,9 +70,9 @@ def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[
     low, high = np.quantile(draws, _ENDS, axis=(0, 1))
     sd = np.std(draws, axis=(0, 1), ddof=1)
     shown = range(min(len(design.coefficients), _MOST_ROWS))
-    rows = [(str(design.coefficients[j]), *map(_number, (mean[j], sd[j], low[j], high[j]))) for j in shown]
+    rows = [(str(design.coefficients[j]), *map(number, (mean[j], sd[j], low[j], high[j]))) for j in shown]
     text = ["Fixed effects (posterior mean, sd, 95% interval)"]
-    text.append(_columns([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
+    text.append(aligned([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
     if len(design.coefficients) > _MOST_ROWS:
         text.append(f"  ... and {len(design.coefficients) - _MOST_ROWS} more in fit.mean['beta']")
     return text
@@ -140,10 +83,10 @@ def _wide_block(posterior: Posterior, block: WideBlock) -> list[str]:
     name = f"beta_{block.name}"
     mean, sd = posterior.mean[name].to_numpy(), posterior.sd[name].to_numpy()
     first = np.argsort(-np.abs(mean / sd), kind="stable")[:_MOST_WIDE]
-    rows = [(str(block.labels[j]), *map(_number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
+    rows = [(str(block.labels[j]), *map(number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
     return [
         f"{block.name}: {block.p} coefficients in fit.mean['{name}'] and fit.sd['{name}']; largest |mean / sd|",
-        _columns([("", "mean", "sd", "ratio"), *rows], text=(0,)),
+        aligned([("", "mean", "sd", "ratio"), *rows], text=(0,)),
     ]
 
 
@@ -243,13 +186,3 @@ def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:
     if abs(correlations[a, b]) < _NEARLY_COLLINEAR:
         return None
     return design.coefficients[scaled[a]], design.coefficients[scaled[b]], float(correlations[a, b])
-
-
-def _columns(rows: list[tuple[str, ...]], text: tuple[int, ...]) -> str:
-    """Aligned columns: those in ``text`` to the left, numbers to the right."""
-    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [x.ljust(w) if j in text else x.rjust(w) for j, (x, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append(("  " + "  ".join(cells)).rstrip())
-    return "\n".join(lines)

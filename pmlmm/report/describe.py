@@ -1,0 +1,61 @@
+"""A model that is not fitted, in words: formula, data, priors, elimination."""
+
+import numpy as np
+
+from pmlmm.design.design import Design
+from pmlmm.priors.keys import INTERCEPT
+from pmlmm.priors.stated import Flat, InverseWishart
+from pmlmm.problem import Problem
+from pmlmm.report.structure import structure
+
+
+def describe_model(problem: Problem) -> str:
+    """Formula, data and priors of a model that is not fitted."""
+    design, priors = problem.design, problem.priors
+    lines = [f"Linear mixed model: {problem.formula}", _data_line(design), ""]
+    lines += ["Priors (what is not fixed is learned by fit()):"]
+    for group in priors.penalty_groups:
+        names = ", ".join(design.coefficients[j] for j in group.columns[:6])
+        names += ", ..." if len(group.columns) > 6 else ""
+        names = names if group.block is None else f"{group.size} columns"
+        mean = f"{priors.intercept_mean:.6g}" if group.name == "Intercept" else "0"
+        value = "learned" if group.prior.lambda_ is None else f"{group.prior.lambda_:g}"
+        lines.append(f"  {group.name} ({names}) ~ N({mean}, sigma^2 / lambda), lambda {value}")
+    if priors.flat_columns:
+        names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
+        lines.append(f"  {names}: flat (density 1)")
+    for term, prior in zip(design.terms, priors.covariances, strict=True):
+        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
+    sigma = priors.sigma
+    words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
+    lines.append(f"  sigma ~ {words}")
+    if any(priors.standardized) or (priors.standardize and design.wide):
+        centred = "centred and " if INTERCEPT in design.coefficients else ""
+        lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
+    lines += ["", f"Elimination: {structure(problem)}"]
+    return "\n".join(lines)
+
+
+def _covariance_words(prior: InverseWishart | Flat) -> str:
+    if isinstance(prior, Flat):
+        return "flat (density 1)"
+    weight = "learned" if prior.b is None else f"{prior.b:g}"
+    if prior.eta is not None:
+        weight = f"from eta = {prior.eta:g}"
+    target = f"{prior.A}, learned" if isinstance(prior.A, str) else np.array2string(prior.A, precision=4)
+    return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
+
+
+def _data_line(design: Design) -> str:
+    parts = [f"{design.n_rows} rows"]
+    for grouping in design.groupings:
+        sizes = np.bincount(grouping.codes)
+        parts.append(
+            f"{grouping.n_groups} groups of {grouping.factor} "
+            + (f"({sizes.min()} to {sizes.max()} rows each)" if np.ptp(sizes) else f"({sizes[0]} rows each)")
+        )
+    table = design.table
+    if table.rows_dropped:
+        missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
+        parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
+    return "Data: " + ", ".join(parts)
