@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 import pmlmm
+from tests.bench import bench  # noqa: F401
+from tests.problems import draw_case  # noqa: F401
 
 DATA = Path(__file__).parent / "data"
 

@@ -5,8 +5,7 @@ import pytest
 
 import pmlmm
 from pmlmm.inference.importance import ImportanceEvidence, ImportanceSample, base_draws
-
-from .test_laplace import FORMULA, quadrature
+from tests.inference.test_laplace import FORMULA, quadrature
 
 
 def sample_of(b, mode, draws=4000, seed=0):

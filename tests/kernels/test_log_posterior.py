@@ -9,7 +9,7 @@ import pmlmm
 from pmlmm.kernels import compiled, coordinates, inverse_wishart, likelihood
 from pmlmm.kernels import log_posterior as density
 from pmlmm.kernels.coordinates import vech
-from tests.structures.conftest import TERM_SETS
+from tests.problems import TERM_SETS
 
 CASES = st.tuples(
     st.integers(0, 2**32 - 1),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pmlmm.crossproducts.statistics import build_statistics
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
-from tests.structures.conftest import TERM_SETS, dense_value
+from tests.problems import TERM_SETS, dense_value
 
 CASES = st.tuples(
     st.integers(0, 2**32 - 1),

@@ -8,7 +8,6 @@ import pytest
 
 import pmlmm
 from pmlmm.kernels import coordinates
-from tests.inference.conftest import bench  # noqa: F401
 
 TERM_SETS = (
     (),
