@@ -49,6 +49,35 @@ def learn(
         raise ConvergenceError(improper)
     refuse_collinear(problem)
     refuse_exact_fit(problem, space)
+    evidence = _asked_for(problem, space, options, compiled)
+    profile, data = options.approximation == "joint", problem.statistics.crossproducts()
+    skipped = "not refined: the posterior is improper" if improper else _reason_to_skip(options, data)
+    may_refine = _may_refine(options) and not skipped
+    fine = _FINE_IF_COSTLY if evidence.costly else _FINE
+    phi = first_phi(problem, space, evidence, profile)
+    phi, records = _search(problem, space, evidence, phi, _COARSE if may_refine else fine, progress)
+    own = options.is_default or improper
+    proposals = evidence if own else _default_evidence(problem, compiled, space, evidence.mode(phi).x)
+    proposal = proposals.mode(phi)
+    _refuse_unidentified(proposal, problem)  # before chance has a say in where phi ends
+    refined, words, sampler = False, skipped or "not refined" + ("" if len(phi) else ": nothing to learn"), None
+    if not skipped:
+        sampler = Sampler(problem, space, proposals, options.number_of_draws(data), options.random_seed, data)
+    if sampler is not None and may_refine and len(phi):
+        phi, refined, words, more = refine(sampler, phi, progress)
+        records += more
+        if not refined:
+            phi, more = _search(problem, space, evidence, phi, fine, progress)
+            records += more
+        proposal = proposals.mode(phi)
+    mode = proposal if proposals is evidence else evidence.mode(phi)
+    drawn = None if sampler is None else sampler.at(proposal, phi)
+    found = phi, mode, proposal, drawn, refined, words, tuple(records)
+    return Learned(problem, space, options, space.theta(phi), *found, evidence, proposals)
+
+
+def _asked_for(problem: Problem, space: Space, options: FitOptions, compiled: Compiler) -> LaplaceEvidence:
+    """The evidence in the approximation and coordinates that were asked for."""
     profile = options.approximation == "joint"
     laplace = Laplace(
         compiled(profile),
@@ -59,46 +88,7 @@ def learn(
     )
     finder = _em_finder(problem, laplace) if options.optimizer == "em" else None
     costly = laplace.data.seconds() > COSTLY and options.is_marginal_newton
-    evidence = LaplaceEvidence(laplace, space, np.empty(0), finder, costly)
-    phi = first_phi(problem, space, evidence, profile)
-    data = problem.statistics.crossproducts()
-    reason = "not refined: the posterior is improper" if improper else _reason_to_skip(options, data)
-    may_refine = _may_refine(options) and not reason
-    fine = _FINE_IF_COSTLY if costly else _FINE
-    phi, records = _search(problem, space, evidence, phi, _COARSE if may_refine else fine, progress)
-    refinement, refined = reason, False
-    own = options.is_default or improper
-    proposals = evidence if own else _default_evidence(problem, compiled, space, evidence.mode(phi).x)
-    proposal = proposals.mode(phi)
-    _refuse_unidentified(proposal, problem)  # before chance has a say in where phi ends
-    number = options.number_of_draws(data)
-    sampler = None if reason else Sampler(problem, space, proposals, number, options.random_seed, data)
-    if sampler is not None and may_refine and len(phi):
-        phi, refined, refinement, more = refine(sampler, phi, progress)
-        records += more
-        if not refined:
-            phi, more = _search(problem, space, evidence, phi, fine, progress)
-            records += more
-        proposal = proposals.mode(phi)
-    elif not reason:
-        refinement = "not refined" + ("" if len(phi) else ": nothing to learn")
-    mode = proposal if proposals is evidence else evidence.mode(phi)
-    drawn = None if sampler is None else sampler.at(proposal, phi)
-    return Learned(
-        problem,
-        space,
-        options,
-        space.theta(phi),
-        phi,
-        mode,
-        proposal,
-        drawn,
-        refined,
-        refinement,
-        tuple(records),
-        evidence,
-        proposals,
-    )
+    return LaplaceEvidence(laplace, space, np.empty(0), finder, costly)
 
 
 def _refuse_unidentified(proposal: Mode, problem: Problem) -> None:
