@@ -99,23 +99,26 @@ class Fit:
 
     @property
     def log_evidence(self) -> float:
-        """Laplace approximation of log p(y | Theta)."""
-        return self._posterior.log_evidence
+        """Laplace approximation of log p(y | Theta).
+
+        Of an :class:`IntegratedFit` log p(y), the hyperparameters integrated out, by importance sampling.
+        """
+        return self._posterior.evidence.log_evidence
 
     @property
     def log_evidence_psis(self) -> float:
         """Pareto-smoothed importance-sampling estimate of log p(y | Theta); nan where skipped."""
-        return self._posterior.log_evidence_psis
+        return self._posterior.evidence.log_evidence_psis
 
     @property
     def log_evidence_psis_error(self) -> float:
         """Monte Carlo standard error of ``log_evidence_psis`` (nats)."""
-        return self._posterior.log_evidence_error
+        return self._posterior.evidence.error
 
     @property
     def k_hat(self) -> float:
         """Pareto shape of the importance weights: above 0.7 they are not to be trusted; nan where skipped."""
-        return self._posterior.k_hat
+        return self._posterior.evidence.k_hat
 
     @cached_property
     def posterior(self) -> xr.DataTree:
@@ -401,32 +404,11 @@ class IntegratedFit(Fit):
 
     It has everything that a :class:`pmlmm.Fit` has. Means, sds, draws and predictions average over the
     hyperparameters; :attr:`hyperparameters` has their posterior medians and intervals, and draws of them
-    are in :attr:`posterior`. :attr:`mode` and :meth:`profile` are those at the learned hyperparameters.
+    are in :attr:`posterior`. :attr:`log_evidence` is log p(y), and :attr:`k_hat` the Pareto shape of the weights of
+    hyperparameters and draws. :attr:`mode` and :meth:`profile` are those at the learned hyperparameters.
     """
 
     _posterior: IntegratedPosterior
-
-    @cached_property
-    def hyperparameters(self) -> pd.DataFrame:
-        """lambda, b and A: posterior median, 95% interval, state at the learned value."""
-        return hyperparameters.table(self._posterior)
-
-    @property
-    def log_evidence(self) -> float:
-        """log p(y) with the hyperparameters integrated out too, by importance sampling (nats)."""
-        return self._posterior.log_evidence
-
-    log_evidence_psis = log_evidence
-
-    @property
-    def log_evidence_psis_error(self) -> float:
-        """Monte Carlo standard error of ``log_evidence`` (nats)."""
-        return self._posterior.log_evidence_error
-
-    @property
-    def k_hat(self) -> float:
-        """Pareto shape of the weights of hyperparameters and draws: above 0.7 they are not to be trusted."""
-        return self._posterior.k_hat
 
     @property
     def effective_nodes(self) -> float:
@@ -437,10 +419,6 @@ class IntegratedFit(Fit):
     def lost_nodes(self) -> float:
         """Share of the settings of the hyperparameters that had no proper mode, and count as of no weight."""
         return self._posterior.integrated.lost_share
-
-    def integrate(self, **options: Any) -> "IntegratedFit":
-        """Integrate anew; see :meth:`pmlmm.Fit.integrate`."""
-        return super().integrate(**options)
 
 
 def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.Comparison:

@@ -118,7 +118,7 @@ def compare(posterior: Posterior, mcmc: xr.DataTree, random_seed: int) -> Compar
         "ess": float(np.min(ess)),
         "divergences": int(statistics["diverging"].sum()) if "diverging" in statistics else 0,
         "draws": len(reference.values),
-        "k_hat": posterior.k_hat,
+        "k_hat": posterior.evidence.k_hat,
     }
     effects = _effects(posterior, mcmc)
     order = np.argsort(-verdict.badness(table, [m.method for m in approximations]), kind="stable")
@@ -263,12 +263,12 @@ def _evidence(posterior: Posterior, mcmc: xr.DataTree, rng: np.random.Generator)
     x = from_natural(covariance_draws(draws.to_dataset(), design), design.sizes)
     if posterior.integrated is not None:
         x = np.concatenate([x, search_scale(learned.space, draws.to_dataset(), design)], axis=-1)
-        rows = {"integrated": (posterior.log_evidence, posterior.log_evidence_error)}
+        rows = {"integrated": (posterior.evidence.log_evidence, posterior.evidence.error)}
         density: Callable = hyperparameter_density(near)
     else:
         rows = {
-            "Laplace": (posterior.log_evidence, np.nan),
-            "PSIS": (posterior.log_evidence_psis, posterior.log_evidence_error),
+            "Laplace": (posterior.evidence.log_evidence, np.nan),
+            "PSIS": (posterior.evidence.log_evidence_psis, posterior.evidence.error),
         }
         density = near.density(learned.phi)
     found = bridge(x, lambda point: density(point)[0], rng)

@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated
 from pmlmm.inference.learned import Learned
 from pmlmm.posterior.draws import WeightedDraws, resample
-from pmlmm.posterior.source import Posterior
+from pmlmm.posterior.source import Evidence, Posterior
 from pmlmm.posterior.tree import hyperparameter_draws
 from pmlmm.priors.draw import draw_covariance_parameters
 
@@ -29,18 +28,9 @@ class IntegratedPosterior(Posterior):
         self.integrated = integrated
 
     @property
-    def log_evidence(self) -> float:
-        return self.integrated.log_evidence
-
-    log_evidence_psis = log_evidence
-
-    @property
-    def log_evidence_error(self) -> float:
-        return self.integrated.error
-
-    @property
-    def k_hat(self) -> float:
-        return self.integrated.k_hat
+    def evidence(self) -> Evidence:
+        result = self.integrated
+        return Evidence(result.log_evidence, result.log_evidence, result.error, result.k_hat)
 
     @property
     def reliable(self) -> bool:
@@ -57,18 +47,14 @@ class IntegratedPosterior(Posterior):
         if not self._corrected:
             what = "importance-resampled hyperparameters, Laplace draws given them"
         return {
-            "k_hat": self.k_hat,
+            "k_hat": self.evidence.k_hat,
             "weights": what if self.reliable else f"{what}, unreliable",
             "intervals": "hyperparameters integrated out",
             "beta": "given each draw" if self._corrected else "given the mode of sigma and Sigma",
-            "log_evidence": self.log_evidence,
-            "log_evidence_psis": self.log_evidence_psis,
+            "log_evidence": self.evidence.log_evidence,
+            "log_evidence_psis": self.evidence.log_evidence_psis,
             "lost_nodes": self.integrated.lost_share,
         }
-
-    @property
-    def more_groups(self) -> dict[str, xr.Dataset]:
-        return {}
 
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
         result, space = self.integrated, self.learned.space

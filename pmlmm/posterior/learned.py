@@ -7,7 +7,7 @@ import xarray as xr
 
 from pmlmm.posterior.draws import WeightedDraws
 from pmlmm.posterior.labels import covariance_parameters, label
-from pmlmm.posterior.source import Posterior
+from pmlmm.posterior.source import Evidence, Posterior
 from pmlmm.priors.draw import draw_covariance_parameters
 
 
@@ -20,20 +20,11 @@ class LearnedPosterior(Posterior):
     )
 
     @property
-    def log_evidence(self) -> float:
-        return self.learned.mode.log_evidence
-
-    @property
-    def log_evidence_psis(self) -> float:
-        return self.learned.weights.log_evidence if self.learned.weights else np.nan
-
-    @property
-    def log_evidence_error(self) -> float:
-        return self.learned.weights.error if self.learned.weights else np.nan
-
-    @property
-    def k_hat(self) -> float:
-        return self.learned.weights.k_hat if self.learned.weights else np.nan
+    def evidence(self) -> Evidence:
+        weights, laplace = self.learned.weights, self.learned.mode.log_evidence
+        if weights is None:
+            return Evidence(laplace, np.nan, np.nan, np.nan)
+        return Evidence(laplace, weights.log_evidence, weights.error, weights.k_hat)
 
     @property
     def reliable(self) -> bool:
@@ -42,12 +33,12 @@ class LearnedPosterior(Posterior):
     @property
     def attributes(self) -> dict[str, Any]:
         return {
-            "k_hat": self.k_hat,
+            "k_hat": self.evidence.k_hat,
             "weights": "importance-resampled" if self.reliable else "Laplace draws, unweighted",
             "intervals": "given the learned hyperparameters",
             "beta": "given each draw" if self.learned.sample is not None else "given the mode of sigma and Sigma",
-            "log_evidence": self.log_evidence,
-            "log_evidence_psis": self.log_evidence_psis,
+            "log_evidence": self.evidence.log_evidence,
+            "log_evidence_psis": self.evidence.log_evidence_psis,
         }
 
     @property

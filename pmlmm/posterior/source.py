@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,18 @@ from pmlmm.problem import Problem
 
 #: Chains into which independent draws are cut.
 CHAINS = 4
+
+
+class Evidence(NamedTuple):
+    """The log evidence that a fit reports first, the importance-sampled one, its error (nats), and Pareto's k-hat.
+
+    The last three are nan where importance sampling was skipped.
+    """
+
+    log_evidence: float
+    log_evidence_psis: float
+    error: float
+    k_hat: float
 
 
 class Posterior(ABC):
@@ -45,23 +57,8 @@ class Posterior(ABC):
 
     @property
     @abstractmethod
-    def log_evidence(self) -> float:
-        """The one that the fit reports first (nats)."""
-
-    @property
-    @abstractmethod
-    def log_evidence_psis(self) -> float:
-        """The importance-sampled one; nan where skipped."""
-
-    @property
-    @abstractmethod
-    def log_evidence_error(self) -> float:
-        """Monte Carlo standard error of the latter."""
-
-    @property
-    @abstractmethod
-    def k_hat(self) -> float:
-        """Pareto shape of the importance weights; nan where there are none."""
+    def evidence(self) -> Evidence:
+        """What is known of log p(y)."""
 
     @property
     @abstractmethod
@@ -74,9 +71,9 @@ class Posterior(ABC):
         """What the Dataset of the draws says about them."""
 
     @property
-    @abstractmethod
     def more_groups(self) -> dict[str, xr.Dataset]:
         """Groups that only some posteriors have."""
+        return {}
 
     @property
     def importance(self) -> WeightedDraws | None:

@@ -93,22 +93,22 @@ def _wide_block(posterior: Posterior, block: WideBlock) -> list[str]:
 def _evidence(posterior: Posterior) -> str:
     if posterior.integrated is not None:
         return _integrated_evidence(posterior, posterior.integrated)
-    options = posterior.learned.options
+    options, found = posterior.learned.options, posterior.evidence
     what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
     lines = [
-        f"Log evidence: {posterior.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
+        f"Log evidence: {found.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
         f"{options.coordinates} coordinates)"
     ]
-    if np.isinf(posterior.k_hat):
+    if np.isinf(found.k_hat):
         lines.append(
             "              importance sampling failed: hardly a draw has a likelihood. Laplace's approximation is NOT "
             "reliable here: simplify the model, or rely on MCMC"
         )
-    elif not np.isnan(posterior.k_hat):
-        verdict = "reliable" if posterior.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
+    elif not np.isnan(found.k_hat):
+        verdict = "reliable" if found.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
         lines.append(
-            f"              {posterior.log_evidence_psis:.4f} +- {posterior.log_evidence_error:.4f} (importance "
-            f"sampling; Pareto k-hat {posterior.k_hat:.2f}, {verdict})"
+            f"              {found.log_evidence_psis:.4f} +- {found.error:.4f} (importance sampling; Pareto k-hat "
+            f"{found.k_hat:.2f}, {verdict})"
         )
     hyperprior = posterior.learned.space.hyperprior
     lines.append(f"Hyperprior: {hyperprior if hyperprior is not None else 'none (plain empirical Bayes)'}")
@@ -128,9 +128,9 @@ def _evidence(posterior: Posterior) -> str:
 def _integrated_evidence(posterior: Posterior, integrated: Integrated) -> str:
     verdict = "reliable" if posterior.reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
     lines = [
-        f"Log evidence: {posterior.log_evidence:.4f} +- {posterior.log_evidence_error:.4f} (hyperparameters "
+        f"Log evidence: {posterior.evidence.log_evidence:.4f} +- {posterior.evidence.error:.4f} (hyperparameters "
         f"integrated out; {integrated.effective:.0f} effective settings of them, Pareto k-hat "
-        f"{posterior.k_hat:.2f}, {verdict})",
+        f"{posterior.evidence.k_hat:.2f}, {verdict})",
         f"              {integrated.lost_share:.0%} of the settings tried had no proper mode and were left out"
         if integrated.lost_share
         else "",
