@@ -8,8 +8,8 @@ from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated
 from pmlmm.posterior.source import Posterior
+from pmlmm.priors.flat import Flat
 from pmlmm.priors.keys import INTERCEPT
-from pmlmm.priors.stated import Flat, InverseWishart
 from pmlmm.problem import Problem
 
 _ENDS = (0.025, 0.975)
@@ -38,7 +38,7 @@ def describe_model(problem: Problem) -> str:
         names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
         lines.append(f"  {names}: flat (density 1)")
     for term, prior in zip(design.terms, priors.covariances, strict=True):
-        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
+        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {prior.words}")
     sigma = priors.sigma
     words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
     lines.append(f"  sigma ~ {words}")
@@ -47,16 +47,6 @@ def describe_model(problem: Problem) -> str:
         lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
     lines += ["", f"Elimination: {problem.statistics.elimination.words}"]
     return "\n".join(lines)
-
-
-def _covariance_words(prior: InverseWishart | Flat) -> str:
-    if isinstance(prior, Flat):
-        return "flat (density 1)"
-    weight = "learned" if prior.b is None else f"{prior.b:g}"
-    if prior.eta is not None:
-        weight = f"from eta = {prior.eta:g}"
-    target = f"{prior.A}, learned" if isinstance(prior.A, str) else np.array2string(prior.A, precision=4)
-    return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
 
 
 def _data_line(design: Design) -> str:
@@ -201,11 +191,9 @@ def _more_hyperpriors(posterior: Posterior) -> list[str]:
     """Those that only some models have."""
     lines, space = [], posterior.learned.space
     for c in space.coordinates:
-        wide = c.kind == "lambda" and space.group_sizes[c.index] > 1
-        if wide or c.kind == "rho":
-            mean, sd = space.normal(c, space.hyperprior)
-            scale = "log" if wide else "atanh"
-            lines.append(f"            {scale} {c.name} ~ Normal({mean:.3g}, {sd:.3g})")
+        own = c.normal(space.hyperprior)
+        if c.in_summary and own is not None:
+            lines.append(f"            {c.scale} {c.name} ~ Normal({own[0]:.3g}, {own[1]:.3g})")
     return lines
 
 
