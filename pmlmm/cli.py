@@ -110,7 +110,7 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
     blocks = _named_files(options.penalized)
     _check_files(options, blocks)
     from pmlmm.model import Model
-    from pmlmm.priors.stated import Hyperprior
+    from pmlmm.priors.hyperprior import Hyperprior
 
     data, penalized = _tables(options, blocks, progress)
     model = Model(

@@ -12,9 +12,9 @@ from pmlmm.design.design import Design, build_design
 from pmlmm.errors import OptionError
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
+from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.prior_set import PriorSet, resolve
 from pmlmm.priors.search_space import Space, build_space
-from pmlmm.priors.stated import Hyperprior
 from pmlmm.problem import Problem
 
 if TYPE_CHECKING:

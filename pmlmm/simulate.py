@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from pmlmm.priors.stated import covariance
+from pmlmm.priors.checked import covariance
 
 
 @dataclass(frozen=True)

@@ -262,7 +262,7 @@ def _evidence(posterior: Posterior, mcmc: xr.DataTree, rng: np.random.Generator)
     near = conditional(learned)
     x = from_natural(covariance_draws(draws.to_dataset(), design), design.sizes)
     if posterior.integrated is not None:
-        x = np.concatenate([x, search_scale(learned.space, draws.to_dataset(), design)], axis=-1)
+        x = np.concatenate([x, search_scale(learned.space, draws.to_dataset())], axis=-1)
         rows = {"integrated": (posterior.evidence.log_evidence, posterior.evidence.error)}
         density: Callable = hyperparameter_density(near)
     else:

@@ -12,21 +12,21 @@ from pytensor.tensor import TensorVariable
 from pmlmm.crossproducts.wide_basis import StandardizedBlock
 from pmlmm.design.names import covariance_dims
 from pmlmm.graph import numba_dispatch
-from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
+from pmlmm.graph.covariances import Arguments, graph_of
+from pmlmm.graph.distributions import vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
 from pmlmm.kernels.compiled import pack
-from pmlmm.priors.hyperparameters import Theta
-from pmlmm.priors.stated import Flat
+from pmlmm.priors.flat import Flat
+from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
 
 
 @dataclass(frozen=True)
 class SymbolicTheta:
-    """The hyperparameters as the densities use them; eta and Phi only of inverse-Wishart terms."""
+    """The hyperparameters as the densities use them: log lambda, and the arguments of each covariance's prior."""
 
     log_lambda: list[Variable] = field(default_factory=list)
-    eta: list[Variable] = field(default_factory=list)
-    Phi: list[Variable] = field(default_factory=list)
+    covariances: list[Arguments] = field(default_factory=list)
 
 
 @dataclass
@@ -55,7 +55,7 @@ def build_collapsed(
         Values of the hyperparameters.
     symbolic : SymbolicTheta, optional
         Use these variables for the hyperparameters, and natural value variables. Without it they are
-        data containers ``lambda_*``, ``b_*``, ``A_*`` and the values are unconstrained, for a sampler.
+        data containers ``lambda_*``, ``b_*``, ``A_*``, ... and the values are unconstrained, for a sampler.
     profile : bool
         beta at its maximum instead of integrated out; for the engine, not for samplers.
 
@@ -114,19 +114,12 @@ def build_full(problem: Problem, theta: Theta) -> pm.Model:
 
 
 def _theta_containers(problem: Problem, theta: Theta) -> SymbolicTheta:
-    """Data containers lambda_*, b_*, A_*, and what the densities use of them."""
+    """Data containers lambda_*, b_*, A_*, ..., and what the densities use of them."""
     symbols = SymbolicTheta()
     for group, log_lambda in zip(problem.priors.penalty_groups, theta.log_lambda, strict=True):
         symbols.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
-    for term, value in zip(problem.design.terms, theta.covariances, strict=True):
-        if value is None:
-            continue
-        m, q = term.n_groups, term.q
-        b = pm.Data(f"b_{term.name}", value.b(m))
-        A = pm.Data(f"A_{term.name}", value.A, dims=covariance_dims(term.name))
-        weight = m * b / (1.0 - b)
-        symbols.eta.append(weight - q - 1.0)
-        symbols.Phi.append(pt.specify_shape(weight * A, (q, q)))
+    for term, density in zip(problem.design.terms, theta.covariances, strict=True):
+        symbols.covariances.append(graph_of(density).containers(term, density))
     return symbols
 
 
@@ -141,14 +134,11 @@ def _covariance_parameters(problem: Problem, theta: Theta, symbols: SymbolicThet
         handles.sigma_prior = [pytensor.shared(np.float64(x)) for x in (prior.nu, prior.scale)]
         sigma = pm.HalfFlat("sigma", **options)
         pm.Potential("sigma_prior", HalfStudentTLogDensity()(sigma[None], *handles.sigma_prior))
-    Sigmas, pairs = [], iter(zip(symbols.eta, symbols.Phi, strict=True))
-    for term, value in zip(problem.design.terms, theta.covariances, strict=True):
+    Sigmas, variance = [], np.var(problem.design.y)
+    for term, density, arguments in zip(problem.design.terms, theta.covariances, symbols.covariances, strict=True):
         name, dims = f"Sigma_{term.name}", covariance_dims(term.name)
-        if value is None:
-            start = pt.as_tensor_variable(np.eye(term.q) * np.var(problem.design.y))
-            Sigmas.append(FlatCovariance(name, start, dims=dims, **options))
-        else:
-            Sigmas.append(InverseWishart(name, *next(pairs), dims=dims, **options))
+        start = pt.as_tensor_variable(np.eye(term.q) * variance)
+        Sigmas.append(graph_of(density).variable(name, arguments, start, dims=dims, **options))
     handles.free = [sigma, *Sigmas]
     return sigma, [pt.specify_shape(S, (q, q)) for S, q in zip(Sigmas, q_of, strict=True)]
 

@@ -12,7 +12,9 @@ from pytensor.graph.op import Op
 from pytensor.tensor import TensorLike, TensorVariable
 from pytensor.tensor.random.op import RandomVariable
 
-from pmlmm.graph.ops import InverseWishartLogDensity
+from pmlmm.graph.ops import CovarianceLogDensity
+from pmlmm.kernels.coordinates import vech_size
+from pmlmm.priors.inverse_wishart import InverseWishartDensity
 
 
 class PrecisionLogCholesky(Transform):
@@ -105,7 +107,7 @@ class InverseWishart(Continuous):
 
 def _core_log_density(value: TensorLike, eta: TensorLike, Phi: TensorLike):
     w = pt.concatenate([vech_graph(value), eta[None], vech_graph(Phi)])
-    return InverseWishartLogDensity()(w)
+    return CovarianceLogDensity(InverseWishartDensity)(w)
 
 
 def vech_graph(matrix: TensorVariable):
@@ -113,6 +115,14 @@ def vech_graph(matrix: TensorVariable):
     size = matrix.type.shape[-1]
     rows, cols = np.tril_indices(size) if size is not None else pt.tril_indices(matrix.shape[-1])
     return matrix[rows, cols]
+
+
+def unvech_graph(vector: TensorVariable, q: int):
+    """Symbolic symmetric matrix from its lower triangle, row by row."""
+    rows, cols = np.tril_indices(q)
+    index = np.empty((q, q), dtype=int)
+    index[rows, cols] = index[cols, rows] = np.arange(vech_size(q))
+    return vector[index]
 
 
 class FlatCovarianceRV(RandomVariable):

@@ -2,7 +2,7 @@
 
 The function's one vector input holds every coordinate that is differentiated::
 
-    z = (sigma, vech Sigma_1, ..., log lambda_1, ..., eta_1, vech Phi_1, ...)
+    z = (sigma, vech Sigma_1, ..., log lambda_1, ..., parameters of the prior of Sigma_1, ...)
 
 so that derivatives in the parameters, in the hyperparameters and across come from the same call,
 and one compilation serves all of empirical Bayes and every later model of the same structure.
@@ -20,15 +20,16 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import jacobian
 from pytensor.graph.replace import graph_replace
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
-from pytensor.tensor import TensorVariable
 
 from pmlmm.graph.build import SymbolicTheta, build_collapsed
+from pmlmm.graph.covariances import graph_of
+from pmlmm.graph.distributions import unvech_graph
 from pmlmm.graph.ops import embed, merge_orders
 from pmlmm.kernels.coordinates import vech_size
 from pmlmm.kernels.derivatives import Derivatives
 from pmlmm.kernels.likelihood_expanded import Expansion
-from pmlmm.priors.hyperparameters import Theta
-from pmlmm.priors.stated import Flat
+from pmlmm.priors.flat import Flat
+from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
 
 # The Python linker: nothing is compiled to C or numba, the work is inside the Ops.
@@ -101,7 +102,7 @@ def compile_log_posterior(problem: Problem, theta: Theta, *, profile: bool) -> L
     priors = problem.priors
     key = (
         problem.design.sizes,
-        tuple(isinstance(prior, Flat) for prior in priors.covariances),
+        tuple(type(density) for density in theta.covariances),
         len(priors.penalty_groups),
         isinstance(priors.sigma, Flat),
         profile,
@@ -122,12 +123,10 @@ def _compile(problem: Problem, theta: Theta, profile: bool) -> Callable:
         position += count
         return z[position - count : position]
 
-    natural = [take(1)[0], *(_unvech(take(vech_size(q)), q) for q in sizes)]
+    natural = [take(1)[0], *(unvech_graph(take(vech_size(q)), q) for q in sizes)]
     symbolic = SymbolicTheta([take(1)[0] for _ in problem.priors.penalty_groups])
-    for q, value in zip(sizes, theta.covariances, strict=True):
-        if value is not None:
-            symbolic.eta.append(take(1)[0])
-            symbolic.Phi.append(_unvech(take(vech_size(q)), q))
+    for density in theta.covariances:
+        symbolic.covariances.append(graph_of(density).unpack(take(len(density.packed)), density.q))
     model, handles = build_collapsed(problem, theta, symbolic=symbolic, profile=profile)
     shared = [*handles.sigma_prior, *handles.data]
     inputs = [variable.type() for variable in shared]
@@ -141,11 +140,3 @@ def _compile(problem: Problem, theta: Theta, profile: bool) -> Callable:
     function = pytensor.function([z, *inputs], outputs, mode=_MODE if len(sizes) <= _MOST_TERMS else _MANY_TERMS)
     function.trust_input = True
     return function
-
-
-def _unvech(vector: TensorVariable, q: int):
-    """Symmetric matrix from its lower triangle, row by row."""
-    rows, cols = np.tril_indices(q)
-    index = np.empty((q, q), dtype=int)
-    index[rows, cols] = index[cols, rows] = np.arange(vech_size(q))
-    return vector[index]

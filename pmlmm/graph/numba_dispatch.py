@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from pytensor.graph.basic import Apply
 
-from pmlmm.graph.ops import InverseWishartLogDensity, SampledLogLikelihood
-from pmlmm.kernels import compiled, log_posterior
+from pmlmm.graph.ops import CovarianceLogDensity, SampledLogLikelihood
+from pmlmm.kernels import compiled
 from pmlmm.kernels.jit import sources
 
 
@@ -38,13 +38,11 @@ def register() -> None:
 
         return _outputs(basic.numba_njit, function, op.order), version
 
-    @basic.register_funcify_default_op_cache_key(InverseWishartLogDensity)
-    def inverse_wishart(
-        op: InverseWishartLogDensity, node: Apply | None = None, **options: Any
-    ) -> tuple[Callable, int]:
+    @basic.register_funcify_default_op_cache_key(CovarianceLogDensity)
+    def covariance(op: CovarianceLogDensity, node: Apply | None = None, **options: Any) -> tuple[Callable, int]:
         if op.order > 1:
             return basic.generate_fallback_impl(op, node=node, **options), version
-        return _outputs(basic.numba_njit, log_posterior.inverse_wishart, op.order), version
+        return _outputs(basic.numba_njit, op.density.compiled, op.order), version
 
 
 def _outputs(njit: Callable, function: Callable, order: int) -> Callable:

@@ -19,10 +19,11 @@ from pytensor.link.c.type import generic
 from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
-from pmlmm.kernels import compiled, half_student_t, inverse_wishart, likelihood
+from pmlmm.kernels import compiled, half_student_t, likelihood
 from pmlmm.kernels.derivatives import Derivatives
 from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.kernels.likelihood_expanded import Expansion
+from pmlmm.priors.covariance import CovarianceDensity
 
 
 class SmoothOp(Op):
@@ -130,17 +131,16 @@ class Differentiable(SmoothOp):
         return (*self.function(u), None)[: self.order + 1]
 
 
-class InverseWishartLogDensity(SmoothOp):
-    """Log-density of w = (vech Sigma, eta, vech Phi)."""
+class CovarianceLogDensity(SmoothOp):
+    """Log-density of w = (vech Sigma, parameters), for one class of priors on a covariance."""
 
-    __props__ = ("order",)
+    __props__ = ("density", "order")
 
-    def __init__(self, order: int = 0):
-        self.order = order
+    def __init__(self, density: type[CovarianceDensity], order: int = 0):
+        self.density, self.order = density, order
 
     def derivatives(self, u: TensorLike, *data):
-        q = int((np.sqrt(4 * len(u) - 3) - 1) / 2 + 0.5)
-        return inverse_wishart.log_density(u, q)
+        return self.density.derivatives(u)
 
 
 class HalfStudentTLogDensity(SmoothOp):

@@ -19,8 +19,9 @@ from pmlmm.inference.weak_directions import measured_precision
 from pmlmm.kernels.compiled import Packed, pack
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives
 from pmlmm.kernels.log_posterior import CollapsedDensity, HyperparameterDensity, Whitened
+from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
-from pmlmm.priors.stated import Flat, HalfStudentT
+from pmlmm.priors.stated import HalfStudentT
 
 # Step of the differences, in standard deviations; and the expected gain (nats) at which a mode is near enough:
 # for a proposal, whose weights correct it, and where evidence is to be differenced.

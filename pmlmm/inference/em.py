@@ -1,12 +1,13 @@
-"""EM with the (b, A) update: slow, safe, and an oracle for Newton's natural mode."""
+"""EM with the update of each prior: slow, safe, and an oracle for Newton's natural mode."""
 
 import numpy as np
 
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_slices
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.hyperparameters import Theta
-from pmlmm.priors.stated import Flat, HalfStudentT
+from pmlmm.priors.flat import Flat
+from pmlmm.priors.stated import HalfStudentT
+from pmlmm.priors.theta import Theta
 
 
 def em(
@@ -24,7 +25,7 @@ def em(
     The E-step is read off the score (Fisher's identity): for m groups
     ``sum_i E[gamma_i gamma_i'] = m Sigma + 2 Sigma (dl/dSigma) Sigma`` and, with N = n + number of
     ridge columns (dense ones, in the marginal variant), ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``.
-    The M-step is the talk's
+    The M-step is that of each covariance's prior, for the inverse-Wishart the talk's
     ``Sigma <- b A + (1 - b) mean_i E[gamma_i gamma_i']``, and a quadratic equation for sigma^2.
 
     Parameters
@@ -65,14 +66,12 @@ def _step(
     total = data.n + (float(np.sum(data.counts)) if profile else data.ridge_columns)
     new[0] = _sigma(u[0] ** 2 * (u[0] * score[0] + total), total, sigma_prior)
     terms = zip(data.sizes, data.levels, vech_slices(data.sizes), theta.covariances, strict=True)
-    for q, m, part, hyper in terms:
+    for q, m, part, prior in terms:
         rows, cols = vech_indices(q)
         Sigma = unvech(u[part], q)
         slope = unvech(score[part] * np.where(rows == cols, 1.0, 0.5), q)
         moment = Sigma + 2.0 / m * Sigma @ slope @ Sigma
-        weight = 0.0 if hyper is None else hyper.b(m)
-        target = 0.0 if hyper is None else weight * hyper.A
-        new[part] = vech(target + (1.0 - weight) * moment)
+        new[part] = vech(prior.em_step(Sigma, moment, m))
     return new
 
 

@@ -12,8 +12,8 @@ from pmlmm.inference.laplace import Laplace, Mode, evidence_gradient
 from pmlmm.inference.newton import NO_STEP
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech, vech_slices
-from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.search_space import Space
+from pmlmm.priors.theta import Theta
 
 # A failed evaluation counts as this many nats below the best.
 _PENALTY = 1e3
@@ -44,7 +44,7 @@ class SearchRecord:
     names : list of str
         Learned hyperparameters.
     start, end : (k,) arrays
-        On the search scale: log lambda, log(eta - q + 1), log A.
+        On the search scale: log lambda, log(eta - q + 1), log A, ...
     path : list of (array, float)
         Every evaluated point with its value (log evidence + log hyperprior; nan where it failed).
     gradient_norm : float
@@ -133,9 +133,9 @@ class LaplaceEvidence:
             yield self._x + self._moved[1] @ (phi - self._moved[0])
         yield self._x
         natural = coordinates.to_natural(self._x, self.laplace.sizes)
-        for part, hyper in zip(vech_slices(self.laplace.sizes), theta.covariances, strict=True):
-            if hyper is not None:
-                natural[part] = vech(hyper.A)
+        for part, density in zip(vech_slices(self.laplace.sizes), theta.covariances, strict=True):
+            if (typical := density.typical) is not None:
+                natural[part] = vech(typical)
         yield coordinates.from_natural(natural, self.laplace.sizes)
 
     def proposal_precision(self, mode: Mode, phi: np.ndarray) -> np.ndarray:

@@ -51,9 +51,7 @@ class _ExpandedEvidence:
         )
         slopes = np.zeros((len(moved), len(phi)))
         slopes[:d] = self.inner.last_slopes
-        for row, group in enumerate(self.learned):
-            for j, c in enumerate(space.coordinates):
-                slopes[d + row, j] = float(c.kind == "lambda" and c.index == group)
+        slopes[d:, : len(self.learned)] = np.eye(len(self.learned))
         return value + self.correction @ moved, gradient + self.correction @ slopes
 
 
@@ -143,7 +141,7 @@ class _VolumeSlope:
 
     def __init__(self, laplace: Laplace, space: Space):
         self.laplace, self.space = laplace, space
-        self.learned = [c.index for c in space.coordinates if c.kind == "lambda"]
+        self.learned = space.learned_groups.tolist()
         sizes = [np.full(vech_size(q), m) for q, m in zip(laplace.sizes, space.levels, strict=True)]
         self.levels = np.concatenate([[laplace.data.n], *sizes])
         self.measured = np.full(laplace.size, np.nan)

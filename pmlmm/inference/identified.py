@@ -15,7 +15,6 @@ from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import vech
 from pmlmm.priors.prior_set import COLLINEAR, PriorSet
 from pmlmm.priors.search_space import Space
-from pmlmm.priors.stated import Flat
 from pmlmm.problem import Problem
 
 # Prior variance of an effect, over sigma^2 and in the units of its column, at which it is as good as free; and the
@@ -39,7 +38,7 @@ def unbounded(design: Design, priors: PriorSet) -> str:
     flat = design.X[:, list(priors.flat_columns)]
     for term, prior in zip(design.terms, priors.covariances, strict=True):
         for name, z in zip(term.coefficients, term.Z.T, strict=True):
-            if not isinstance(prior, Flat):
+            if prior.proper:
                 break
             squares = np.bincount(term.grouping.codes, weights=z**2, minlength=term.n_groups)
             groups, needed = np.count_nonzero(squares), 2 * term.q + _mimicked(z, term.grouping.codes, squares, flat)

@@ -1,7 +1,7 @@
 """Importance sampling from the Laplace approximation: evidence for every Theta from one set of draws.
 
 The proposal is a multivariate Student-t around the mode of the marginal log-posterior in
-unconstrained coordinates. The likelihood of a draw does not depend on b and A, and on lambda only
+unconstrained coordinates. The likelihood of a draw does not depend on the priors of the covariances, and on lambda only
 through an r x r problem, so the evidence at every other Theta is a re-weighting, smooth in Theta.
 """
 
@@ -14,11 +14,11 @@ from pmlmm.inference.laplace import Mode
 from pmlmm.kernels import coordinates, half_student_t
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
-from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
-from pmlmm.priors.stated import Flat, HalfStudentT
+from pmlmm.priors.stated import HalfStudentT
+from pmlmm.priors.theta import Theta
 
 #: Degrees of freedom of the proposal: heavy tails, at little cost in effective draws, for skew posteriors.
 PROPOSAL_NU = 5.0
@@ -150,22 +150,19 @@ class ImportanceSample:
 
     def _add_priors(self, log_likelihood: np.ndarray, theta: Theta) -> np.ndarray:
         total = self._constant + log_likelihood
-        for hyper, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
-            if hyper is not None:
-                total = total + log_densities(hyper.eta, hyper.Phi, precision, log_det)
+        for density, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
+            total = total + density.log_densities(precision, log_det)
         return total
 
     def log_evidence(self, theta: Theta) -> tuple[float, np.ndarray]:
-        """Raw importance-sampled log evidence, and its gradient in (log lambda, eta_1, vech Phi_1, ...)."""
+        """Raw importance-sampled log evidence, and its gradient in ``theta.packed``."""
         likelihood = self.likelihood(theta.log_lambda)
         log_weights = self._add_priors(likelihood.value, theta)
         value = float(logsumexp(log_weights)) - np.log(len(log_weights))
         weights = np.exp(log_weights - logsumexp(log_weights))
         parts = [weights @ likelihood.gradient]
-        for hyper, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
-            if hyper is not None:
-                mean_precision = np.tensordot(weights, precision, axes=1)
-                parts.append(hyperparameter_gradient(hyper.eta, hyper.Phi, mean_precision, weights @ log_det))
+        for density, precision, log_det in zip(theta.covariances, self.precisions, self.log_dets, strict=True):
+            parts.append(density.weighted_gradient(precision, log_det, weights))
         return value, np.concatenate(parts)
 
     def weights(self, theta: Theta) -> Weights:

@@ -21,8 +21,8 @@ from pmlmm.inference.refine import Sampler, refine
 from pmlmm.inference.start import crude_start, first_phi
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.search_space import Space
+from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
 
 # Importance sampling is skipped above so many floating-point operations: about a second.

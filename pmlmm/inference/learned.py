@@ -11,8 +11,8 @@ from pmlmm.inference.importance import ImportanceSample, Weights
 from pmlmm.inference.laplace import Approximation, Coordinates, Mode
 from pmlmm.kernels import likelihood_at_draws
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.search_space import Space
+from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
 
 _DRAWS, _FEW_DRAWS = 2000, 500

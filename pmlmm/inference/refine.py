@@ -16,7 +16,6 @@ _ROUNDS = 10
 # How far a round may go from its centre, on the log scales of phi.
 _BOX = 1.0
 _SETTLED = 0.01
-_NEAR_BOUND = np.log(10.0)
 # Times that draws are matched to the moments of the ones before.
 _MATCHES = 3
 
@@ -97,8 +96,8 @@ def refine(sampler: Sampler, phi: np.ndarray, progress: Progress) -> Refinement:
             progress=progress,
         )
         records.append(record)
-        if _pinned(space, best.phi) and _pinned(space, new):
-            words = "Laplace evidence kept: importance sampling leaves b near its upper bound: Sigma is pinned to A"
+        if _pinned(space, best.phi) and (why := _pinned(space, new)):
+            words = f"Laplace evidence kept: importance sampling leaves {why}"
             return Refinement(first, False, words, records)
         gain, phi = record.gain, new
         if gain < max(_SETTLED, 2.0 * best.weights.error):
@@ -132,8 +131,6 @@ def _centre(sampler: Sampler, phi: np.ndarray) -> tuple[_Centre | None, str]:
     return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_hyperprior(phi)[0]), ""
 
 
-def _pinned(space: Space, phi: np.ndarray) -> bool:
-    """Whether some b is near its upper bound: draws of Sigma then hardly spread, so re-weighting cannot move A."""
-    return any(
-        c.kind == "eta" and value >= c.upper - _NEAR_BOUND for c, value in zip(space.coordinates, phi, strict=True)
-    )
+def _pinned(space: Space, phi: np.ndarray) -> str:
+    """Why draws of Sigma hardly spread there, so that re-weighting cannot move its prior; mostly empty."""
+    return next(filter(None, (c.pinned(value) for c, value in zip(space.coordinates, phi, strict=True))), "")

@@ -9,11 +9,10 @@ from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
-from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
 from pmlmm.kernels.likelihood import Crossproducts
-from pmlmm.priors.hyperparameters import Theta
+from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.search_space import Space
-from pmlmm.priors.stated import Hyperprior
+from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
 
 _EM_STEPS = 3
@@ -63,7 +62,7 @@ def first_phi(problem: Problem, space: Space, evidence: LaplaceEvidence, profile
     if not len(space.start):
         evidence.restart(crude_start(problem, space.fixed, profile))
         return space.start
-    learns_lambda = any(c.kind == "lambda" for c in space.coordinates)
+    learns_lambda = len(space.learned_groups) > 0
     # many groups leave no doubt about the coefficients
     levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.fewest_groups < _MANY_GROUPS else (0.0,)
     candidates, failures = [], []
@@ -82,7 +81,8 @@ def first_phi(problem: Problem, space: Space, evidence: LaplaceEvidence, profile
 def _candidate(problem: Problem, space: Space, evidence: LaplaceEvidence, profile: bool, level: float, compare: bool):
     """Value (if it is to be compared), phi and mode of the start with log lambda moved by ``level``."""
     laplace = evidence.laplace
-    phi = np.array([c.start + level * (c.kind == "lambda") for c in space.coordinates])
+    phi = space.start
+    phi[: len(space.learned_groups)] += level
     theta = space.theta(phi)
     found = evidence.from_start(crude_start(problem, theta, profile)).mode(phi)
     u = np.concatenate([found.natural, theta.log_lambda])
@@ -119,7 +119,7 @@ def plug_in(space: Space, theta: np.ndarray, squares: np.ndarray, counts: np.nda
     (natural coordinates ``theta``) and beta were known, of which only ``squares = |beta|^2 / sigma^2`` and
     ``counts`` of each penalty group matter. It never touches the data.
     """
-    sizes = tuple(len(columns) for columns in space.z_size)
+    sizes = space.sizes
     Sigmas = [unvech(theta[part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
     precisions, log_dets = [np.linalg.inv(S) for S in Sigmas], [np.linalg.slogdet(S)[1] for S in Sigmas]
     regularized = space if space.hyperprior is not None else replace(space, hyperprior=Hyperprior())
@@ -129,10 +129,9 @@ def plug_in(space: Space, theta: np.ndarray, squares: np.ndarray, counts: np.nda
         lam = np.exp(value.log_lambda)
         total = 0.5 * float(counts @ value.log_lambda - lam @ squares)
         parts = [0.5 * (counts - lam * squares)]
-        for hyper, precision, log_det in zip(value.covariances, precisions, log_dets, strict=True):
-            if hyper is not None:
-                total += float(log_densities(hyper.eta, hyper.Phi, precision, log_det))
-                parts.append(hyperparameter_gradient(hyper.eta, hyper.Phi, precision, log_det))
+        for density, precision, log_det in zip(value.covariances, precisions, log_dets, strict=True):
+            total += float(density.log_densities(precision, log_det))
+            parts.append(density.gradient(precision, log_det))
         log_prior, slope = regularized.log_hyperprior(phi)
         return total + log_prior, np.concatenate(parts) @ space.pack_jacobian(phi) + slope
 

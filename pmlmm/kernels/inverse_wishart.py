@@ -1,10 +1,15 @@
 """The inverse-Wishart log-density with derivatives in the matrix and in its hyperparameters."""
 
+import math
+
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
 from pmlmm.kernels.coordinates import unvech, vech_indices, vech_size, vech_slope
 from pmlmm.kernels.derivatives import Derivatives, nowhere
+from pmlmm.kernels.jit import kernel
+from pmlmm.kernels.precision_factor import factor_of_precision
+from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_gram
 
 LOG_2, LOG_PI = float(np.log(2.0)), float(np.log(np.pi))
 
@@ -81,3 +86,82 @@ def _congruence(G: np.ndarray, K: np.ndarray) -> np.ndarray:
     a, b, c, d = rows[:, None], cols[:, None], rows, cols
     total = G[d, a] * K[b, c] + G[d, b] * K[a, c] + G[c, a] * K[b, d] + G[c, b] * K[a, d]
     return 0.5 * scale[:, None] * scale * (total + total.T)
+
+
+@kernel
+def _digamma(x: float):
+    """By recurrence up to 10 and then its asymptotic series (DLMF 5.11.2); compiled code has no SciPy."""
+    total = 0.0
+    while x < 10.0:
+        total -= 1.0 / x
+        x += 1.0
+    y = 1.0 / (x * x)
+    series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * 691 / 32760)))))
+    return total + np.log(x) - 0.5 / x - series
+
+
+@kernel
+def value_and_gradient(w: np.ndarray):
+    """Log-density of ``w = (vech Sigma, eta, vech Phi)`` and its gradient; ``-inf`` and nan outside of its support.
+
+    The numbers of :func:`log_density`, compiled, without the Hessian.
+    """
+    q = 0
+    while (q + 1) * (q + 2) < w.shape[0]:
+        q += 1
+    size = q * (q + 1) // 2
+    eta, Sigma, Phi = w[size], np.empty((q, q)), np.empty((q, q))
+    for a in range(q):
+        for b in range(a + 1):
+            at = a * (a + 1) // 2 + b
+            Sigma[a, b] = Sigma[b, a] = w[at]
+            Phi[a, b] = Phi[b, a] = w[size + 1 + at]
+    left, right = Sigma.copy(), Phi.copy()
+    if not (eta > q - 1.0 and factor(left) and factor(right)):
+        return outside(w)
+    precision, scatter = root_gram(inverse_factor(left)), root_gram(inverse_factor(right))
+    value = -0.5 * eta * q * np.log(2.0) - q * (q - 1) / 4.0 * np.log(np.pi)
+    slope = -0.5 * q * np.log(2.0)
+    for a in range(q):
+        value -= math.lgamma(0.5 * (eta - a)) + (eta + q + 1.0) * np.log(left[a, a]) - eta * np.log(right[a, a])
+        slope -= 0.5 * _digamma(0.5 * (eta - a)) + np.log(left[a, a]) - np.log(right[a, a])
+    gradient, sandwich = np.empty(w.shape[0]), np.zeros((q, q))
+    half = precision @ Phi
+    for a in range(q):
+        value -= 0.5 * half[a, a]
+        for b in range(q):
+            for k in range(q):
+                sandwich[a, b] += half[a, k] * precision[k, b]
+    gradient[size] = slope
+    for a in range(q):
+        for b in range(a + 1):
+            at, twice = a * (a + 1) // 2 + b, 1.0 if a == b else 2.0
+            gradient[at] = 0.5 * twice * (sandwich[a, b] - (eta + q + 1.0) * precision[a, b])
+            gradient[size + 1 + at] = 0.5 * twice * (eta * scatter[a, b] - precision[a, b])
+    return value, gradient
+
+
+@kernel
+def add_to_slope(x: np.ndarray, gradient: np.ndarray, starts: np.ndarray, sizes: np.ndarray, packed: np.ndarray):
+    """Log-density of covariances in unconstrained coordinates but for its constant; its slope is added to ``gradient``.
+
+    With ``Sigma^{-1} = C C'`` it is ``(eta + q + 1) sum log C_aa - tr(Phi C C') / 2``. ``packed`` has (eta, vech Phi)
+    of one covariance after the other.
+    """
+    value, at = 0.0, 0
+    for k in range(starts.shape[0]):
+        q, start, power = sizes[k], starts[k], packed[at] + sizes[k] + 1.0
+        C, _ = factor_of_precision(x, start, q)
+        for a in range(q):
+            for b in range(a + 1):
+                total, own = 0.0, start + a * (a + 1) // 2 + b
+                for j in range(b, q):
+                    low, high = min(a, j), max(a, j)
+                    total += packed[at + 1 + high * (high + 1) // 2 + low] * C[j, b]
+                value -= 0.5 * C[a, b] * total
+                if a == b:
+                    value += power * x[own]
+                    total = total * C[a, a] - power
+                gradient[own] -= total
+        at += 1 + q * (q + 1) // 2
+    return value

@@ -8,6 +8,7 @@ import xarray as xr
 from pmlmm.design.design import Design
 from pmlmm.design.names import covariance_dims
 from pmlmm.kernels.coordinates import unvech, vech_slices
+from pmlmm.priors.covariance_priors import PER_EFFECT
 
 
 def covariances(theta: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
@@ -28,7 +29,7 @@ def dimensions(design: Design) -> dict[str, list[str]]:
         dims[f"beta_{block.name}"] = [block.name]
     for term in design.terms:
         dims[f"Sigma_{term.name}"] = list(covariance_dims(term.name))
-        dims[f"A_{term.name}"] = [covariance_dims(term.name)[0]]
+        dims |= {f"{name}_{term.name}": [covariance_dims(term.name)[0]] for name in PER_EFFECT}
         dims[f"gamma_{term.name}"] = [term.factor, f"{term.name}_effect"]
     return dims
 
@@ -36,7 +37,7 @@ def dimensions(design: Design) -> dict[str, list[str]]:
 def label(values: dict[str, np.ndarray], design: Design, leading: tuple[str, ...] = (), **attrs) -> xr.Dataset:
     """Dataset with the model's names along every dimension; ``leading`` ones are numbered from 0."""
     dims, names = dimensions(design), design.coords()
-    own = {name: dims.get(name, []) for name in values}  # hyperparameters are scalars, but for A
+    own = {name: dims.get(name, []) for name in values}  # other hyperparameters are scalars
     variables = {name: ((*leading, *own[name]), value) for name, value in values.items()}
     used = {dim for name in values for dim in own[name]}
     numbers = {dim: np.arange(next(iter(values.values())).shape[axis]) for axis, dim in enumerate(leading)}

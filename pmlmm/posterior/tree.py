@@ -11,7 +11,6 @@ from pmlmm.kernels.coordinates import vech
 from pmlmm.posterior.draws import PREDICTOR, WeightedDraws
 from pmlmm.posterior.labels import data_groups, label
 from pmlmm.priors.search_space import Space
-from pmlmm.priors.stated import eta_from_b
 
 #: Draws of gamma that would take more numbers are left out.
 MOST_GAMMA = 50_000_000
@@ -70,23 +69,19 @@ def fingerprint(*parts: Any) -> str:
 
 
 def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[str, np.ndarray]:
-    """The learned hyperparameters at every phi (draws, k): lambda_*, b_*, the diagonal A_*, and rho_* of an AR(1)."""
+    """The hyperparameters of all parts of which some are learned, at every phi (draws, k): lambda_*, b_*, A_*, ..."""
     if not len(space.coordinates):
         return {}
     result: dict[str, list] = {}
     distinct, which = np.unique(phi, axis=0, return_inverse=True)
-    learned = {(c.kind if c.kind == "lambda" else "covariance", c.index) for c in space.coordinates}
     for point in distinct:
         theta = space.theta(point)
-        for g, name in enumerate(space.group_names):
-            if ("lambda", g) in learned:
-                result.setdefault(f"lambda_{name}", []).append(np.exp(theta.log_lambda[g]))
-        for k, (term, value) in enumerate(zip(design.terms, theta.covariances, strict=True)):
-            if value is not None and (("covariance", k) in learned or ("covariance", space.shared[k]) in learned):
-                result.setdefault(f"b_{term.name}", []).append(value.b(space.levels[k]))
-                result.setdefault(f"A_{term.name}", []).append(np.diag(value.A))
-                if any(c.kind == "rho" and c.index == space.shared[k] for c in space.coordinates):
-                    result.setdefault(f"rho_{term.name}", []).append(value.A[0, 1] / value.A[0, 0])
+        for g in space.learned_groups:
+            result.setdefault(f"lambda_{space.group_names[g]}", []).append(np.exp(theta.log_lambda[g]))
+        terms = zip(design.terms, space.families, space.columns, theta.covariances, strict=True)
+        for term, family, columns, density in terms:
+            for name, value in family.variables(density).items() if len(columns) else ():
+                result.setdefault(f"{name}_{term.name}", []).append(value)
     return {name: np.array(values)[which.ravel()] for name, values in result.items()}
 
 
@@ -96,19 +91,10 @@ def covariance_draws(draws: xr.Dataset, design: Design) -> np.ndarray:
     return np.concatenate([*parts, *(vech(draws[f"Sigma_{term.name}"].to_numpy()) for term in design.terms)], axis=-1)
 
 
-def search_scale(space: Space, draws: xr.Dataset, design: Design) -> np.ndarray:
+def search_scale(space: Space, draws: xr.Dataset) -> np.ndarray:
     """Inverse of :func:`hyperparameter_draws`: phi of every draw, (chains, draws, k)."""
     columns = []
     for c in space.coordinates:
-        if c.kind == "lambda":
-            columns.append(np.log(draws[f"lambda_{space.group_names[c.index]}"].to_numpy()))
-            continue
-        term = design.terms[c.index]
-        if c.kind == "eta":
-            eta = eta_from_b(draws[f"b_{term.name}"].to_numpy(), space.levels[c.index], term.q)
-            columns.append(np.log(eta - term.q + 1.0))
-        elif c.kind == "A":
-            columns.append(np.log(draws[f"A_{term.name}"].to_numpy()[..., c.entry or 0]))
-        else:
-            columns.append(np.arctanh(draws[f"rho_{term.name}"].to_numpy()))
+        values = draws[c.variable].to_numpy()
+        columns.append(c.searched(values if c.entry is None else values[..., c.entry]))
     return np.stack(columns, axis=-1) if columns else np.empty((*draws["sigma"].shape, 0))

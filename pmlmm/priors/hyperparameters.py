@@ -1,45 +1,133 @@
-"""Theta: the values of the hyperparameters."""
+"""What one learned hyperparameter knows: its name, scales, bounds, prior, and the words for where it comes to rest.
 
+Kinds that belong to one covariance prior are beside it: :mod:`pmlmm.priors.inverse_wishart` has that of b,
+:mod:`pmlmm.priors.targets` those of A.
+"""
+
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from pmlmm.kernels.coordinates import vech
-from pmlmm.priors.stated import b_from_eta
+from pmlmm.priors.hyperprior import Hyperprior
+
+#: Bounds of log lambda over the size of its block: beyond them the evidence is flat to far less than 0.01 nats.
+LOG_LAMBDA = (float(np.log(1e-6)), float(np.log(1e8)))
+# A wide block whose prior variance is a smaller share of the residual variance says next to nothing.
+_NEGLIGIBLE = 0.1
+# Penalties of more than this times the number of rows, or less, leave their coefficients nothing or everything.
+_STRONG, _WEAK = 10.0, 1e-3
 
 
 @dataclass(frozen=True)
-class CovarianceHyperparameters:
-    """eta and A of one inverse-Wishart prior; A is its mode, (q, q)."""
+class Hyperparameter(ABC):
+    """One learned hyperparameter on its search scale, the logarithm unless a kind says otherwise.
 
-    eta: float
-    A: np.ndarray
+    Attributes
+    ----------
+    name : str
+        Its row in a fit's table.
+    start, lower, upper : float
+        On the search scale.
+    scale : str
+        The search scale, in a word.
+    """
+
+    name: str
+    start: float
+    lower: float
+    upper: float
+    scale: ClassVar[str] = "log"
 
     @property
-    def q(self) -> int:
-        return len(self.A)
+    @abstractmethod
+    def variable(self) -> str:
+        """The variable of a posterior for ArviZ that has its draws."""
 
     @property
-    def Phi(self) -> np.ndarray:
-        return (self.eta + self.q + 1.0) * self.A
+    def entry(self) -> int | None:
+        """Which entry of the variable it is; None where that is a scalar."""
+        return None
 
-    def b(self, m: int) -> float:
-        """Weight of A in the EM update, for m groups."""
-        return b_from_eta(self.eta, m, self.q)
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        """On the user's scale, from the search scale."""
+        return np.exp(values)
+
+    def searched(self, shown: np.ndarray) -> np.ndarray:
+        """On the search scale, from the user's: the inverse of :meth:`shown`."""
+        return np.log(shown)
+
+    @abstractmethod
+    def normal(self, hyperprior: Hyperprior) -> tuple[float, float] | None:
+        """Mean and sd of its own hyperprior; None where it is one of a pool (:class:`pmlmm.priors.hyperprior.Pool`)."""
+
+    @property
+    @abstractmethod
+    def bound_words(self) -> tuple[str, str]:
+        """What it means to sit on the lower and on the upper bound."""
+
+    def flat_words(self, value: float, rows: int) -> str:
+        """What a flat evidence means where the search came to rest, for a table of so many rows; may be empty."""
+        return ""
+
+    def remark(self, value: float) -> str:
+        """What else is to be said of a value inside the bounds; mostly empty."""
+        return ""
+
+    @property
+    def in_summary(self) -> bool:
+        """Whether the summary names its hyperprior, which only some models have."""
+        return False
+
+    def pinned(self, value: float) -> str:
+        """Why importance draws of Sigma cannot move the search at this value, in words; mostly empty."""
+        return ""
 
 
 @dataclass(frozen=True)
-class Theta:
-    """log lambda of each penalty group (G,), and one entry per term (None: flat prior)."""
+class LogLambda(Hyperparameter):
+    """log lambda of one penalty group.
 
-    log_lambda: np.ndarray
-    covariances: tuple[CovarianceHyperparameters | None, ...]
+    Attributes
+    ----------
+    group : str
+        The group's name.
+    size : int
+        Number of its coefficients where it is a wide block, 1 otherwise.
+    unit : float
+        Mean square of its columns as the ridge sees them: 1 where they are standardised.
+    """
+
+    group: str
+    size: int
+    unit: float
 
     @property
-    def packed(self) -> np.ndarray:
-        """As they enter densities: (log lambda, eta_1, vech Phi_1, ...)."""
-        parts = [np.asarray(self.log_lambda, dtype=float)]
-        for value in self.covariances:
-            if value is not None:
-                parts += [np.array([value.eta]), vech(value.Phi)]
-        return np.concatenate(parts)
+    def variable(self) -> str:
+        return f"lambda_{self.group}"
+
+    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
+        half = 0.5 * float(np.log(self.size))
+        return half + float(np.log(self.unit)), hyperprior.lambda_sd + half
+
+    @property
+    def bound_words(self) -> tuple[str, str]:
+        return (
+            "the data ask for no shrinkage of these coefficients",
+            "these coefficients are indistinguishable from zero",
+        )
+
+    def flat_words(self, value: float, rows: int) -> str:
+        if value > np.log(_STRONG * rows):
+            return f"flat towards large values: {self.bound_words[1]}"
+        return f"flat towards small values: {self.bound_words[0]}" if value < np.log(_WEAK * rows) else ""
+
+    def remark(self, value: float) -> str:
+        if self.size > 1 and self.size * self.unit < _NEGLIGIBLE * np.exp(value):
+            return "together these coefficients carry less than a tenth of the residual variance"
+        return ""
+
+    @property
+    def in_summary(self) -> bool:
+        return self.size > 1

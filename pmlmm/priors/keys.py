@@ -5,7 +5,9 @@ from typing import Any
 
 from pmlmm.design.design import Design
 from pmlmm.errors import PriorError, suggest
-from pmlmm.priors.stated import InverseWishart, Ridge
+from pmlmm.priors.covariance import CovariancePrior
+from pmlmm.priors.flat import Flat
+from pmlmm.priors.stated import Ridge
 
 INTERCEPT, COMMON, SIGMA = "Intercept", "common", "sigma"
 
@@ -82,12 +84,12 @@ def _kind(name: Any, prior: Any, fixed: list[str], terms: list[str]) -> str:
             f"priors has the key {name!r}, which names nothing in the model." + suggest(name, [*fixed, *terms])
         )
     if name in fixed and name in terms:
-        if not isinstance(prior, InverseWishart | Ridge):
+        if isinstance(prior, Flat) or not isinstance(prior, CovariancePrior | Ridge):
             raise PriorError(
                 f"priors[{name!r}]: {name!r} is a fixed effect and a grouping factor. Use '| {name}' for the latter, "
                 "and Ridge(lambda_=0) for a fixed effect without penalty."
             )
-        return "term" if isinstance(prior, InverseWishart) else "fixed"
+        return "term" if isinstance(prior, CovariancePrior) else "fixed"
     return "term" if name in terms else "fixed"
 
 

@@ -10,8 +10,12 @@ from pmlmm.design.design import Design
 from pmlmm.design.identified import collinear, empty_cell
 from pmlmm.design.term import Term
 from pmlmm.errors import DataError, PriorError, described
+from pmlmm.priors.covariance import CovariancePrior
+from pmlmm.priors.covariance_priors import COVARIANCE_PRIORS
+from pmlmm.priors.flat import Flat
+from pmlmm.priors.inverse_wishart import InverseWishart
 from pmlmm.priors.keys import COMMON, INTERCEPT, SIGMA, Grouped, match
-from pmlmm.priors.stated import Flat, HalfStudentT, InverseWishart, Ridge, smallest_b
+from pmlmm.priors.stated import HalfStudentT, Ridge
 
 #: Smallest eigenvalue of the correlations of unpenalised columns that tells their coefficients apart.
 COLLINEAR = 1e-12
@@ -44,7 +48,7 @@ class PriorSet:
 
     penalty_groups: tuple[PenaltyGroup, ...]
     flat_columns: tuple[int, ...]
-    covariances: tuple[InverseWishart | Flat, ...]
+    covariances: tuple[CovariancePrior, ...]
     shared: tuple[int, ...]
     sigma: HalfStudentT | Flat
     standardize: bool
@@ -54,7 +58,7 @@ class PriorSet:
     @property
     def improper(self) -> bool:
         """Whether some prior is flat, so that the evidence has no absolute meaning."""
-        flat = any(isinstance(prior, Flat) for prior in (*self.covariances, self.sigma))
+        flat = isinstance(self.sigma, Flat) or not all(prior.proper for prior in self.covariances)
         return flat or bool(self.flat_columns)
 
 
@@ -142,41 +146,15 @@ def _ridge(name: str, prior: Any) -> Ridge | None:
     return prior
 
 
-def _covariance_prior(term: Term, given: dict[str, Any]) -> InverseWishart | Flat:
+def _covariance_prior(term: Term, given: dict[str, Any]) -> CovariancePrior:
     prior = given.get(term.name, given.get(term.factor, InverseWishart()))
     where = f"priors[{term.name!r}]"
-    if isinstance(prior, Flat):
-        if term.n_groups < 2:
-            _refuse_single_group(term)
-        return prior
-    if not isinstance(prior, InverseWishart):
+    if not isinstance(prior, COVARIANCE_PRIORS):
         raise PriorError(
             f"{where} is {described(prior)}; a random-effect term takes pmlmm.InverseWishart or pmlmm.Flat."
         )
-    m, q = term.n_groups, term.q
-    if m < 2 and (isinstance(prior.A, str) or (prior.b is None and prior.eta is None)):
-        _refuse_single_group(term)
-    if not isinstance(prior.A, str) and len(prior.A) != q:
-        raise PriorError(
-            f"{where}: A is {len(prior.A)} x {len(prior.A)}, but the term has {q} effects "
-            f"({', '.join(term.coefficients)}): it must be {q} x {q}."
-        )
-    if prior.eta is not None and prior.eta <= q - 1:
-        raise PriorError(f"{where}: eta = {prior.eta:g} is improper; it must be above q - 1 = {q - 1}.")
-    if prior.b is not None and prior.b <= smallest_b(m, q):
-        raise PriorError(
-            f"{where}: b = {prior.b:g} is improper. With m = {m} groups and q = {q} effects b must be above "
-            f"2q / (m + 2q) = {smallest_b(m, q):.4g}, and below 1."
-        )
+    prior.check(term, where)
     return prior
-
-
-def _refuse_single_group(term: Term) -> None:
-    raise DataError(
-        f"The grouping factor {term.factor!r} has a single group ({term.grouping.labels[0]}): its covariance cannot be "
-        "learned from one group. Leave the random term out, use another factor, or give its prior: "
-        f"priors={{{term.factor!r}: pmlmm.InverseWishart(b=..., A=...)}}."
-    )
 
 
 def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:

@@ -1,23 +1,18 @@
 """The space that empirical Bayes searches: one coordinate for each learned hyperparameter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pmlmm.design.design import Design
-from pmlmm.design.term import Term
 from pmlmm.errors import DataError
-from pmlmm.kernels.coordinates import vech, vech_size
-from pmlmm.priors.hyperparameters import CovarianceHyperparameters, Theta
+from pmlmm.priors.covariance import CovarianceFamily, TermScale
+from pmlmm.priors.hyperparameters import LOG_LAMBDA, Hyperparameter, LogLambda
+from pmlmm.priors.hyperprior import Hyperprior, Pool, normal
 from pmlmm.priors.prior_set import PriorSet
-from pmlmm.priors.stated import LARGEST_B, Flat, Hyperprior, InverseWishart, eta_from_b
+from pmlmm.priors.theta import Theta
 
-# Bounds: beyond them the evidence is flat to far less than 0.01 nats.
 _EXACT = 1e-12
-_SMALLEST_ETA_EXCESS = 0.02
-_LOG_LAMBDA = (np.log(1e-6), np.log(1e8))
-_LOG_A = (np.log(1e-6), np.log(1e4))
-_ATANH_RHO = float(np.arctanh(0.999))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,56 +34,44 @@ class ColumnSizes:
     wide: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Coordinate:
-    """One learned hyperparameter on its search scale.
-
-    ``kind`` is "lambda" (log lambda), "eta" (log(eta - q + 1), which carries b), "A" (log of a
-    diagonal entry of A, or of its common factor) or "rho" (atanh of an AR(1) correlation). ``index`` is
-    the penalty group's or term's; of terms that share A, the first one's.
-    """
-
-    name: str
-    kind: str
-    index: int
-    entry: int | None
-    start: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Space:
-    """Learned coordinates, and the map from them to Theta.
+    """Learned hyperparameters, and the map from them to Theta.
 
     Attributes
     ----------
-    coordinates : tuple of Coordinate
+    coordinates : tuple of Hyperparameter
+        In the order of phi: first log lambda of the ``learned_groups``, then those of the terms.
+    learned_groups : (l,) int array
+        Numbers of the penalty groups whose lambda is learned.
     fixed : Theta
-        Values of everything; the learned ones are overwritten.
+        Values of everything; the learned ones are starts.
+    families : tuple of CovarianceFamily
+        Prior of each term's covariance as a function of ``phi[columns]``.
+    columns : tuple of int arrays
+    pools : tuple of Pool
+        Coordinates that have a joint hyperprior.
     levels : tuple of int
         Number of groups of each term.
-    shared : tuple of int
-        For each term, the first of the terms that share its A.
     group_names : tuple of str
         Of the penalty groups.
     group_sizes : tuple of int
         Number of coefficients of each penalty group that is a wide block, 1 for others.
     group_units : tuple of float
         Mean square of its columns as the ridge sees them: 1 where they are standardised, and for others.
-    z_size : tuple of (q,) arrays
-        For each term, the sizes |z_a| at which the hyperprior compares the entries of a diagonal A.
     hyperprior : Hyperprior or None
     """
 
-    coordinates: tuple[Coordinate, ...]
+    coordinates: tuple[Hyperparameter, ...]
+    learned_groups: np.ndarray
     fixed: Theta
+    families: tuple[CovarianceFamily, ...]
+    columns: tuple[np.ndarray, ...]
+    pools: tuple[Pool, ...]
     levels: tuple[int, ...]
-    shared: tuple[int, ...]
     group_names: tuple[str, ...]
     group_sizes: tuple[int, ...]
     group_units: tuple[float, ...]
-    z_size: tuple[np.ndarray, ...]
     hyperprior: Hyperprior | None
 
     @property
@@ -99,201 +82,145 @@ class Space:
     def bounds(self) -> list[tuple[float, float]]:
         return [(c.lower, c.upper) for c in self.coordinates]
 
-    def near(self, phi: np.ndarray, distance: float) -> list[tuple[float, float]]:
-        """The bounds, drawn in to a box around phi."""
-        pairs = zip(self.bounds, phi, strict=True)
-        return [(max(low, v - distance), min(high, v + distance)) for (low, high), v in pairs]
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """q of each term."""
+        return tuple(family.start.q for family in self.families)
 
     @property
     def fewest_groups(self) -> int:
         """Groups of the factor that has fewest; 0 without random effects."""
         return min(self.levels, default=0)
 
+    def near(self, phi: np.ndarray, distance: float) -> list[tuple[float, float]]:
+        """The bounds, drawn in to a box around phi."""
+        pairs = zip(self.bounds, phi, strict=True)
+        return [(max(low, v - distance), min(high, v + distance)) for (low, high), v in pairs]
+
+    def held(self, column: int, value: float) -> "Space":
+        """The same with one coordinate held at a value."""
+        coordinates = list(self.coordinates)
+        coordinates[column] = replace(coordinates[column], lower=value, upper=value)
+        return replace(self, coordinates=tuple(coordinates))
+
     def theta(self, phi: np.ndarray) -> Theta:
         """Hyperparameters at phi."""
         log_lambda = np.array(self.fixed.log_lambda, dtype=float)
-        etas = [value and value.eta for value in self.fixed.covariances]
-        for coordinate, value in zip(self.coordinates, phi, strict=True):
-            if coordinate.kind == "lambda":
-                log_lambda[coordinate.index] = value
-            elif coordinate.kind == "eta":
-                etas[coordinate.index] = len(self.z_size[coordinate.index]) - 1.0 + np.exp(value)
-        As = [None if eta is None else self._A(k, phi) for k, eta in enumerate(etas)]
-        pairs = zip(etas, As, strict=True)
-        return Theta(log_lambda, tuple(A if A is None else CovarianceHyperparameters(eta, A) for eta, A in pairs))
-
-    def _own(self, k: int) -> list[tuple[int, Coordinate]]:
-        """Columns of phi that A of term k depends on."""
-        leader = self.shared[k]
-        return [(j, c) for j, c in enumerate(self.coordinates) if c.index == leader and c.kind in ("A", "rho")]
-
-    def _A(self, k: int, phi: np.ndarray) -> np.ndarray:
-        fixed = self.fixed.covariances[k].A
-        values = {(c.kind, c.entry): phi[j] for j, c in self._own(k)}
-        if not values:
-            return fixed
-        if ("A", None) in values:
-            correlations = ar1(len(fixed), float(np.tanh(values[("rho", None)]))) if ("rho", None) in values else None
-            return np.exp(values[("A", None)]) * (np.eye(len(fixed)) if correlations is None else correlations)
-        return np.diag(np.exp([values[("A", a)] for a in range(len(fixed))]))
+        log_lambda[self.learned_groups] = phi[: len(self.learned_groups)]
+        pairs = zip(self.families, self.columns, strict=True)
+        return Theta(log_lambda, tuple(family.at(phi[columns]) for family, columns in pairs))
 
     def pack_jacobian(self, phi: np.ndarray) -> np.ndarray:
-        """Derivative of ``theta(phi).packed`` = (log lambda, eta_1, vech Phi_1, ...) in phi: (h, k)."""
-        theta = self.theta(phi)
-        columns = [np.zeros((len(theta.log_lambda), len(phi)))]
-        for j, c in enumerate(self.coordinates):
-            if c.kind == "lambda":
-                columns[0][c.index, j] = 1.0
-        for k, value in enumerate(theta.covariances):
-            if value is None:
-                continue
-            part = np.zeros((1 + vech_size(value.q), len(phi)))
-            for j, c in enumerate(self.coordinates):
-                if c.kind == "eta" and c.index == k:
-                    excess = value.eta - value.q + 1.0
-                    part[:, j] = excess * np.concatenate([[1.0], vech(value.A)])
-            for j, c in self._own(k):
-                part[1:, j] = (value.eta + value.q + 1.0) * vech(_A_slope(c, value.A, phi[j]))
-            columns.append(part)
-        return np.concatenate(columns)
+        """Derivative of ``theta(phi).packed`` in phi: (h, k)."""
+        blocks = [np.zeros((len(self.fixed.log_lambda), len(phi)))]
+        blocks[0][self.learned_groups, np.arange(len(self.learned_groups))] = 1.0
+        for family, columns in zip(self.families, self.columns, strict=True):
+            slopes = family.slopes(phi[columns])
+            block = np.zeros((len(slopes), len(phi)))
+            block[:, columns] = slopes
+            blocks.append(block)
+        return np.concatenate(blocks)
 
     def log_hyperprior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         """Log-density of the hyperprior on phi, and its gradient; (0, 0) without one."""
-        gradient = np.zeros(len(phi))
-        prior = self.hyperprior
-        if prior is None:
-            return 0.0, gradient
-        total = 0.0
+        gradient, total = np.zeros(len(phi)), 0.0
+        if self.hyperprior is None:
+            return total, gradient
         for column, coordinate in enumerate(self.coordinates):
-            if coordinate.kind == "A":
-                continue
-            mean, sd = self.normal(coordinate, prior)
-            residual = (phi[column] - mean) / sd
-            total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi)
-            gradient[column] = -residual / sd
-        for k in range(len(self.z_size)):
-            columns = [
-                j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k and c.entry is not None
-            ]
-            if len(columns) > 1:
-                level = phi[columns] - self.pooled_shape(k)
-                residual = (level - level.mean()) / prior.pool_sd
-                total -= 0.5 * float(residual @ residual)
-                total -= (len(columns) - 1) * (np.log(prior.pool_sd) + 0.5 * np.log(2 * np.pi))
-                gradient[columns] = -residual / prior.pool_sd
+            if (own := coordinate.normal(self.hyperprior)) is not None:
+                value, gradient[column] = normal(phi[column], *own)
+                total += value
+        for pool in self.pools:
+            value, gradient[pool.columns] = pool.spread(phi, self.hyperprior)
+            total += value
         return float(total), gradient
 
     def log_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """The hyperprior with the level of every A: a proper, normalised log-density on phi, and its gradient."""
+        """The hyperprior with the level of every pool: a proper, normalised log-density on phi, and its gradient."""
         total, gradient = self.log_hyperprior(phi)
-        sd = self.hyperprior.level_sd
-        for k in range(len(self.z_size)):
-            columns = [j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k]
-            if columns:
-                start = np.array([self.coordinates[j].start for j in columns])
-                residual = float(np.mean(phi[columns] - start)) / sd
-                # the density of the mean, as one of an axis of unit length
-                total -= 0.5 * residual**2 + np.log(sd) + 0.5 * np.log(2 * np.pi * len(columns))
-                gradient[columns] -= residual / sd / len(columns)
+        assert self.hyperprior is not None
+        for pool in self.pools:
+            value, slope = pool.level(phi, self.hyperprior)
+            total += value
+            gradient[pool.columns] += slope
         return total, gradient
 
     def draw_prior(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """phi from :meth:`log_prior`, (number, k)."""
-        prior, phi = self.hyperprior, np.empty((number, len(self.coordinates)))
-        for j, c in enumerate(self.coordinates):
-            if c.kind != "A":
-                mean, sd = self.normal(c, prior)
-                phi[:, j] = mean + sd * rng.standard_normal(number)
-        for k in range(len(self.z_size)):
-            own = [j for j, c in enumerate(self.coordinates) if c.kind == "A" and c.index == k]
-            if not own:
-                continue
-            level, spread = rng.standard_normal((number, 1)), rng.standard_normal((number, len(own)))
-            spread -= spread.mean(axis=1, keepdims=True)
-            centre = np.mean([self.coordinates[j].start for j in own])
-            shape = self.pooled_shape(k) if len(own) > 1 else 0.0
-            phi[:, own] = centre + shape + prior.level_sd * level + prior.pool_sd * spread
+        phi = np.empty((number, len(self.coordinates)))
+        assert self.hyperprior is not None
+        for column, coordinate in enumerate(self.coordinates):
+            if (own := coordinate.normal(self.hyperprior)) is not None:
+                phi[:, column] = own[0] + own[1] * rng.standard_normal(number)
+        for pool in self.pools:
+            phi[:, pool.columns] = pool.draw(number, self.hyperprior, rng)
         return phi
-
-    def pooled_shape(self, k: int) -> np.ndarray:
-        """Where the hyperprior centres the entries of a diagonal log A of term k, but for their level; (q,).
-
-        Effects that contribute alike where their columns have the size ``z_size``, whatever the units of these.
-        """
-        shape = -2.0 * np.log(self.z_size[k])
-        return shape - shape.mean()
-
-    def normal(self, c: Coordinate, prior: Hyperprior) -> tuple[float, float]:
-        """Mean and sd of the hyperprior on one coordinate."""
-        if c.kind == "lambda":
-            half = 0.5 * float(np.log(self.group_sizes[c.index]))
-            return half + float(np.log(self.group_units[c.index])), prior.lambda_sd + half
-        return (float(np.log(prior.eta_median)), prior.eta_sd) if c.kind == "eta" else (0.0, prior.rho_sd)
-
-
-def ar1(q: int, rho: float) -> np.ndarray:
-    """Correlations ``rho^|i - j|``, (q, q)."""
-    return rho ** np.abs(np.subtract.outer(np.arange(q), np.arange(q))).astype(float)
-
-
-def _A_slope(c: Coordinate, A: np.ndarray, value: float) -> np.ndarray:
-    """Derivative of A in one of its coordinates."""
-    if c.kind == "rho":
-        q, rho = len(A), float(np.tanh(value))
-        lag = np.abs(np.subtract.outer(np.arange(q), np.arange(q))).astype(float)
-        return A[0, 0] * lag * rho ** np.maximum(lag - 1.0, 0.0) * (1.0 - rho**2)
-    if c.entry is None:
-        return A
-    slope = np.zeros_like(A)
-    slope[c.entry, c.entry] = A[c.entry, c.entry]
-    return slope
 
 
 def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperprior: Hyperprior | None) -> Space:
     """What is to be learned of a model's priors, where to start and where to stop."""
-    coordinates: list[Coordinate] = []
-    log_lambda, sizes, units = [], [], []
-    for index, group in enumerate(priors.penalty_groups):
-        value, size, unit = group.prior.lambda_, 1, 1.0
-        if group.block is not None:
-            size, unit = group.size, columns.wide[group.block]
-        start = float(np.log(size * unit)) if value is None else float(np.log(value))
-        log_lambda.append(start)
-        sizes.append(size)
-        units.append(unit)
-        if value is None:
-            low, high = (bound + np.log(size * unit) for bound in _LOG_LAMBDA)
-            coordinates.append(Coordinate(f"lambda[{group.name}]", "lambda", index, None, start, low, high))
-    variance, effects = _residual_variance(design), sum(design.sizes)
-    squares = tuple(np.diagonal(moments) for moments in columns.moments)
-    covariances: list[CovarianceHyperparameters | None] = []
-    for index, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
-        if isinstance(prior, Flat):
-            covariances.append(None)
-            continue
-        value = _start(prior, variance, squares[index], term.n_groups, effects)
-        covariances.append(value)
-        coordinates.extend(_b_coordinate(index, term, prior, value))
-        if priors.shared[index] == index:
-            names = [t.name for t, leader in zip(design.terms, priors.shared, strict=True) if leader == index]
-            coordinates.extend(_A_coordinates(index, ", ".join(names), term, prior, value, variance, squares[index]))
-    fixed = Theta(np.array(log_lambda, dtype=float), tuple(covariances))
-    levels = tuple(term.n_groups for term in design.terms)
-    names = tuple(group.name for group in priors.penalty_groups)
-    shared = priors.shared
-    by_mean = hyperprior is not None and hyperprior.pool_at == "mean square"
-    z_size = tuple(np.sqrt(square) for square in squares) if by_mean else columns.largest
+    groups = priors.penalty_groups
+    sizes = tuple(1 if group.block is None else group.size for group in groups)
+    units = tuple(1.0 if group.block is None else columns.wide[group.block] for group in groups)
+    lambdas = [group.prior.lambda_ for group in groups]
+    starts = [float(np.log(s * u if v is None else v)) for v, s, u in zip(lambdas, sizes, units, strict=True)]
+    learned = [g for g, value in enumerate(lambdas) if value is None]
+    penalties = tuple(_log_lambda(groups[g].name, sizes[g], units[g]) for g in learned)
+    families = _families(design, priors, columns, hyperprior)
+    terms, where, shared = _columns(families, priors.shared, len(penalties))
+    pools = (families[k].pool(at) for k, at in shared.items())
     return Space(
-        tuple(coordinates),
-        fixed,
-        levels,
-        shared,
-        names,
-        tuple(sizes),
-        tuple(units),
-        z_size,
-        hyperprior,
+        coordinates=(*penalties, *terms),
+        learned_groups=np.array(learned, dtype=int),
+        fixed=Theta(np.array(starts, dtype=float), tuple(family.start for family in families)),
+        families=families,
+        columns=where,
+        pools=tuple(pool for pool in pools if pool is not None),
+        levels=tuple(term.n_groups for term in design.terms),
+        group_names=tuple(group.name for group in groups),
+        group_sizes=sizes,
+        group_units=units,
+        hyperprior=hyperprior,
     )
+
+
+def _log_lambda(name: str, size: int, unit: float) -> LogLambda:
+    start = float(np.log(size * unit))
+    low, high = (bound + start for bound in LOG_LAMBDA)
+    return LogLambda(f"lambda[{name}]", start, low, high, name, size, unit)
+
+
+def _families(
+    design: Design, priors: PriorSet, columns: ColumnSizes, hyperprior: Hyperprior | None
+) -> tuple[CovarianceFamily, ...]:
+    """The prior of each term, on the scale of the data."""
+    variance, effects = _residual_variance(design), sum(design.sizes)
+    by_mean = hyperprior is not None and hyperprior.pool_at == "mean square"
+    found = []
+    for k, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
+        squares = np.diagonal(columns.moments[k])
+        sizes = np.sqrt(squares) if by_mean else columns.largest[k]
+        together = [t.name for t, first in zip(design.terms, priors.shared, strict=True) if first == priors.shared[k]]
+        found.append(prior.family(TermScale(term, ", ".join(together), variance, effects, squares, sizes)))
+    return tuple(found)
+
+
+def _columns(
+    families: tuple[CovarianceFamily, ...], leaders: tuple[int, ...], position: int
+) -> tuple[list[Hyperparameter], tuple[np.ndarray, ...], dict[int, np.ndarray]]:
+    """The terms' hyperparameters, from ``position`` on; which each term depends on; and the shared ones by leader."""
+    found: list[Hyperparameter] = []
+    where: list[np.ndarray] = []
+    shared: dict[int, np.ndarray] = {}
+    for k, family in enumerate(families):
+        leads = leaders[k] == k
+        own = position + len(found) + np.arange(len(family.own))
+        found.extend(family.own)
+        if leads:
+            shared[k] = position + len(found) + np.arange(len(family.shared))
+            found.extend(family.shared)
+        where.append(np.concatenate([own, shared[leaders[k]]]).astype(int))
+    return found, tuple(where), shared
 
 
 def _residual_variance(design: Design) -> float:
@@ -308,51 +235,3 @@ def _residual_variance(design: Design) -> float:
             "Check that the response is not among the predictors."
         )
     return max(left, 1e-3 * float(np.var(design.y)))
-
-
-def _start(
-    prior: InverseWishart, variance: float, squares: np.ndarray, m: int, q_total: int
-) -> CovarianceHyperparameters:
-    """eta and A where given, else half of the residual variance shared among the effects."""
-    q = len(squares)
-    eta = prior.eta if prior.eta is not None else q - 1.0 + Hyperprior.eta_median
-    if prior.b is not None:
-        eta = eta_from_b(prior.b, m, q)
-    if not isinstance(prior.A, str):
-        return CovarianceHyperparameters(eta, prior.A)
-    level = 0.5 * variance / (q_total * squares)
-    if prior.A != "diagonal":
-        level = np.full(q, np.exp(np.mean(np.log(level))))
-    return CovarianceHyperparameters(eta, np.diag(level))
-
-
-def _b_coordinate(index: int, term: Term, prior: InverseWishart, value: CovarianceHyperparameters) -> list[Coordinate]:
-    if prior.b is not None or prior.eta is not None:
-        return []
-    largest = eta_from_b(LARGEST_B, term.n_groups, term.q) - term.q + 1.0
-    start = float(np.log(min(value.eta - term.q + 1.0, largest)))
-    bounds = float(np.log(_SMALLEST_ETA_EXCESS)), float(np.log(largest))
-    return [Coordinate(f"b[{term.name}]", "eta", index, None, start, *bounds)]
-
-
-def _A_coordinates(
-    index: int,
-    name: str,
-    term: Term,
-    prior: InverseWishart,
-    value: CovarianceHyperparameters,
-    variance: float,
-    squares: np.ndarray,
-) -> list[Coordinate]:
-    if not isinstance(prior.A, str):
-        return []
-    found = []
-    for entry in range(term.q) if prior.A == "diagonal" else [None]:
-        own = np.exp(np.mean(np.log(squares))) if entry is None else squares[entry]
-        label = "" if entry is None else f"[{term.coefficients[entry]}]"
-        low, high = (bound + np.log(variance / own) for bound in _LOG_A)
-        start = float(np.log(value.A[entry or 0, entry or 0]))
-        found.append(Coordinate(f"A[{name}]{label}", "A", index, entry, start, low, high))
-    if prior.A == "ar1" and term.q > 1:
-        found.append(Coordinate(f"rho[{name}]", "rho", index, None, 0.0, -_ATANH_RHO, _ATANH_RHO))
-    return found

@@ -3,8 +3,8 @@
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.priors.flat import Flat
 from pmlmm.priors.keys import INTERCEPT
-from pmlmm.priors.stated import Flat, InverseWishart
 from pmlmm.problem import Problem
 from pmlmm.report.structure import structure
 
@@ -25,7 +25,7 @@ def describe_model(problem: Problem) -> str:
         names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
         lines.append(f"  {names}: flat (density 1)")
     for term, prior in zip(design.terms, priors.covariances, strict=True):
-        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {_covariance_words(prior)}")
+        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {prior.words}")
     sigma = priors.sigma
     words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
     lines.append(f"  sigma ~ {words}")
@@ -34,16 +34,6 @@ def describe_model(problem: Problem) -> str:
         lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
     lines += ["", f"Elimination: {structure(problem)}"]
     return "\n".join(lines)
-
-
-def _covariance_words(prior: InverseWishart | Flat) -> str:
-    if isinstance(prior, Flat):
-        return "flat (density 1)"
-    weight = "learned" if prior.b is None else f"{prior.b:g}"
-    if prior.eta is not None:
-        weight = f"from eta = {prior.eta:g}"
-    target = f"{prior.A}, learned" if isinstance(prior.A, str) else np.array2string(prior.A, precision=4)
-    return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
 
 
 def _data_line(design: Design) -> str:

@@ -1,6 +1,5 @@
 """Evidence profiles over one hyperparameter."""
 
-from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -13,8 +12,6 @@ from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
-from pmlmm.priors.search_space import Coordinate, Space
-from pmlmm.priors.stated import b_from_eta
 from pmlmm.report.hyperparameters import curvature, profile_gradient
 
 _TOLERANCE = 0.01
@@ -55,8 +52,7 @@ def _profile(learned: Learned, column: int, points: int, width: float) -> pd.Dat
 def _point(learned: Learned, exact: LaplaceEvidence, column: int, value: float, phi: np.ndarray):
     space, start = learned.space, phi.copy()
     start[column] = value
-    bound = replace(space.coordinates[column], lower=value, upper=value)
-    held = replace(space, coordinates=(*space.coordinates[:column], bound, *space.coordinates[column + 1 :]))
+    held = space.held(column, value)
     evidence = LaplaceEvidence(exact.laplace, held, learned.mode.x, costly=exact.costly)
     if evidence.costly:
         best, *_ = climb(evidence, start, _TOLERANCE, None)
@@ -64,14 +60,14 @@ def _point(learned: Learned, exact: LaplaceEvidence, column: int, value: float, 
         best, _ = maximize_evidence(evidence, held, start, "profile")
     mode = evidence.mode(best)
     row = {
-        "value": _shown(space.coordinates[column], value, space),
+        "value": float(space.coordinates[column].shown(value)),
         "log_evidence": mode.log_evidence,
         **_psis(learned, exact, mode, best),
         "log_hyperprior": space.log_hyperprior(best)[0],
     }
     for j, other in enumerate(space.coordinates):
         if j != column:
-            row[other.name] = _shown(other, float(best[j]), space)
+            row[other.name] = float(other.shown(best[j]))
     return best, row
 
 
@@ -87,12 +83,3 @@ def _psis(learned: Learned, exact: LaplaceEvidence, mode: Mode, phi: np.ndarray)
     sample = ImportanceSample(mode, precision, base, laplace.data, theta.log_lambda, learned.sample.sigma_prior)
     weights = sample.weights(theta)
     return dict(zip(names, (weights.log_evidence, weights.error, weights.k_hat), strict=True))
-
-
-def _shown(coordinate: Coordinate, value: float, space: Space) -> float:
-    if coordinate.kind == "rho":
-        return float(np.tanh(value))
-    if coordinate.kind != "eta":
-        return float(np.exp(value))
-    q = len(space.z_size[coordinate.index])
-    return b_from_eta(np.exp(value) + q - 1.0, space.levels[coordinate.index], q)

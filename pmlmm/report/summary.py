@@ -144,11 +144,9 @@ def _more_hyperpriors(posterior: Posterior) -> list[str]:
     """Those that only some models have."""
     lines, space = [], posterior.learned.space
     for c in space.coordinates:
-        wide = c.kind == "lambda" and space.group_sizes[c.index] > 1
-        if wide or c.kind == "rho":
-            mean, sd = space.normal(c, space.hyperprior)
-            scale = "log" if wide else "atanh"
-            lines.append(f"            {scale} {c.name} ~ Normal({mean:.3g}, {sd:.3g})")
+        own = c.normal(space.hyperprior)
+        if c.in_summary and own is not None:
+            lines.append(f"            {c.scale} {c.name} ~ Normal({own[0]:.3g}, {own[1]:.3g})")
     return lines
 
 

@@ -1,0 +1,201 @@
+"""How the target A of an inverse-Wishart prior is made of what is learned of it, with slopes."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from pmlmm.priors.covariance import TermScale
+from pmlmm.priors.hyperparameters import Hyperparameter
+from pmlmm.priors.hyperprior import Hyperprior
+
+#: Bounds of the log of a variance over what would explain the residuals: beyond them the evidence is flat.
+LOG_VARIANCE = (float(np.log(1e-6)), float(np.log(1e4)))
+_ATANH_RHO = float(np.arctanh(0.999))
+# A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
+_NEAR_ZERO = float(np.log(1e4))
+
+
+@dataclass(frozen=True)
+class LogVariance(Hyperparameter):
+    """Log of one diagonal entry of A, or of the factor that all share (``position`` None)."""
+
+    term: str
+    position: int | None
+
+    @property
+    def variable(self) -> str:
+        return f"A_{self.term}"
+
+    @property
+    def entry(self) -> int:
+        return self.position or 0
+
+    def normal(self, hyperprior: Hyperprior) -> None:
+        return None
+
+    @property
+    def bound_words(self) -> tuple[str, str]:
+        return (
+            f"the groups of {self.term} hardly differ in this effect",
+            f"the groups of {self.term} differ more than the scale of y allows; check units",
+        )
+
+    def flat_words(self, value: float, rows: int) -> str:
+        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < _NEAR_ZERO else ""
+
+
+@dataclass(frozen=True)
+class AtanhCorrelation(Hyperparameter):
+    """atanh of the correlation rho of neighbours in an AR(1) target."""
+
+    term: str
+    scale = "atanh"
+
+    @property
+    def variable(self) -> str:
+        return f"rho_{self.term}"
+
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        return np.tanh(values)
+
+    def searched(self, shown: np.ndarray) -> np.ndarray:
+        return np.arctanh(shown)
+
+    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
+        return 0.0, hyperprior.rho_sd
+
+    @property
+    def bound_words(self) -> tuple[str, str]:
+        return (
+            f"neighbouring effects of {self.term} are opposed without exception",
+            f"neighbouring effects of {self.term} move as one",
+        )
+
+    @property
+    def in_summary(self) -> bool:
+        return True
+
+
+class Target(ABC):
+    """A, as a function of the hyperparameters that it is made of.
+
+    Attributes
+    ----------
+    hyperparameters : tuple of Hyperparameter
+    variances : int
+        How many of them, the first ones, are log variances.
+    start : (q, q) array
+    """
+
+    hyperparameters: tuple[Hyperparameter, ...]
+    variances: int
+    start: np.ndarray
+
+    @abstractmethod
+    def matrix(self, values: np.ndarray) -> np.ndarray:
+        """A at values of the hyperparameters (k,): (q, q)."""
+
+    @abstractmethod
+    def slopes(self, values: np.ndarray) -> list[np.ndarray]:
+        """Derivative of A in each of them, k arrays (q, q)."""
+
+    def variables(self, A: np.ndarray) -> dict[str, np.ndarray]:
+        """What a posterior for ArviZ has of it beside the diagonal, by the start of its name."""
+        return {}
+
+
+class Fixed(Target):
+    """A that the user gave."""
+
+    hyperparameters, variances = (), 0
+
+    def __init__(self, A: np.ndarray):
+        self.start = A
+
+    def matrix(self, values: np.ndarray) -> np.ndarray:
+        return self.start
+
+    def slopes(self, values: np.ndarray) -> list[np.ndarray]:
+        return []
+
+
+class Diagonal(Target):
+    """A variance for each effect."""
+
+    def __init__(self, scale: TermScale):
+        self.start = np.diag(scale.level)
+        self.hyperparameters = tuple(log_variance(scale, a, scale.level[a]) for a in range(scale.term.q))
+        self.variances = scale.term.q
+
+    def matrix(self, values: np.ndarray) -> np.ndarray:
+        return np.diag(np.exp(values))
+
+    def slopes(self, values: np.ndarray) -> list[np.ndarray]:
+        return [np.diag(np.exp(value) * unit) for value, unit in zip(values, np.eye(len(values)), strict=True)]
+
+
+class Identity(Target):
+    """One variance for all effects, ``exp(x) I``."""
+
+    variances = 1
+
+    def __init__(self, scale: TermScale):
+        level = float(np.exp(np.mean(np.log(scale.level))))
+        self.start = level * np.eye(scale.term.q)
+        self.hyperparameters = (log_variance(scale, None, level),)
+
+    def matrix(self, values: np.ndarray) -> np.ndarray:
+        return np.exp(values[0]) * np.eye(len(self.start))
+
+    def slopes(self, values: np.ndarray) -> list[np.ndarray]:
+        return [self.matrix(values)]
+
+
+class AR1(Identity):
+    """One variance, and correlations ``rho^|i - j|``: for effects in order, on one scale."""
+
+    def __init__(self, scale: TermScale):
+        super().__init__(scale)
+        rho = AtanhCorrelation(f"rho[{scale.shared_name}]", 0.0, -_ATANH_RHO, _ATANH_RHO, scale.term.name)
+        self.hyperparameters = (*self.hyperparameters, rho)
+
+    def matrix(self, values: np.ndarray) -> np.ndarray:
+        return np.exp(values[0]) * ar1(len(self.start), float(np.tanh(values[1])))
+
+    def slopes(self, values: np.ndarray) -> list[np.ndarray]:
+        rho, lag = float(np.tanh(values[1])), _lags(len(self.start))
+        along = np.exp(values[0]) * lag * rho ** np.maximum(lag - 1.0, 0.0) * (1.0 - rho**2)
+        return [self.matrix(values), along]
+
+    def variables(self, A: np.ndarray) -> dict[str, np.ndarray]:
+        return {"rho": A[0, 1] / A[0, 0]}
+
+
+#: Structures of A that can be learned.
+STRUCTURES: dict[str, type[Diagonal] | type[Identity]] = {"diagonal": Diagonal, "identity": Identity, "ar1": AR1}
+
+
+def target_of(A: str | np.ndarray, scale: TermScale) -> Target:
+    """The target that a user stated, for one term."""
+    if not isinstance(A, str):
+        return Fixed(A)
+    return Identity(scale) if A == "ar1" and scale.term.q == 1 else STRUCTURES[A](scale)
+
+
+def log_variance(scale: TermScale, position: int | None, start: float) -> LogVariance:
+    """The hyperparameter of one entry of A, or of their common factor."""
+    own = np.exp(np.mean(np.log(scale.squares))) if position is None else scale.squares[position]
+    label = "" if position is None else f"[{scale.term.coefficients[position]}]"
+    low, high = (float(bound + np.log(scale.variance / own)) for bound in LOG_VARIANCE)
+    name = f"A[{scale.shared_name}]{label}"
+    return LogVariance(name, float(np.log(start)), low, high, scale.term.name, position)
+
+
+def ar1(q: int, rho: float) -> np.ndarray:
+    """Correlations ``rho^|i - j|``, (q, q)."""
+    return rho ** _lags(q)
+
+
+def _lags(q: int) -> np.ndarray:
+    return np.abs(np.subtract.outer(np.arange(q), np.arange(q))).astype(float)
