@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import pmlmm
-from tests.problems import wide_data
-
-FORMULA = "Reaction ~ Days + (Days | Subject)"
+from tests.problems import WIDE, wide_data
 
 
 @pytest.mark.parametrize(
@@ -31,7 +29,7 @@ def test_other_models_give_everything_too(sleepstudy, formula):
 
 def test_models_and_fits_can_be_pickled():
     table, genes = wide_data(5)
-    fit = pmlmm.Model(FORMULA, table, penalized={"genes": genes}).fit()
+    fit = pmlmm.Model(WIDE, table, penalized={"genes": genes}).fit()
     again = pickle.loads(pickle.dumps(fit))
     np.testing.assert_array_equal(again.mean["beta_genes"], fit.mean["beta_genes"])
     assert again.model.fit().log_evidence == pytest.approx(fit.log_evidence)
