@@ -7,16 +7,7 @@ import time
 from peers import best_of, ratio, time_lme4, time_mixedlm
 
 import pmlmm
-
-FORMULA = "y ~ t + t2 + t3 + (1 + t + t2 + t3 | ind)"
-SIGMA = [[1, 0.3, 0.2, 0], [0.3, 0.8, 0.1, 0.1], [0.2, 0.1, 0.6, 0.2], [0, 0.1, 0.2, 0.5]]
-
-
-def problem(groups: int, seed: int = 0):
-    """The data of one size."""
-    return pmlmm.simulate.polynomial_curves([10] * groups, Sigma=SIGMA, beta=[1, 0.5, -0.5, 0.2], sigma=0.8, seed=seed)[
-        0
-    ]
+from tests.problems import CURVES, cubic_curves
 
 
 def seconds(time: float | None) -> str:
@@ -29,12 +20,12 @@ def main() -> None:
     parser.add_argument("--groups", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--lme4-up-to", type=int, default=10_000, help="lme4 is slow beyond (minutes)")
     options = parser.parse_args()
-    pmlmm.Model(FORMULA, problem(50)).fit()  # load the kernels
+    pmlmm.Model(CURVES, cubic_curves(50)).fit()  # load the kernels
     print(" groups    model      fit  summary   peak GB   mixedlm  ratio      lme4  ratio")
     for groups in options.groups:
-        data = problem(groups)
+        data = cubic_curves(groups)
         start = time.perf_counter()
-        model = pmlmm.Model(FORMULA, data)
+        model = pmlmm.Model(CURVES, data)
         model.statistics.marginal  # noqa: B018
         built = time.perf_counter()
         fit = model.fit()
@@ -44,9 +35,9 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         ours = fitted - start
         if groups <= 10_000:
-            ours = best_of(lambda data=data: pmlmm.Model(FORMULA, data).fit(), 3)
-        mixedlm = time_mixedlm(FORMULA, data)
-        lme4 = time_lme4(FORMULA, data) if groups <= options.lme4_up_to else None
+            ours = best_of(lambda data=data: pmlmm.Model(CURVES, data).fit(), 3)
+        mixedlm = time_mixedlm(CURVES, data)
+        lme4 = time_lme4(CURVES, data) if groups <= options.lme4_up_to else None
         print(
             f"{groups:7d} {built - start:8.3f} {fitted - built:8.3f} {done - fitted:8.3f} {peak:9.2f} "
             f"{seconds(mixedlm)} {ratio(ours, mixedlm)} {seconds(lme4)} {ratio(ours, lme4)}",

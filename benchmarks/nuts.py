@@ -12,9 +12,9 @@ import time
 
 import arviz as az
 import numpy as np
-from structures import WIDE, wide_problem
 
 import pmlmm
+from tests.problems import COVARIATES, many_covariates
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -82,8 +82,8 @@ def main() -> None:
         f"sleepstudy, NUTS over hyperparameters too {seconds:6.2f} s, R-hat {float(az.rhat(tree)['sigma']):.3f}",
         flush=True,
     )
-    data, X = wide_problem(500)
-    fit = pmlmm.Model(WIDE, data, penalized={"x": X}).fit()
+    data, X = many_covariates(500)
+    fit = pmlmm.Model(COVARIATES, data, penalized={"x": X}).fit()
     seconds, tree = timed(lambda: fit.sample(1000, progress=False))
     r_hat = float(az.rhat(tree["posterior"].to_dataset()[["sigma", "beta", "beta_x"]]).to_array().max())
     print(f"280 x 500, collapsed NUTS       {seconds:6.2f} s, largest R-hat {r_hat:.4f} (with all 500 coefficients)")

@@ -1,22 +1,10 @@
 import json
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import pmlmm
-from tests.bench import bench  # noqa: F401
-from tests.problems import draw_case  # noqa: F401
-
-DATA = Path(__file__).parent / "data"
-
-
-def read(name):
-    if name.lower() in pmlmm.datasets.names():
-        return pmlmm.datasets.load(name.lower())
-    path = next(DATA.glob(f"{name}.*"))
-    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+from tests.problems import CROSSED, DATA, crossed_data, read
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +28,30 @@ def reference():
 def sleep_fit(sleepstudy):
     """The default fit of the default model."""
     return pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).fit()
+
+
+@pytest.fixture(scope="session")
+def mcmc(sleep_fit):
+    """NUTS on it."""
+    return sleep_fit.sample(progress=False)
+
+
+@pytest.fixture(scope="session")
+def integrated(sleep_fit):
+    """The same, its hyperparameters integrated out."""
+    return sleep_fit.integrate()
+
+
+@pytest.fixture(scope="session")
+def crossed():
+    """A table with crossed and nested factors."""
+    return crossed_data()
+
+
+@pytest.fixture(scope="session")
+def crossed_fit(crossed):
+    """The default fit to it."""
+    return pmlmm.Model(CROSSED, crossed).fit()
 
 
 @pytest.fixture(scope="session")

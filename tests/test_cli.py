@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from pmlmm.cli import main
+from tests.processes import start
 
 
 def test_fit_prints_a_summary_and_writes_draws(tmp_path, capsys):
@@ -185,12 +186,6 @@ cli._fit = lambda options, progress: Fit()
 """
 RUN = "sys.exit(cli.main(['fit', 'sleepstudy', 'y ~ x', *sys.argv[1:]]))"
 EARLIER = b"a fit that took a night"
-
-
-def start(code, *arguments, **options):
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": buffered}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **{**usual, **options})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import pytest
 
 import pmlmm
 from pmlmm.inference.importance import ImportanceEvidence, ImportanceSample, base_draws
-from tests.inference.test_laplace import FORMULA, quadrature
+from tests.bench import bench, quadrature
+
+FORMULA = "Reaction ~ Days + (Days | Subject)"
 
 
 def sample_of(b, mode, draws=4000, seed=0):
@@ -13,7 +15,7 @@ def sample_of(b, mode, draws=4000, seed=0):
     return ImportanceSample(mode, mode.curvature, base, b.laplace.data, b.laplace.sizes, b.model.priors.sigma)
 
 
-def test_agrees_with_quadrature_within_its_error(bench, sleepstudy):
+def test_agrees_with_quadrature_within_its_error(sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy.iloc[:60]))
     phi = b.space.start - np.array([0.0, 1.0, 0.0])
     mode, exact = quadrature(b, b.space.theta(phi).packed)
@@ -22,7 +24,7 @@ def test_agrees_with_quadrature_within_its_error(bench, sleepstudy):
     assert abs(weights.log_evidence - exact) < 4 * weights.error + 1e-3
 
 
-def test_draws_with_a_singular_covariance_have_no_weight(bench, sleepstudy):
+def test_draws_with_a_singular_covariance_have_no_weight(sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy))
     mode = b.mode()
     base = base_draws(400, b.laplace.size, np.random.default_rng(0))
@@ -37,7 +39,7 @@ def test_draws_with_a_singular_covariance_have_no_weight(bench, sleepstudy):
     assert np.isfinite(sample.log_evidence(b.space.fixed)[1]).all()
 
 
-def test_stated_error_is_the_spread_over_seeds(bench, sleepstudy):
+def test_stated_error_is_the_spread_over_seeds(sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy))
     mode = b.mode()
     weights = [sample_of(b, mode, 1000, seed).weights(b.space.fixed) for seed in range(40)]
@@ -46,7 +48,7 @@ def test_stated_error_is_the_spread_over_seeds(bench, sleepstudy):
     assert 0.6 < spread / stated < 1.6
 
 
-def test_gradient_matches_differences(bench, sleepstudy, differences):
+def test_gradient_matches_differences(sleepstudy, differences):
     b = bench(pmlmm.Model(FORMULA, sleepstudy), hyperprior=pmlmm.Hyperprior())
     function = ImportanceEvidence(sample_of(b, b.mode(), 500), b.space)
     phi = b.space.start + 0.2
@@ -54,7 +56,7 @@ def test_gradient_matches_differences(bench, sleepstudy, differences):
     np.testing.assert_allclose(function(phi)[1], numeric, atol=1e-6)
 
 
-def test_reweighting_serves_other_hyperparameters(bench, sleepstudy):
+def test_reweighting_serves_other_hyperparameters(sleepstudy):
     """One set of draws tells the evidence elsewhere as well as draws made there."""
     b = bench(pmlmm.Model(FORMULA, sleepstudy))
     there = b.space.start + np.array([0.5, 0.3, 0.2, -0.2])
@@ -85,7 +87,7 @@ def gaussian_design(m, q, repeats):
         ((20, 2, 3), (-0.46, -0.29, -0.07), (-0.57, -0.39, -0.15)),
     ],
 )
-def test_laplace_error_by_coordinates(bench, shape, marginal_natural, joint_natural):
+def test_laplace_error_by_coordinates(shape, marginal_natural, joint_natural):
     """Error in nats at b = .25, .5, .9: small in coordinates of the precision, large and varying in natural ones.
 
     The expected values are another program's, on one other data set of the same kind: hence the tolerance.

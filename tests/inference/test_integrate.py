@@ -8,7 +8,6 @@ import pmlmm
 from pmlmm.errors import OptionError
 from pmlmm.inference.conditional import conditional
 from pmlmm.inference.integrate import Centre, adapt, draw_nodes, find_centre
-from pmlmm.priors.search_space import build_space
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -55,32 +54,6 @@ def test_the_centre_of_a_skewed_density_is_found_and_fitted():
     again, log_g = draw_nodes(adapted, 1024, 2)
     values = np.array([log_density(node) for node in again]) - log_g
     assert np.log(np.mean(np.exp(values))) == pytest.approx(np.log(1.5 * 2 * np.pi), abs=0.05)
-
-
-@pytest.mark.parametrize(("pool_at", "size"), [("largest", 9.0), ("mean square", np.sqrt(np.mean(np.arange(10) ** 2)))])
-def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
-    model = pmlmm.Model("Reaction ~ 0 + (Days | Subject)", sleepstudy)
-    prior = pmlmm.Hyperprior(level_sd=1.0, eta_sd=0.5, pool_sd=0.6, pool_at=pool_at)
-    space = build_space(model.design, model.priors, model.statistics.columns, prior)
-    phi = space.draw_prior(4000, np.random.default_rng(0))
-    level = np.mean(phi[:, 1:] - space.start[1:], axis=1)
-    assert level.std() == pytest.approx(1.0, abs=0.04)
-    apart = np.diff(phi[:, 1:], axis=1)  # log A of the slopes minus log A of the intercepts
-    assert apart.mean() == pytest.approx(-2.0 * np.log(size), abs=0.05)
-    assert apart.std() == pytest.approx(0.6 * np.sqrt(2), abs=0.04)
-    # E[1 / p] over draws of p is the volume of the region that is looked at
-    box = np.all(np.abs(phi - space.start) < 1.0, axis=1)
-    inverse = np.array([np.exp(-space.log_prior(point)[0]) for point in phi[box]])
-    assert np.sum(inverse) / len(phi) == pytest.approx(8.0, rel=0.1)
-
-
-def test_gradient_of_the_hyperprior(sleepstudy, differences):
-    model = pmlmm.Model(FORMULA, sleepstudy)
-    space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
-    phi = space.start + np.array([0.3, -0.4, 0.5, -1.0])
-    np.testing.assert_allclose(
-        space.log_prior(phi)[1], differences(lambda x: space.log_prior(x)[0], phi), rtol=1e-6, atol=1e-8
-    )
 
 
 def test_one_hyperparameter_against_quadrature(sleepstudy):

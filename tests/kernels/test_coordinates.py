@@ -46,3 +46,14 @@ def test_log_jacobian_is_the_determinant(sizes):
 def test_indefinite_covariance_has_no_unconstrained_coordinates():
     with pytest.raises(np.linalg.LinAlgError):
         coordinates.from_natural(np.array([1.0, 1.0, 2.0, 1.0]), (2,))
+
+
+def test_unconstrained_coordinates_of_many_draws():
+    rng = np.random.default_rng(0)
+    x = 0.5 * rng.normal(size=(3, 7, 1 + 3 + 1))
+    np.testing.assert_allclose(coordinates.from_natural(coordinates.to_natural(x, (2, 1)), (2, 1)), x, atol=1e-9)
+
+
+def test_draws_with_a_covariance_singular_to_rounding_are_found():
+    theta = np.array([[1.0, 1.0, 0.3, 1.0], [1.0, 1.0, 1.0, 1.0], [1.0, np.inf, 0.0, 1.0], [2.0, 1.0, 0.0, 1e-9]])
+    np.testing.assert_array_equal(coordinates.proper(theta, (2,)), [True, False, False, True])

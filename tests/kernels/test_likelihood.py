@@ -13,6 +13,8 @@ from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.dense import Block
 from pmlmm.kernels.first import Groups
 from pmlmm.kernels.likelihood import Crossproducts
+from tests.oracles import Dense, dense
+from tests.problems import TERM_SETS, random_case
 
 
 def crossproducts(S, c, gram, sizes, penalty, n):
@@ -47,26 +49,13 @@ def problem(rng, sizes, penalty, groups=6, n=30, repeated=False):
     return data, X, y, Zs
 
 
-def dense_value(u, X, y, Zs, sizes, penalty, profile):
-    """The same density by n x n matrices and the textbook formulas."""
-    n, sigma = len(y), u[0]
+def dense_of(u, X, y, Zs, sizes, penalty):
+    """The same density by n x n matrices."""
     d = 1 + sum(coordinates.vech_size(q) for q in sizes)
     blocks = [coordinates.unvech(u[part], q) for q, part in zip(sizes, coordinates.vech_slices(sizes), strict=True)]
-    V = sigma**2 * np.eye(n)
-    if sizes:
-        Sigma = coordinates.block_diagonal(blocks)
-        V = V + sum(Z @ Sigma @ Z.T for Z in Zs)
+    Zs = tuple(Zs) if sizes else ()
     lam = np.array([0.0 if g < 0 else np.exp(u[d + g]) for g in penalty])
-    information = X.T @ np.linalg.solve(V, X) + np.diag(lam) / sigma**2
-    beta = np.linalg.solve(information, X.T @ np.linalg.solve(V, y)) if len(lam) else np.zeros(0)
-    e = y - X @ beta
-    value = -0.5 * (n * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + e @ np.linalg.solve(V, e))
-    for b, precision in zip(beta, lam, strict=True):
-        if precision > 0:
-            value += 0.5 * np.log(precision / (2 * np.pi * sigma**2)) - 0.5 * precision * b**2 / sigma**2
-    if not profile:
-        value += 0.5 * len(lam) * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(information)[1]
-    return value
+    return Dense(y, X, lam, u[0], Zs, (coordinates.block_diagonal(blocks),) * len(Zs) if sizes else ())
 
 
 CASES = st.tuples(
@@ -92,7 +81,7 @@ def test_value_is_the_dense_density(case):
     data, X, y, Zs = problem(rng, sizes, penalty, repeated=repeated)
     u = point(rng, sizes, penalty)
     value = likelihood.evaluate(u, data, profile=profile, order=0).value
-    assert value == pytest.approx(dense_value(u, X, y, Zs, sizes, penalty, profile), rel=1e-10)
+    assert value == pytest.approx(dense_of(u, X, y, Zs, sizes, penalty).log_density(profile), rel=1e-10)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -182,3 +171,36 @@ def test_a_draw_without_a_computable_likelihood_is_worth_nothing():
     values = draws.evaluate(reduced, np.zeros(1), data).value
     assert values[1] == -np.inf
     assert np.isfinite(values[[0, 2]]).all()
+
+
+MODELS = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(TERM_SETS),
+    st.sampled_from([(), (5,), (40,), (7, 30), (40, 30)]),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(MODELS, st.booleans())
+def test_value_of_a_model_is_the_dense_density(case, profile):
+    case = random_case(*case)
+    value = likelihood.evaluate(case.u, case.model.statistics.crossproducts(profile), profile=profile, order=0).value
+    assert value == pytest.approx(dense(case.model, case.u).log_density(profile), rel=1e-9)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(MODELS, st.booleans())
+def test_derivatives_of_a_model_match_differences(differences, case, profile):
+    case = random_case(*case)
+    data = case.model.statistics.crossproducts(profile)
+
+    def evaluate(u, order=2):
+        return likelihood.evaluate(u, data, profile=profile, order=order)
+
+    at = evaluate(case.u)
+    gradient = differences(lambda u: evaluate(u, 0).value, case.u)
+    hessian = differences(lambda u: evaluate(u, 1).gradient, case.u)
+    scale = 1.0 + np.max(np.abs(at.hessian))
+    np.testing.assert_allclose(at.gradient, gradient, atol=1e-6 * scale)
+    np.testing.assert_allclose(at.hessian, hessian, atol=1e-6 * scale)

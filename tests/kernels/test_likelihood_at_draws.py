@@ -1,14 +1,13 @@
-"""Crossed, nested and wide together: the collapsed likelihood against dense algebra and differences."""
+"""The likelihood at many draws, and around them, against single evaluations; crossed, nested and wide together."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pmlmm.crossproducts.statistics import build_statistics
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
-from tests.problems import TERM_SETS, dense_value
+from tests.problems import TERM_SETS, random_case
 
 CASES = st.tuples(
     st.integers(0, 2**32 - 1),
@@ -18,53 +17,10 @@ CASES = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(CASES, st.booleans())
-def test_value_is_the_dense_density(draw_case, case, profile):
-    case = draw_case(*case)
-    value = likelihood.evaluate(case.u, case.model.statistics.crossproducts(profile), profile=profile, order=0).value
-    assert value == pytest.approx(dense_value(case, profile), rel=1e-9)
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(CASES, st.booleans())
-def test_derivatives_match_differences(draw_case, differences, case, profile):
-    case = draw_case(*case)
-    data = case.model.statistics.crossproducts(profile)
-
-    def evaluate(u, order=2):
-        return likelihood.evaluate(u, data, profile=profile, order=order)
-
-    at = evaluate(case.u)
-    gradient = differences(lambda u: evaluate(u, 0).value, case.u)
-    hessian = differences(lambda u: evaluate(u, 1).gradient, case.u)
-    scale = 1.0 + np.max(np.abs(at.hessian))
-    np.testing.assert_allclose(at.gradient, gradient, atol=1e-6 * scale)
-    np.testing.assert_allclose(at.hessian, hessian, atol=1e-6 * scale)
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(
-    st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(TERM_SETS), st.sampled_from([(5,), (40,), (7, 30), (40, 30)]))
-)
-def test_groups_first_and_wide_first_agree(draw_case, case):
-    case = draw_case(*case)
-    model = case.model
-    results = []
-    for method in ("groups", "wide"):
-        statistics = build_statistics(model.design, model.priors, model.statistics.standardization, method=method)
-        assert statistics.elimination.wide_first == (method == "wide")
-        results.append(likelihood.evaluate(case.u, statistics.crossproducts(), profile=False, order=2))
-    groups, wide = results
-    assert groups.value == pytest.approx(wide.value, rel=1e-10)
-    for left, right in zip(groups[1:], wide[1:], strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8 * np.max(np.abs(left)))
-
-
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(CASES)
-def test_draws_agree_with_single_evaluations(draw_case, case):
-    case = draw_case(*case)
+def test_draws_agree_with_single_evaluations(case):
+    case = random_case(*case)
     data, u = case.model.statistics.crossproducts(), case.u
     d = data.parameters
     theta, log_lambda = np.stack([u[:d], u[:d]]), u[d:]
@@ -85,9 +41,9 @@ def test_draws_agree_with_single_evaluations(draw_case, case):
 
 
 @pytest.mark.parametrize("sizes", [(), (7,), (40,), (40, 30)])
-def test_large_dense_parts_draw_by_draw(draw_case, monkeypatch, sizes):
+def test_large_dense_parts_draw_by_draw(monkeypatch, sizes):
     """One draw at a time and in batches: the same likelihoods, effects and draws of them."""
-    case = draw_case(3, TERM_SETS[4], sizes)
+    case = random_case(3, TERM_SETS[4], sizes)
     data, u = case.model.statistics.crossproducts(), case.u
     d = data.parameters
     theta, log_lambda = u[:d] * np.array([[1.0], [1.3], [0.8]]), u[d:]
@@ -104,8 +60,8 @@ def test_large_dense_parts_draw_by_draw(draw_case, monkeypatch, sizes):
         np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8)
 
 
-def test_expansion_of_the_draws_is_close_around_its_centre(draw_case):
-    case = draw_case(5, TERM_SETS[2], (40,))
+def test_expansion_of_the_draws_is_close_around_its_centre():
+    case = random_case(5, TERM_SETS[2], (40,))
     data, u = case.model.statistics.crossproducts(), case.u
     theta, log_lambda = u[None, : data.parameters], u[data.parameters :]
     expansion = draws.Expansion(theta, log_lambda, data)

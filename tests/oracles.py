@@ -1,0 +1,115 @@
+"""The one dense log-density: a model at one value of its parameters, with every matrix written out.
+
+Nothing here is fast, shared with the kernels, or clever: n x n matrices and the formulas of a textbook.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from pmlmm.kernels import coordinates
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """``y = X beta + sum_t Z_t gamma_t + noise`` with ``beta_j ~ N(0, sigma^2 / lam_j)``, ``gamma_t ~ N(0, G_t)``.
+
+    Attributes
+    ----------
+    y : (n,) array
+    X : (n, p) array
+    lam : (p,) array
+        Precisions of beta in units of ``1 / sigma^2``; a coefficient with 0 has density 1.
+    sigma : float
+        Standard deviation of the noise.
+    Z : tuple of (n, k_t) arrays
+    G : tuple of (k_t, k_t) arrays
+    """
+
+    y: np.ndarray
+    X: np.ndarray
+    lam: np.ndarray
+    sigma: float
+    Z: tuple[np.ndarray, ...]
+    G: tuple[np.ndarray, ...]
+
+    @cached_property
+    def V(self) -> np.ndarray:
+        """Covariance of y given beta, (n, n)."""
+        V = self.sigma**2 * np.eye(len(self.y))
+        return V + sum((Z @ G @ Z.T for Z, G in zip(self.Z, self.G, strict=True)), np.zeros_like(V))
+
+    @cached_property
+    def information(self) -> np.ndarray:
+        """Precision of beta given y, (p, p)."""
+        return self.X.T @ np.linalg.solve(self.V, self.X) + np.diag(self.lam) / self.sigma**2
+
+    @cached_property
+    def beta(self) -> np.ndarray:
+        """Mean of beta given y, (p,)."""
+        if not len(self.lam):
+            return np.zeros(0)
+        return np.linalg.solve(self.information, self.X.T @ np.linalg.solve(self.V, self.y))
+
+    def given_beta(self, beta: np.ndarray) -> float:
+        """``log p(y | beta)``, the random effects integrated out."""
+        e = self.y - self.X @ beta
+        return -0.5 * (len(e) * np.log(2 * np.pi) + np.linalg.slogdet(self.V)[1] + e @ np.linalg.solve(self.V, e))
+
+    def given_effects(self, beta: np.ndarray, gamma: tuple[np.ndarray, ...]) -> np.ndarray:
+        """``log p(y_i | beta, gamma)`` of every row, (n,)."""
+        mean = self.X @ beta + sum((Z @ g for Z, g in zip(self.Z, gamma, strict=True)), np.zeros_like(self.y))
+        return -0.5 * np.log(2 * np.pi * self.sigma**2) - 0.5 * ((self.y - mean) / self.sigma) ** 2
+
+    def profile(self) -> float:
+        """``max_beta log p(y, beta)``."""
+        ridged = self.lam > 0
+        precision = self.lam[ridged] / self.sigma**2
+        prior = 0.5 * np.sum(np.log(precision / (2 * np.pi)) - precision * self.beta[ridged] ** 2)
+        return self.given_beta(self.beta) + prior
+
+    def marginal(self) -> float:
+        """``log p(y)``, beta integrated out."""
+        return self.profile() + 0.5 * len(self.lam) * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(self.information)[1]
+
+    def log_density(self, profile: bool) -> float:
+        """:meth:`profile` or :meth:`marginal`."""
+        return self.profile() if profile else self.marginal()
+
+    def effects(self, term: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (k_t,) and covariance (k_t, k_t) of one term's gamma given y, beta integrated out."""
+        Z, G = self.Z[term], self.G[term]
+        gain = G @ Z.T @ np.linalg.inv(self.V)
+        mean = gain @ (self.y - self.X @ self.beta)
+        carried = gain @ self.X
+        return mean, G - gain @ Z @ G + carried @ np.linalg.solve(self.information, carried.T)
+
+    def rows(self, kept: np.ndarray) -> "Dense":
+        """The same model of some of the rows."""
+        return replace(self, y=self.y[kept], X=self.X[kept], Z=tuple(Z[kept] for Z in self.Z))
+
+
+def wide_columns(block) -> np.ndarray:
+    """Standardised columns of a wide block of the design, computed anew from what was given, (n, p)."""
+    values = np.asarray(block.matrix)[block.rows].astype(float)
+    return (values - values.mean(axis=0)) / values.std(axis=0)
+
+
+def dense(model, u: np.ndarray) -> Dense:
+    """A model at the point ``u = (sigma, vech Sigma_1, ..., log lambda_1, ...)``, from its design alone."""
+    design, priors, standard = model.design, model.priors, model.statistics.standardization
+    Zs, Gs, position = [], [], 1
+    for term in design.terms:
+        size, m = coordinates.vech_size(term.q), term.grouping.n_groups
+        own = term.grouping.codes[:, None] == np.arange(m)
+        Zs.append((own[:, :, None] * term.Z[:, None, :]).reshape(design.n_rows, m * term.q))
+        Gs.append(np.kron(np.eye(m), coordinates.unvech(u[position : position + size], term.q)))
+        position += size
+    X = (design.X - standard.center) / standard.scale
+    columns, lam = [X[:, list(priors.flat_columns)]], [0.0] * len(priors.flat_columns)
+    for group, log_lambda in zip(priors.penalty_groups, u[position:], strict=True):
+        own = X[:, list(group.columns)] if group.block is None else wide_columns(design.wide[group.block])
+        columns.append(own)
+        lam += [np.exp(log_lambda)] * own.shape[1]
+    return Dense(design.y - standard.offset, np.hstack(columns), np.array(lam), u[0], tuple(Zs), tuple(Gs))
