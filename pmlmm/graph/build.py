@@ -12,7 +12,8 @@ from pytensor.tensor import TensorVariable
 from pmlmm.crossproducts.wide_basis import StandardizedBlock
 from pmlmm.design.names import covariance_dims
 from pmlmm.graph import numba_dispatch
-from pmlmm.graph.covariances import Arguments, graph_of
+from pmlmm.graph.covariance import Arguments
+from pmlmm.graph.covariances import graph_of
 from pmlmm.graph.distributions import vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
 from pmlmm.kernels.compiled import pack

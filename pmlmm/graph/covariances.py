@@ -1,6 +1,5 @@
-"""How each covariance prior enters a PyMC graph: its containers, its random variable, its parameters from a vector."""
+"""How the covariance priors that there are enter a PyMC graph."""
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 import pymc as pm
@@ -9,28 +8,13 @@ from pytensor.tensor import TensorVariable
 
 from pmlmm.design.names import covariance_dims
 from pmlmm.design.term import Term
+from pmlmm.graph.covariance import Arguments, CovarianceGraph
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, unvech_graph
+from pmlmm.graph.half_t import HalfTGraph
 from pmlmm.priors.covariance import CovarianceDensity
 from pmlmm.priors.flat import FlatDensity
+from pmlmm.priors.half_t import HalfTDensity
 from pmlmm.priors.inverse_wishart import InverseWishartDensity
-
-Arguments = tuple[TensorVariable, ...]
-
-
-class CovarianceGraph[D: CovarianceDensity](ABC):
-    """One kind of prior; its arguments are those of the distribution."""
-
-    @abstractmethod
-    def containers(self, term: Term, density: D) -> Arguments:
-        """Data containers with the hyperparameters, and the arguments made of them."""
-
-    @abstractmethod
-    def unpack(self, packed: TensorVariable, q: int) -> Arguments:
-        """The arguments from ``density.packed``: every entry as it is, so that derivatives are closed-form."""
-
-    @abstractmethod
-    def variable(self, name: str, arguments: Arguments, start: TensorVariable, **options: Any) -> TensorVariable:
-        """The random variable Sigma; ``start`` (q, q) is where it may begin if the prior does not say."""
 
 
 class _InverseWishart(CovarianceGraph[InverseWishartDensity]):
@@ -62,6 +46,7 @@ class _Flat(CovarianceGraph[FlatDensity]):
 _GRAPHS: dict[type[CovarianceDensity], CovarianceGraph] = {
     InverseWishartDensity: _InverseWishart(),
     FlatDensity: _Flat(),
+    HalfTDensity: HalfTGraph(),
 }
 
 

@@ -52,14 +52,14 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     v, e, f = slice(0, nv), nv, slice(nv + 1, None)
     gradient[v] = vech_slope(0.5 * (sandwich - (eta + q + 1) * precision))
     gradient[nv:] = hyperparameter_gradient(eta, Phi, precision, log_det_Sigma)
-    hessian[v, v] = 0.5 * (eta + q + 1) * _congruence(precision, precision)
-    hessian[v, v] -= 0.5 * (_congruence(precision, sandwich) + _congruence(sandwich, precision))
+    hessian[v, v] = 0.5 * (eta + q + 1) * congruence(precision, precision)
+    hessian[v, v] -= 0.5 * (congruence(precision, sandwich) + congruence(sandwich, precision))
     hessian[e, e] = -0.25 * np.sum(polygamma(1, half))
     hessian[v, e] = hessian[e, v] = -0.5 * vech_slope(precision)
     hessian[f, e] = hessian[e, f] = 0.5 * vech_slope(Phi_inverse)
-    hessian[v, f] = 0.5 * _congruence(precision, precision)
+    hessian[v, f] = 0.5 * congruence(precision, precision)
     hessian[f, v] = hessian[v, f].T
-    hessian[f, f] = -0.5 * eta * _congruence(Phi_inverse, Phi_inverse)
+    hessian[f, f] = -0.5 * eta * congruence(Phi_inverse, Phi_inverse)
     return Derivatives(float(value), gradient, hessian)
 
 
@@ -79,7 +79,7 @@ def hyperparameter_gradient(eta: float, Phi: np.ndarray, precision: np.ndarray, 
     return np.concatenate([[slope], vech_slope(0.5 * (eta * np.linalg.inv(Phi) - precision))])
 
 
-def _congruence(G: np.ndarray, K: np.ndarray) -> np.ndarray:
+def congruence(G: np.ndarray, K: np.ndarray) -> np.ndarray:
     """``tr(G E_s K E_t)`` symmetrised in G and K, over pairs of vech entries."""
     rows, cols = vech_indices(len(G))
     scale = np.where(rows == cols, 0.5, 1.0)

@@ -14,6 +14,10 @@ from pmlmm.priors.hyperprior import Hyperprior
 
 #: Bounds of log lambda over the size of its block: beyond them the evidence is flat to far less than 0.01 nats.
 LOG_LAMBDA = (float(np.log(1e-6)), float(np.log(1e8)))
+#: Bounds of the log of a variance over what would explain the residuals.
+LOG_VARIANCE = (float(np.log(1e-6)), float(np.log(1e4)))
+#: A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
+NEAR_ZERO = float(np.log(1e4))
 # A wide block whose prior variance is a smaller share of the residual variance says next to nothing.
 _NEGLIGIBLE = 0.1
 # Penalties of more than this times the number of rows, or less, leave their coefficients nothing or everything.

@@ -86,6 +86,8 @@ class Pool:
 
     Attributes
     ----------
+    name : str
+        What the hyperparameters are called.
     columns : (q,) int array
         Where the hyperparameters stand in phi.
     start : (q,) array
@@ -95,6 +97,7 @@ class Pool:
     power : float
     """
 
+    name: str
     columns: np.ndarray
     start: np.ndarray
     sizes: np.ndarray
@@ -118,9 +121,13 @@ class Pool:
 
     def level(self, phi: np.ndarray, prior: Hyperprior) -> tuple[float, np.ndarray]:
         """Log-density of their mean, as one of an axis of unit length, and its gradient in the entries."""
-        count, sd = len(self.columns), prior.level_sd / self.power
+        count, sd = len(self.columns), self.level_sd(prior)
         value, slope = normal(float(np.mean(phi[self.columns] - self.start)), 0.0, sd)
         return value - 0.5 * float(np.log(count)), np.full(count, slope / count)
+
+    def level_sd(self, prior: Hyperprior) -> float:
+        """Standard deviation of their mean on the search scale."""
+        return prior.level_sd / self.power
 
     def draw(self, number: int, prior: Hyperprior, rng: np.random.Generator) -> np.ndarray:
         """Entries from both, (number, q)."""

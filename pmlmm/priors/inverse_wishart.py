@@ -217,7 +217,7 @@ class InverseWishartFamily(CovarianceFamily):
         count = self.target.variances
         start = np.array([h.start for h in self.shared[:count]])
         sizes = self.scale.sizes if count == len(self.scale.sizes) else np.ones(count)
-        return Pool(columns[:count], start, sizes) if count else None
+        return Pool("A", columns[:count], start, sizes) if count else None
 
     def table(self, density: CovarianceDensity) -> dict[str, float]:
         assert isinstance(density, InverseWishartDensity)

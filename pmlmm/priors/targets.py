@@ -6,14 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pmlmm.priors.covariance import TermScale
-from pmlmm.priors.hyperparameters import Hyperparameter
+from pmlmm.priors.hyperparameters import LOG_VARIANCE, NEAR_ZERO, Hyperparameter
 from pmlmm.priors.hyperprior import Hyperprior
 
-#: Bounds of the log of a variance over what would explain the residuals: beyond them the evidence is flat.
-LOG_VARIANCE = (float(np.log(1e-6)), float(np.log(1e4)))
 _ATANH_RHO = float(np.arctanh(0.999))
-# A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
-_NEAR_ZERO = float(np.log(1e4))
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class LogVariance(Hyperparameter):
         )
 
     def flat_words(self, value: float, rows: int) -> str:
-        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < _NEAR_ZERO else ""
+        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < NEAR_ZERO else ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated
 from pmlmm.posterior.source import Posterior
+from pmlmm.priors.search_space import Space
 from pmlmm.report.describe import describe_model
 from pmlmm.report.text import aligned, number
 
@@ -135,9 +136,15 @@ def _integrated_evidence(posterior: Posterior, integrated: Integrated) -> str:
         if integrated.lost_share
         else "",
         f"Hyperprior: {posterior.learned.space.hyperprior}",
-        f"            log level of A ~ Normal(log start, {posterior.learned.space.hyperprior.level_sd:g})",
+        *_level_words(posterior.learned.space),
     ]
     return "\n".join(line for line in lines + _more_hyperpriors(posterior) if line)
+
+
+def _level_words(space: Space) -> list[str]:
+    """Hyperpriors of the common levels, a line for each name; of A where there is nothing else."""
+    sds = {pool.name: pool.level_sd(space.hyperprior) for pool in space.pools} or {"A": space.hyperprior.level_sd}
+    return [f"            log level of {name} ~ Normal(log start, {sd:g})" for name, sd in sds.items()]
 
 
 def _more_hyperpriors(posterior: Posterior) -> list[str]:

@@ -4,7 +4,6 @@ import pytest
 import pmlmm
 from pmlmm.design.design import build_design
 from pmlmm.errors import DataError, PriorError
-from pmlmm.priors.inverse_wishart import b_from_eta, eta_from_b, smallest_b
 from pmlmm.priors.prior_set import resolve
 
 
