@@ -14,7 +14,7 @@ from pmlmm.design.wide import StandardizedBlock
 from pmlmm.graph import numba_dispatch
 from pmlmm.graph.distributions import FlatCovariance, InverseWishart, vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
-from pmlmm.kernels.compiled import pack
+from pmlmm.kernels.likelihood_compiled import flatten
 from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.stated import Flat
 from pmlmm.problem import Problem
@@ -74,8 +74,8 @@ def build_collapsed(
             op, data = CollapsedLogLikelihood(profile), [problem.statistics.crossproducts(profile)]
         else:
             numba_dispatch.register()
-            packed = pack(problem.statistics.crossproducts())
-            op, data = SampledLogLikelihood(packed.kind), packed.arrays
+            flat = flatten(problem.statistics.crossproducts())
+            op, data = SampledLogLikelihood(flat.kind), flat.arrays
         handles.data = [pytensor.shared(x) for x in data]
         pm.Potential("log_likelihood", op(u, *handles.data))
     return model, handles

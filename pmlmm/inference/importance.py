@@ -14,8 +14,8 @@ from pmlmm.inference.laplace import Mode
 from pmlmm.kernels import coordinates, half_student_t
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
-from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.stated import Flat, HalfStudentT

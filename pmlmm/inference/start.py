@@ -9,8 +9,8 @@ from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_densities
-from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.priors.hyperparameters import Theta
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.stated import Hyperprior

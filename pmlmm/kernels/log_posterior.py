@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pmlmm.kernels import half_student_t
-from pmlmm.kernels.compiled import FUNCTIONS, Packed
 from pmlmm.kernels.coordinates import LOG_2, vech
 from pmlmm.kernels.interrupts import interruptible
 from pmlmm.kernels.inverse_wishart import hyperparameter_gradient, log_normaliser
 from pmlmm.kernels.jit import kernel
+from pmlmm.kernels.likelihood_compiled import FUNCTIONS, FlatCrossproducts
 from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_gram
 
 
@@ -223,7 +223,7 @@ class CollapsedDensity:
 
     Parameters
     ----------
-    packed : Packed
+    packed : FlatCrossproducts
         The model's cross-products.
     log_lambda : (G,) array
     covariances : sequence
@@ -232,7 +232,9 @@ class CollapsedDensity:
         Half Student-t; nu = 0 for a flat prior.
     """
 
-    def __init__(self, packed: Packed, log_lambda: np.ndarray, covariances: Sequence, sigma_prior: tuple[float, float]):
+    def __init__(
+        self, packed: FlatCrossproducts, log_lambda: np.ndarray, covariances: Sequence, sigma_prior: tuple[float, float]
+    ):
         self._function, self._arrays, self._sizes = FUNCTIONS[packed.kind], (packed.plan, packed.first), packed.plan[0]
         self._log_lambda = np.asarray(log_lambda, dtype=float)
         self._priors = pack_priors(covariances, tuple(self._sizes.tolist()), *sigma_prior)
@@ -250,7 +252,7 @@ class HyperparameterDensity:
 
     Parameters
     ----------
-    packed : Packed
+    packed : FlatCrossproducts
     sigma_prior : (nu, scale)
     size : int
         Length of x.
@@ -261,7 +263,7 @@ class HyperparameterDensity:
 
     def __init__(
         self,
-        packed: Packed,
+        packed: FlatCrossproducts,
         sigma_prior: tuple[float, float],
         size: int,
         theta: Callable,

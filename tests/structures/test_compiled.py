@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pmlmm
-from pmlmm.kernels import compiled, coordinates, inverse_wishart, likelihood
+from pmlmm.kernels import coordinates, inverse_wishart, likelihood
+from pmlmm.kernels import likelihood_compiled as compiled
 from pmlmm.kernels import log_posterior as density
 from pmlmm.kernels.coordinates import vech
 from tests.structures.conftest import TERM_SETS
@@ -24,7 +25,7 @@ CASES = st.tuples(
 def test_value_and_gradient_are_the_engine_s(draw_case, case):
     case = draw_case(*case)
     data = case.model.statistics.crossproducts()
-    value, gradient = compiled.value_and_gradient(case.u, compiled.pack(data))
+    value, gradient = compiled.value_and_gradient(case.u, compiled.flatten(data))
     at = likelihood.evaluate(case.u, data, profile=False, order=1)
     assert value == pytest.approx(at.value, rel=1e-12)
     np.testing.assert_allclose(gradient, at.gradient, rtol=1e-9, atol=1e-9 * (1 + np.max(np.abs(at.gradient))))
@@ -35,7 +36,7 @@ def test_value_and_gradient_are_the_engine_s(draw_case, case):
 def test_unpacked_crossproducts_are_the_packed_ones(draw_case, case):
     case = draw_case(*case)
     data = case.model.statistics.crossproducts()
-    back = compiled.unpack(compiled.pack(data))
+    back = compiled.unflatten(compiled.flatten(data))
     left, right = (likelihood.evaluate(case.u, x, profile=False, order=2) for x in (data, back))
     assert left.value == pytest.approx(right.value, rel=1e-13)
     np.testing.assert_allclose(left.hessian, right.hessian, rtol=1e-12, atol=1e-12 * np.max(np.abs(left.hessian)))
@@ -44,7 +45,7 @@ def test_unpacked_crossproducts_are_the_packed_ones(draw_case, case):
 @pytest.mark.parametrize("sizes", [(), (40,), (40, 30)])
 def test_outside_of_the_support(draw_case, sizes):
     case = draw_case(3, ("(1 + t | a)", "(1 | b)"), sizes)
-    packed = compiled.pack(case.model.statistics.crossproducts())
+    packed = compiled.flatten(case.model.statistics.crossproducts())
     for entry, value in ((0, -1.0), (1, -0.5), (3, 0.0), (2, np.nan)):
         u = case.u.copy()
         u[entry] = value
@@ -88,7 +89,7 @@ MODELS = [
 def test_density_is_the_log_posterior_in_unconstrained_coordinates(bench, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors))
     rng = np.random.default_rng(2)
-    packed = compiled.pack(b.laplace.data)
+    packed = compiled.flatten(b.laplace.data)
     sigma = b.model.priors.sigma
     student = (0.0, 1.0) if isinstance(sigma, pmlmm.Flat) else (sigma.nu, sigma.scale)
     function = density.CollapsedDensity(packed, b.space.fixed.log_lambda, b.space.fixed.covariances, student)
@@ -106,7 +107,7 @@ def test_density_is_the_log_posterior_in_unconstrained_coordinates(bench, terms,
 )
 def test_density_with_hyperparameters(bench, differences, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors), hyperprior=pmlmm.Hyperprior())
-    space, packed, sigma = b.space, compiled.pack(b.laplace.data), b.model.priors.sigma
+    space, packed, sigma = b.space, compiled.flatten(b.laplace.data), b.model.priors.sigma
     function = density.HyperparameterDensity(
         packed, (sigma.nu, sigma.scale), b.laplace.size, space.theta, space.pack_jacobian, space.log_prior
     )
