@@ -38,12 +38,6 @@ EXCEPTIONS: dict[str, set[str]] = {
         "pmlmm.inference.nuts -> pmlmm.graph.ops",  # the density as an operation, where PyMC samples without nutpie
     },
     "private names": {  # the loops of an elimination belong into one file with their slopes
-        "pmlmm.kernels.compiled: pmlmm.kernels.crossproducts._apply",
-        "pmlmm.kernels.compiled: pmlmm.kernels.crossproducts._weigh_chunk",
-        "pmlmm.kernels.compiled: pmlmm.kernels.dense._apply_to_columns",
-        "pmlmm.kernels.compiled: pmlmm.kernels.dense._apply_to_rows",
-        "pmlmm.kernels.compiled: pmlmm.kernels.sparse._reduce",
-        "pmlmm.kernels.compiled: pmlmm.kernels.sparse._weigh_chunk",
     },
     "private attributes": set(),
 }

@@ -20,8 +20,8 @@ from pmlmm.crossproducts.statistics import Statistics, build_statistics, dense_c
 from pmlmm.design.design import Design
 from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.kernels import likelihood
-from pmlmm.kernels.dense import ConditionalEffects
 from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.eliminate.dense import ConditionalEffects
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior.draws import WeightedDraws

@@ -8,10 +8,10 @@ import xarray as xr
 from pmlmm.design.design import Design
 from pmlmm.errors import OptionError, PriorError
 from pmlmm.inference.learned import Learned
-from pmlmm.kernels.compiled import pack, value_and_gradient
 from pmlmm.kernels.coordinates import block_diagonal
 from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.kernels.likelihood_at_draws import group_factor
+from pmlmm.kernels.likelihood_compiled import flatten, value_and_gradient
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior import tree
@@ -147,7 +147,7 @@ def group_log_likelihood(
 
 def marginal_log_likelihood(learned: Learned, draws: xr.Dataset) -> xr.DataArray:
     """See :meth:`pmlmm.Fit.marginal_log_likelihood`."""
-    packed, log_lambda = pack(learned.data), learned.theta.log_lambda
+    packed, log_lambda = flatten(learned.data), learned.theta.log_lambda
     theta = tree.covariance_draws(draws, learned.problem.design)
     with blas_threads(learned.dense):
         values = [

@@ -12,9 +12,12 @@ from pmlmm.crossproducts.sums import Joint, between, by_level, pool, products_by
 from pmlmm.crossproducts.wide_basis import StandardizedBlock, standardize
 from pmlmm.design.design import Design
 from pmlmm.design.term import Term
-from pmlmm.kernels.dense import Block
-from pmlmm.kernels.first import Groups, Kernels, Rotated, SparseGroups
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.eliminate.blocks import Block
+from pmlmm.kernels.eliminate.eigenbasis import EigenbasisRidge
+from pmlmm.kernels.eliminate.groups import Groups
+from pmlmm.kernels.eliminate.row_kernels import RowKernelRidge
+from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
 from pmlmm.priors.prior_set import PriorSet
 from pmlmm.priors.search_space import ColumnSizes
 
@@ -215,15 +218,15 @@ def _gram(terms: list[Term], M: np.ndarray) -> np.ndarray:
 
 def _wide_first(
     terms: list[Term], M: np.ndarray, wide: tuple[StandardizedBlock, ...]
-) -> tuple[Rotated | Kernels, WideSums]:
+) -> tuple[EigenbasisRidge | RowKernelRidge, WideSums]:
     C = np.hstack([block.columns for block in wide])
     across = [by_level(term, C).reshape(-1, C.shape[1]).T for term in terms]
     sums = WideSums(C.T @ C, np.hstack([*across, C.T @ M]))
     if len(wide) == 1:
         squares, V = wide[0].directions()
-        return Rotated(squares, (V / np.sqrt(squares)).T @ sums.cross, _gram(terms, M)), sums
+        return EigenbasisRidge(squares, (V / np.sqrt(squares)).T @ sums.cross, _gram(terms, M)), sums
     rows = np.hstack([*(_dense_rows(term) for term in terms), M])
-    return Kernels(np.stack([block.columns @ block.columns.T for block in wide]), rows), sums
+    return RowKernelRidge(np.stack([block.columns @ block.columns.T for block in wide]), rows), sums
 
 
 def dense_columns(design: Design, statistics: Statistics) -> np.ndarray:

@@ -16,7 +16,7 @@ from pmlmm.graph.covariance import Arguments
 from pmlmm.graph.covariances import graph_of
 from pmlmm.graph.distributions import vech_graph
 from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
-from pmlmm.kernels.compiled import pack
+from pmlmm.kernels.likelihood_compiled import flatten
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
@@ -75,8 +75,8 @@ def build_collapsed(
             op, data = CollapsedLogLikelihood(profile), [problem.statistics.crossproducts(profile)]
         else:
             numba_dispatch.register()
-            packed = pack(problem.statistics.crossproducts())
-            op, data = SampledLogLikelihood(packed.kind), packed.arrays
+            flat = flatten(problem.statistics.crossproducts())
+            op, data = SampledLogLikelihood(flat.kind), flat.arrays
         handles.data = [pytensor.shared(x) for x in data]
         pm.Potential("log_likelihood", op(u, *handles.data))
     return model, handles

@@ -11,7 +11,7 @@ import numpy as np
 from pytensor.graph.basic import Apply
 
 from pmlmm.graph.ops import CovarianceLogDensity, SampledLogLikelihood
-from pmlmm.kernels import compiled
+from pmlmm.kernels import likelihood_compiled
 from pmlmm.kernels.jit import sources
 
 
@@ -30,7 +30,7 @@ def register() -> None:
     def likelihood(op: SampledLogLikelihood, node: Apply | None = None, **options: Any) -> tuple[Callable, int]:
         if op.order > 1:
             return basic.generate_fallback_impl(op, node=node, **options), version
-        inner, end = compiled.FUNCTIONS[op.kind], 1 + len(compiled.PLAN)
+        inner, end = likelihood_compiled.FUNCTIONS[op.kind], 1 + len(likelihood_compiled.PLAN)
 
         @basic.numba_njit
         def function(*inputs):

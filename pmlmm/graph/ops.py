@@ -19,9 +19,10 @@ from pytensor.link.c.type import generic
 from pytensor.tensor import TensorLike
 from pytensor.tensor.blockwise import vectorize_node_fallback
 
-from pmlmm.kernels import compiled, half_student_t, likelihood
+from pmlmm.kernels import half_student_t, likelihood
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.derivatives import Derivatives
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.likelihood_compiled import FlatCrossproducts, signature, unflatten, value_and_gradient
 from pmlmm.kernels.likelihood_expanded import Expansion
 from pmlmm.priors.covariance import CovarianceDensity
 
@@ -83,7 +84,7 @@ class CollapsedLogLikelihood(SmoothOp):
     """Log-likelihood of u = (sigma, vech Sigma_1, ..., log lambda) with gamma (and beta) eliminated.
 
     Its data, an input so that one compiled function serves many models, is a
-    :class:`pmlmm.kernels.likelihood.Crossproducts`, or an expansion of the likelihood.
+    :class:`pmlmm.kernels.crossproducts.Crossproducts`, or an expansion of the likelihood.
     """
 
     __props__ = ("profile", "order")
@@ -99,7 +100,7 @@ class CollapsedLogLikelihood(SmoothOp):
 
 
 class SampledLogLikelihood(SmoothOp):
-    """The marginal one for samplers: its data are arrays (:func:`pmlmm.kernels.compiled.pack`).
+    """The marginal one for samplers: its data are arrays (:func:`pmlmm.kernels.likelihood_compiled.flatten`).
 
     Numba compiles it with its gradient (:mod:`pmlmm.graph.numba_dispatch`); the Hessian is the engine's.
     """
@@ -108,13 +109,13 @@ class SampledLogLikelihood(SmoothOp):
 
     def __init__(self, kind: str, order: int = 0):
         self.kind, self.order = kind, order
-        self.data_types = tuple(pt.TensorType(dtype, (None,) * ndim) for dtype, ndim in compiled.signature(kind))
+        self.data_types = tuple(pt.TensorType(dtype, (None,) * ndim) for dtype, ndim in signature(kind))
 
     def derivatives(self, u: TensorLike, *arrays: np.ndarray):
-        packed = compiled.Packed(self.kind, arrays)
+        flat = FlatCrossproducts(self.kind, arrays)
         if self.order < 2:
-            return compiled.value_and_gradient(u, packed)[: self.order + 1]
-        return likelihood.evaluate(u, compiled.unpack(packed), profile=False, order=2)
+            return value_and_gradient(u, flat)[: self.order + 1]
+        return likelihood.evaluate(u, unflatten(flat), profile=False, order=2)
 
 
 class Differentiable(SmoothOp):

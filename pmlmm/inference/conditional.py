@@ -16,8 +16,8 @@ from pmlmm.inference.laplace import Laplace, Mode
 from pmlmm.inference.learned import Learned
 from pmlmm.inference.newton import maximize
 from pmlmm.inference.weak_directions import measured_precision
-from pmlmm.kernels.compiled import Packed, pack
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives
+from pmlmm.kernels.likelihood_compiled import FlatCrossproducts, flatten
 from pmlmm.kernels.log_posterior import CollapsedDensity, HyperparameterDensity, Whitened
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
@@ -56,7 +56,7 @@ class Conditional:
     Parameters
     ----------
     space : Space
-    packed : Packed
+    packed : FlatCrossproducts
         The model's cross-products.
     sigma_prior : HalfStudentT or Flat
     phi : (k,) array
@@ -69,7 +69,7 @@ class Conditional:
     def __init__(
         self,
         space: Space,
-        packed: Packed,
+        packed: FlatCrossproducts,
         sigma_prior: HalfStudentT | Flat,
         phi: np.ndarray,
         mode: Mode,
@@ -126,7 +126,7 @@ class ExpandedConditional(Conditional):
     def __init__(
         self,
         space: Space,
-        packed: Packed,
+        packed: FlatCrossproducts,
         sigma_prior: HalfStudentT | Flat,
         phi: np.ndarray,
         mode: Mode,
@@ -146,7 +146,7 @@ class ExpandedConditional(Conditional):
 def conditional(learned: Learned) -> Conditional:
     """The law of (sigma, Sigma) given the hyperparameters, around the learned ones."""
     data, prior = learned.data, learned.problem.priors.sigma
-    around = learned.space, pack(data), prior, learned.phi, learned.proposal, learned.sample is not None
+    around = learned.space, flatten(data), prior, learned.phi, learned.proposal, learned.sample is not None
     return ExpandedConditional(*around, learned.proposals.laplace) if data.seconds() > COSTLY else Conditional(*around)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_slices
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.stated import HalfStudentT
 from pmlmm.priors.theta import Theta

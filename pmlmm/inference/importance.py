@@ -14,7 +14,7 @@ from pmlmm.inference.laplace import Mode
 from pmlmm.kernels import coordinates, half_student_t
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.stated import HalfStudentT

@@ -16,8 +16,8 @@ from pmlmm.inference import weak_directions as shape
 from pmlmm.inference.newton import NO_STEP, maximize
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import vech_indices, vech_slices
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives, nowhere
-from pmlmm.kernels.likelihood import Crossproducts
 from pmlmm.kernels.likelihood_expanded import Expansion
 
 # Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit. Where rounding would be seen

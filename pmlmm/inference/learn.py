@@ -20,7 +20,7 @@ from pmlmm.inference.learned import FitOptions, Learned
 from pmlmm.inference.refine import Sampler, refine
 from pmlmm.inference.start import crude_start, first_phi
 from pmlmm.kernels import coordinates
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem

@@ -10,7 +10,7 @@ from pmlmm.inference.empirical_bayes import LaplaceEvidence, SearchRecord
 from pmlmm.inference.importance import ImportanceSample, Weights
 from pmlmm.inference.laplace import Approximation, Coordinates, Mode
 from pmlmm.kernels import likelihood_at_draws
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem

@@ -8,7 +8,7 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, SearchRecord, maximize_evidence
 from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, Weights, base_draws
 from pmlmm.inference.laplace import Mode
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.search_space import Space
 from pmlmm.problem import Problem
 

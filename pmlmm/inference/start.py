@@ -9,7 +9,7 @@ from pmlmm.inference.em import em
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta

@@ -5,16 +5,18 @@ needs the dense part again: exactly where that is small, else by an expansion ar
 draws' centre (:class:`Expansion`), which re-centring makes exact where the search ends.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from pmlmm.kernels import dense, likelihood
+from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import positive_definite
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.derivatives import LOG_2PI
-from pmlmm.kernels.first import Eliminated
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.eliminate.blocks import proper, unwhiten, whiten, whiten_rows
+from pmlmm.kernels.eliminate.protocol import EliminatedDraws, EliminatedRidge
 
 # Numbers that a batch of matrices may take.
 _BATCH = 20_000_000
@@ -38,26 +40,31 @@ class DrawLikelihood(NamedTuple):
 
 
 class Reduced(NamedTuple):
-    """Draws after the first elimination.
-
-    ``ridge`` holds penalised columns that were eliminated first: they belong to one lambda, and Q is
-    the same (1, w, w) for all draws.
-    """
+    """Draws (draws, d) after the first elimination: where penalised columns went first it belongs to one lambda."""
 
     theta: np.ndarray
-    log_det: np.ndarray
-    Q: np.ndarray
-    ridge: Eliminated | None
+    first: EliminatedDraws
 
 
 def reduce(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> Reduced:
     """First elimination at natural coordinates (draws, d); lambda is used only where penalised columns go first."""
-    if data.ridges:
-        ridge = data.first.eliminate(log_lambda[list(data.ridges)])
-        return Reduced(theta, np.full(len(theta), ridge.log_det), ridge.Q[None], ridge)
-    roots, _ = data.roots(theta)
-    log_det, Q = data.first.eliminate_draws(np.ascontiguousarray(data.group_root(roots, (len(theta),))))
-    return Reduced(theta, log_det, Q, None)
+    return Reduced(theta, data.eliminate_draws(theta, log_lambda))
+
+
+class _Whitened(NamedTuple):
+    """The equations ``P standard = right`` of every draw's dense effects, in coordinates whitened by ``roots``."""
+
+    P: np.ndarray
+    right: np.ndarray
+    roots: list[np.ndarray]
+
+
+def _whitened(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> _Whitened:
+    theta, Q, W, Y = reduced.theta, reduced.first.Q, data.effects, data.responses
+    roots = data.block_roots(data.roots(theta)[0], log_lambda)
+    Q = np.broadcast_to(Q, (len(theta), *Q.shape[1:]))
+    P = whiten(Q[:, W, W], data.blocks, roots) + np.diag(proper(data.blocks, data.columns))
+    return _Whitened(P, whiten_rows(Q[:, W, Y], data.blocks, roots), roots)
 
 
 def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, order: int = 1) -> DrawLikelihood:
@@ -65,27 +72,26 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, o
 
     Far out in the tails of a proposal rounding can make P indefinite: such a draw gets the value ``-inf``.
     """
-    theta, r = reduced.theta, data.columns
-    roots, _ = data.roots(theta)
-    blocks = data.block_roots(roots, log_lambda)
-    P = _whitened(reduced.Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
+    theta, first, Y = reduced.theta, reduced.first, data.responses
+    P, right, roots = _whitened(reduced, log_lambda, data)
     P, chol, lost = _positive_definite(P)
-    right = np.broadcast_to(reduced.Q[:, :r, r:], (len(theta), r, 1))
-    right = np.where(lost[:, None], 0.0, dense.whiten_rows(right, data.blocks, blocks)[:, :, 0])
+    right = np.where(lost[:, None], 0.0, right[:, :, 0])
     inverse = np.linalg.inv(P) if order else None
     standard = np.linalg.solve(P, right[:, :, None])[:, :, 0] if order == 0 else np.einsum("sij,sj->si", inverse, right)
-    variance = theta[:, 0] ** 2
-    log_det = reduced.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
-    value = _value(log_det, reduced.Q[:, r, r] - np.sum(right * standard, axis=1), variance, data)
+    variance = theta[:, data.layout.sigma] ** 2
+    log_det = first.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
+    q_tilde = first.Q[:, Y, Y][:, 0, 0] - np.sum(right * standard, axis=1)
+    power = likelihood.power(data, profile=False)
+    value = -0.5 * (power * (LOG_2PI + np.log(variance)) + log_det + q_tilde / variance)
     value[lost] = -np.inf
     if order == 0:
         return DrawLikelihood(value, None)
-    sums = _Sums(inverse, standard, variance, roots=blocks)
+    sums = _Sums(inverse, standard, variance, roots)
     gradient = np.zeros((len(theta), len(log_lambda)))
     hessian = np.zeros((len(theta), len(log_lambda), len(log_lambda))) if order == 2 else None
     _dense_ridges(sums, data, gradient, hessian)
-    if reduced.ridge is not None:
-        _first_ridges(sums, reduced.ridge, data, gradient, hessian)
+    if first.ridge is not None:
+        _first_ridges(sums, first.ridge, data, gradient, hessian)
     for derivative in (gradient, hessian):
         if derivative is not None:
             derivative[lost] = 0.0
@@ -120,30 +126,31 @@ def _dense_ridges(sums: _Sums, data: Crossproducts, gradient: np.ndarray, hessia
 
 
 def _first_ridges(
-    sums: _Sums, ridge: Eliminated, data: Crossproducts, gradient: np.ndarray, hessian: np.ndarray | None
+    sums: _Sums, ridge: EliminatedRidge, data: Crossproducts, gradient: np.ndarray, hessian: np.ndarray | None
 ) -> None:
     """Derivatives in the lambdas of penalised columns that were eliminated first."""
-    r, groups = data.columns, list(data.ridges)
-    J = dense.whiten(sums.inverse, data.blocks, [np.swapaxes(root, -1, -2) for root in sums.roots])
-    w = np.ones((len(J), r + 1))
-    w[:, :r] = -dense.unwhiten(sums.standard[:, :, None], data.blocks, sums.roots)[:, :, 0]
-    slopes, none = ridge.slopes(), (np.zeros((0, 0)), np.zeros(r + 1), 0.0)
+    W, groups = data.effects, list(data.ridges)
+    J = whiten(sums.inverse, data.blocks, [np.swapaxes(root, -1, -2) for root in sums.roots])
+    w = np.ones((len(J), data.first.width))
+    w[:, W] = -unwhiten(sums.standard[:, :, None], data.blocks, sums.roots)[:, :, 0]
+    slopes = ridge.slopes()
+    own, bent = ridge.derivatives(np.zeros((0, 0)), np.zeros(w.shape[1]), 0.0, 1 if hessian is None else 2)
     moved = np.einsum("guv,sv->sgu", slopes, w, optimize=True)
-    first = ridge.gradient(*none) + np.tensordot(J, slopes[:, :r, :r], axes=([1, 2], [1, 2]))
+    first = own + np.tensordot(J, slopes[:, W, W], axes=([1, 2], [1, 2]))
     gradient[:, groups] = -0.5 * (first + np.einsum("sgu,su->sg", moved, w) / sums.variance[:, None])
     if hessian is None:
         return
     seconds = ridge.seconds()
-    total = ridge.curvature(*none) + np.tensordot(J, seconds[:, :, :r, :r], axes=([1, 2], [2, 3]))
+    total = bent + np.tensordot(J, seconds[:, :, W, W], axes=([1, 2], [2, 3]))
     quadratic = np.einsum("su,ghuv,sv->sgh", w, seconds, w, optimize=True)
-    quadratic -= 2.0 * np.einsum("sgu,suv,shv->sgh", moved[..., :r], J, moved[..., :r], optimize=True)
+    quadratic -= 2.0 * np.einsum("sgu,suv,shv->sgh", moved[..., W], J, moved[..., W], optimize=True)
     total = total + quadratic / sums.variance[:, None, None]
-    products = [J @ slope[:r, :r] for slope in slopes]
+    products = [J @ slope[W, W] for slope in slopes]
     for g, left in enumerate(products):
         for h, right in enumerate(products):
             total[:, g, h] -= np.sum(left * np.swapaxes(right, 1, 2), axis=(1, 2))
     hessian[np.ix_(np.arange(len(J)), groups, groups)] = -0.5 * total
-    pulled = moved[..., :r] @ J
+    pulled = moved[..., W] @ J
     for block, root in zip(data.blocks, sums.roots, strict=True):
         if not block.ridge:
             continue
@@ -153,16 +160,6 @@ def _first_ridges(
             bend = np.sum(pulled[:, groups.index(g), own] * sums.standard[:, own], axis=1) / scale
             mixed = 0.5 * (trace - 2.0 * bend / sums.variance)
             hessian[:, g, block.parameter] = hessian[:, block.parameter, g] = mixed
-
-
-def _whitened(Q: np.ndarray, blocks: list[np.ndarray], data: Crossproducts, number: int) -> np.ndarray:
-    """``Lambda' Q Lambda`` of every draw; Q may be one for all."""
-    return dense.whiten(np.broadcast_to(Q, (number, *Q.shape[1:])), data.blocks, blocks)
-
-
-def _value(log_det: np.ndarray, q_tilde: np.ndarray, variance: np.ndarray, data: Crossproducts) -> np.ndarray:
-    power = likelihood.power(data, profile=False)
-    return -0.5 * (power * (LOG_2PI + np.log(variance)) + log_det + q_tilde / variance)
 
 
 class Expansion:
@@ -207,10 +204,15 @@ class Exact:
         return evaluate(self.reduced, log_lambda, self.data)
 
 
+def _batches(number: int, data: Crossproducts) -> Iterator[slice]:
+    """So many draws at a time as fit in memory, one at a time where dense parts are large."""
+    step = 1 if data.columns > LARGE else max(1, _BATCH // data.first.width**2)
+    return (slice(first, min(first + step, number)) for first in range(0, number, step))
+
+
 def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, order: int) -> DrawLikelihood:
-    step = max(1, _BATCH // (data.columns + 1) ** 2)
-    batches = [theta[first : first + step] for first in range(0, len(theta), step)]
-    parts = [evaluate(reduce(batch, log_lambda, data), log_lambda, data, order=order) for batch in batches]
+    batches = (reduce(theta[part], log_lambda, data) for part in _batches(len(theta), data))
+    parts = [evaluate(batch, log_lambda, data, order=order) for batch in batches]
     if order == 0:
         return DrawLikelihood(np.concatenate([part.value for part in parts]), None)
     return DrawLikelihood(*(np.concatenate(x) for x in zip(*parts, strict=True)))
@@ -245,13 +247,11 @@ def effects(
     r = data.columns
     mean = np.empty((len(theta), r))
     drawn = mean if rng is None else np.empty((len(theta), r))
-    step = 1 if r > LARGE else max(1, _BATCH // (r + 1) ** 2)
-    for first in range(0, len(theta), step):
-        part = slice(first, first + step)
+    for part in _batches(len(theta), data):
         noise = None if rng is None else rng.standard_normal((len(theta[part]), r, 1))
         own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
         if r > LARGE:
-            law = likelihood.condition(np.concatenate([theta[first], own.ravel()]), data)
+            law = likelihood.condition(np.concatenate([theta[part.start], own.ravel()]), data)
             mean[part] = law.mean
             deviation = None if noise is None else law.draw(noise[0]).T
         else:
@@ -263,17 +263,13 @@ def effects(
 
 def _batch(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, noise: np.ndarray | None):
     """Means of the dense effects and, of standard normals, deviations over sigma."""
-    Q, r = reduce(theta, log_lambda, data).Q, data.columns
-    roots, _ = data.roots(theta)
-    blocks = data.block_roots(roots, log_lambda)
-    P = _whitened(Q[:, :r, :r], blocks, data, len(theta)) + np.diag(dense.proper(data.blocks, r))
-    right = dense.whiten_rows(np.broadcast_to(Q[:, :r, r:], (len(theta), r, 1)), data.blocks, blocks)
+    P, right, roots = _whitened(reduce(theta, log_lambda, data), log_lambda, data)
     chol = np.linalg.cholesky(P)
     upper = np.swapaxes(chol, 1, 2)
-    mean = dense.unwhiten(np.linalg.solve(upper, np.linalg.solve(chol, right)), data.blocks, blocks)[:, :, 0]
+    mean = unwhiten(np.linalg.solve(upper, np.linalg.solve(chol, right)), data.blocks, roots)[:, :, 0]
     if noise is None:
         return mean, None
-    return mean, dense.unwhiten(np.linalg.solve(upper, noise), data.blocks, blocks)[:, :, 0]
+    return mean, unwhiten(np.linalg.solve(upper, noise), data.blocks, roots)[:, :, 0]
 
 
 def _positive_definite(P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -295,13 +291,11 @@ def conditionable(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
     ``log_lambda`` is (G,), or (draws, G) where no penalised column is eliminated first.
     """
     good = np.empty(len(theta), dtype=bool)
-    step = 1 if data.columns > LARGE else max(1, _BATCH // (data.columns + 1) ** 2)
-    for first in range(0, len(theta), step):
-        part = slice(first, first + step)
+    for part in _batches(len(theta), data):
         own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
         with np.errstate(all="ignore"):  # what overflows has no likelihood
             if data.columns > LARGE:
-                u = np.concatenate([theta[first], own.ravel()])
+                u = np.concatenate([theta[part.start], own.ravel()])
                 good[part] = np.isfinite(likelihood.evaluate(u, data, profile=False, order=0).value)
             else:
                 good[part] = np.isfinite(evaluate(reduce(theta[part], own, data), own, data, order=0).value)

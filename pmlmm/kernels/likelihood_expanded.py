@@ -8,8 +8,9 @@ mode where it ends, until the two agree.
 import numpy as np
 
 from pmlmm.kernels import coordinates
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.derivatives import Derivatives, nowhere
-from pmlmm.kernels.likelihood import Crossproducts, evaluate
+from pmlmm.kernels.likelihood import evaluate
 
 
 class Expansion:
@@ -25,7 +26,7 @@ class Expansion:
     """
 
     def __init__(self, x: np.ndarray, log_lambda: np.ndarray, data: Crossproducts):
-        self.sizes, d = data.sizes, len(x)
+        self.sizes, self._parameters, d = data.sizes, data.parameters, len(x)
         self._centre = np.concatenate([x, log_lambda])
         u = np.concatenate([coordinates.to_natural(x, self.sizes), log_lambda])
         at = evaluate(u, data, profile=False, order=2)
@@ -39,7 +40,7 @@ class Expansion:
 
     def evaluate(self, u: np.ndarray) -> Derivatives:
         """Value, gradient and Hessian in natural coordinates u."""
-        d = 1 + sum(coordinates.vech_size(q) for q in self.sizes)
+        d = self._parameters
         try:
             x = coordinates.from_natural(u[:d], self.sizes)
         except np.linalg.LinAlgError:

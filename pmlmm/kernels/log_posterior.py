@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pmlmm.kernels import half_student_t
-from pmlmm.kernels.compiled import FUNCTIONS, Packed
 from pmlmm.kernels.coordinates import LOG_2, precision_cholesky, vech_slices
 from pmlmm.kernels.interrupts import interruptible
 from pmlmm.kernels.jit import kernel
+from pmlmm.kernels.likelihood_compiled import FUNCTIONS, FlatCrossproducts
 from pmlmm.kernels.precision_factor import factor_of_precision
 from pmlmm.kernels.small_matrices import outside
 
@@ -178,7 +178,7 @@ class CollapsedDensity:
 
     Parameters
     ----------
-    packed : Packed
+    packed : FlatCrossproducts
         The model's cross-products.
     log_lambda : (G,) array
     covariances : sequence
@@ -189,7 +189,7 @@ class CollapsedDensity:
 
     def __init__(
         self,
-        packed: Packed,
+        packed: FlatCrossproducts,
         log_lambda: np.ndarray,
         covariances: Sequence[CovarianceTerm],
         sigma_prior: tuple[float, float],
@@ -211,7 +211,7 @@ class HyperparameterDensity:
 
     Parameters
     ----------
-    packed : Packed
+    packed : FlatCrossproducts
     sigma_prior : (nu, scale)
     size : int
         Length of x.
@@ -222,7 +222,7 @@ class HyperparameterDensity:
 
     def __init__(
         self,
-        packed: Packed,
+        packed: FlatCrossproducts,
         sigma_prior: tuple[float, float],
         size: int,
         theta: Callable[[np.ndarray], Values],

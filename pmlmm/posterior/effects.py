@@ -9,7 +9,7 @@ from pmlmm.crossproducts.statistics import Statistics
 from pmlmm.design.design import Design
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
-from pmlmm.kernels.first import SparseGroups
+from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
 from pmlmm.kernels.likelihood_at_draws import Effects
 from pmlmm.posterior.wide_effects import WideEffects
 

@@ -12,7 +12,7 @@ from pmlmm.graph.half_t import HalfTCovariance
 from pmlmm.inference.importance import ImportanceEvidence, ImportanceSample, base_draws
 from pmlmm.inference.start import plug_in
 from pmlmm.kernels import coordinates, log_posterior
-from pmlmm.kernels.compiled import pack
+from pmlmm.kernels.likelihood_compiled import flatten
 from pmlmm.priors.half_t import HalfT, HalfTDensity
 
 from .test_laplace import FORMULA, quadrature
@@ -70,7 +70,7 @@ def test_compiled_density_is_the_log_posterior(bench, sleepstudy, differences, t
     table = sleepstudy.assign(Week=sleepstudy["Days"] % 5)
     model = pmlmm.Model(f"Reaction ~ Days + {terms} + (1 | Week)", table, PRIOR)
     b = bench(model, hyperprior=pmlmm.Hyperprior())
-    space, packed, sigma = b.space, pack(b.laplace.data), model.priors.sigma
+    space, packed, sigma = b.space, flatten(b.laplace.data), model.priors.sigma
     student = sigma.nu, sigma.scale
     x, phi = b.start + 0.05, space.start + 0.1
     theta = space.theta(phi)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pmlmm.crossproducts.sums import pool
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
-from pmlmm.kernels.dense import Block
-from pmlmm.kernels.first import Groups
-from pmlmm.kernels.likelihood import Crossproducts
+from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.eliminate.blocks import Block
+from pmlmm.kernels.eliminate.groups import Groups
 from tests.oracles import Dense, dense
 from tests.problems import TERM_SETS, random_case
 
@@ -118,8 +118,8 @@ def test_chunks_of_groups_add_up(monkeypatch):
     data, *_ = problem(rng, (2,), (0, 0), groups=12, n=60)
     u = point(rng, (2,), (0, 0))
     whole = likelihood.evaluate(u, data, profile=False, order=2)
-    monkeypatch.setattr("pmlmm.kernels.crossproducts._CHUNK", 1)
-    data = dataclasses.replace(data, _last={})  # or the last evaluation would serve again
+    monkeypatch.setattr("pmlmm.kernels.eliminate.design_loops._CHUNK", 1)
+    data = dataclasses.replace(data)  # or the last evaluation would serve again
     parts = likelihood.evaluate(u, data, profile=False, order=2)
     for left, right in zip(whole, parts, strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-11, atol=1e-11)
@@ -167,7 +167,7 @@ def test_a_draw_without_a_computable_likelihood_is_worth_nothing():
     data, *_ = problem(rng, (2,), (0, 0))
     points = np.array([point(rng, (2,), (0, 0))[:-1] for _ in range(3)])
     reduced = draws.reduce(points, np.zeros(1), data)
-    reduced.Q[1, :2, :2] = -5.0 * np.eye(2)  # what rounding does to an extreme draw
+    reduced.first.Q[1, :2, :2] = -5.0 * np.eye(2)  # what rounding does to an extreme draw
     values = draws.evaluate(reduced, np.zeros(1), data).value
     assert values[1] == -np.inf
     assert np.isfinite(values[[0, 2]]).all()

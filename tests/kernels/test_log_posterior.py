@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pmlmm
-from pmlmm.kernels import compiled, inverse_wishart
+from pmlmm.kernels import inverse_wishart
 from pmlmm.kernels import log_posterior as density
 from pmlmm.kernels.coordinates import vech
 from tests.bench import bench
@@ -45,7 +45,7 @@ MODELS = [
 def test_density_is_the_log_posterior_in_unconstrained_coordinates(terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors))
     rng = np.random.default_rng(2)
-    packed = compiled.pack(b.laplace.data)
+    packed = flatten(b.laplace.data)
     sigma = b.model.priors.sigma
     student = (0.0, 1.0) if isinstance(sigma, pmlmm.Flat) else (sigma.nu, sigma.scale)
     function = density.CollapsedDensity(packed, b.space.fixed.log_lambda, b.space.fixed.covariances, student)
@@ -63,7 +63,7 @@ def test_density_is_the_log_posterior_in_unconstrained_coordinates(terms, sizes,
 )
 def test_density_with_hyperparameters(differences, terms, sizes, priors):
     b = bench(model_of(terms, sizes, priors), hyperprior=pmlmm.Hyperprior())
-    space, packed, sigma = b.space, compiled.pack(b.laplace.data), b.model.priors.sigma
+    space, packed, sigma = b.space, flatten(b.laplace.data), b.model.priors.sigma
     function = density.HyperparameterDensity(
         packed, (sigma.nu, sigma.scale), b.laplace.size, space.theta, space.pack_jacobian, space.log_prior
     )

@@ -12,112 +12,17 @@ harm. Derivatives are along ``S -> L (I + dOmega) L'`` and taken back to S or lo
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
 from pmlmm.kernels.coordinates import traces, unvech, vech, vech_indices, vech_size, vech_slope
-from pmlmm.kernels.crossproducts import mirror_in_place as mirror
-from pmlmm.kernels.jit import kernel
+from pmlmm.kernels.eliminate.blocks import Block, proper, unwhiten, whiten, whiten_rows
+from pmlmm.kernels.eliminate.design_loops import mirror_in_place
+from pmlmm.kernels.layout import columns
 
 # From these sizes on LAPACK on half a matrix beats NumPy's general routines.
 _LARGE_INVERSE, _LARGE_SOLVE = 50, 150
-
-
-class Block(NamedTuple):
-    """Columns ``start`` to ``start + levels * q`` of W, level by level.
-
-    ``parameter`` is the number of the random-effect term, or of the penalty group (``ridge``).
-    """
-
-    start: int
-    levels: int
-    q: int
-    parameter: int
-    ridge: bool
-
-    @property
-    def columns(self) -> slice:
-        return slice(self.start, self.start + self.levels * self.q)
-
-
-@kernel
-def _apply_to_rows(matrix: np.ndarray, start: int, levels: int, roots: np.ndarray):
-    """matrix[s, cell] = root' matrix[s, cell] for every cell of q rows, in place; one root, or one a matrix."""
-    q, width = roots.shape[1], matrix.shape[2]
-    cell = np.empty((q, width))
-    for s in range(matrix.shape[0]):
-        root = roots[s if roots.shape[0] > 1 else 0]
-        for level in range(levels):
-            first = start + level * q
-            for a in range(q):
-                for k in range(width):
-                    cell[a, k] = 0.0
-                for b in range(q):
-                    for k in range(width):
-                        cell[a, k] += root[b, a] * matrix[s, first + b, k]
-            for a in range(q):
-                for k in range(width):
-                    matrix[s, first + a, k] = cell[a, k]
-
-
-@kernel
-def _apply_to_columns(matrix: np.ndarray, start: int, levels: int, roots: np.ndarray):
-    """matrix[s, :, cell] = matrix[s, :, cell] root for every cell of q columns, in place."""
-    q = roots.shape[1]
-    cell = np.empty(q)
-    for s in range(matrix.shape[0]):
-        root = roots[s if roots.shape[0] > 1 else 0]
-        for row in range(matrix.shape[1]):
-            for level in range(levels):
-                first = start + level * q
-                for a in range(q):
-                    cell[a] = 0.0
-                    for b in range(q):
-                        cell[a] += matrix[s, row, first + b] * root[b, a]
-                for a in range(q):
-                    matrix[s, row, first + a] = cell[a]
-
-
-def whiten_rows(matrix: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
-    """``Lambda' matrix`` for (r, k) or (draws, r, k): a copy."""
-    result = np.array(matrix, dtype=float, order="C")
-    stack = result[None] if result.ndim == 2 else result
-    for block, root in zip(blocks, roots, strict=True):
-        if block.q == 1:
-            result[..., block.columns, :] *= root[..., :1, :1]
-        else:
-            _apply_to_rows(stack, block.start, block.levels, _stacked(root))
-    return result
-
-
-def unwhiten(vectors: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
-    """``Lambda vectors`` for (r, k) or (draws, r, k): effects on the scale of W from standard ones."""
-    return whiten_rows(vectors, blocks, [np.swapaxes(root, -1, -2) for root in roots])
-
-
-def whiten(matrix: np.ndarray, blocks: tuple[Block, ...], roots: list[np.ndarray]) -> np.ndarray:
-    """``Lambda' matrix Lambda`` for (r, r) or (draws, r, r): a copy."""
-    result = whiten_rows(matrix, blocks, roots)
-    stack = result[None] if result.ndim == 2 else result
-    for block, root in zip(blocks, roots, strict=True):
-        if block.q == 1:
-            result[..., block.columns] *= root[..., :1, :1]
-        else:
-            _apply_to_columns(stack, block.start, block.levels, _stacked(root))
-    return result
-
-
-def _stacked(root: np.ndarray) -> np.ndarray:
-    """One root as a stack of one, contiguous."""
-    return np.ascontiguousarray(root.reshape(-1, *root.shape[-2:]))
-
-
-def proper(blocks: tuple[Block, ...], r: int) -> np.ndarray:
-    """1 for columns with a proper prior, 0 for flat ones: (r,)."""
-    covered = blocks[-1].columns.stop if blocks else 0
-    return (np.arange(r) < covered).astype(float)
 
 
 @dataclass(eq=False)
@@ -126,8 +31,8 @@ class ConditionalEffects:
 
     Parameters
     ----------
-    Q : (r + 1, r + 1) array
-        Cross-products of ``[W y]`` after the first elimination.
+    Q : (w, w) array
+        Cross-products of ``[W Y]`` after the first elimination.
     blocks : tuple of Block
     roots : list of (q, q) arrays
         Lower factors of the blocks' S.
@@ -149,13 +54,13 @@ class ConditionalEffects:
     profile: bool
 
     def __post_init__(self) -> None:
-        r = len(self.Q) - 1
-        P = whiten(self.Q[:r, :r], self.blocks, self.roots)
-        P[np.diag_indices(r)] += proper(self.blocks, r)
+        W, Y = columns(len(self.Q))
+        P = whiten(self.Q[W, W], self.blocks, self.roots)
+        P[np.diag_indices(len(P))] += proper(self.blocks, len(P))
         self.chol = np.linalg.cholesky(P)
-        half = _solve_lower(self.chol, whiten_rows(self.Q[:r, r:], self.blocks, self.roots))[:, 0]
+        half = _solve_lower(self.chol, whiten_rows(self.Q[W, Y], self.blocks, self.roots))[:, 0]
         self._half = half
-        self.q_tilde = float(self.Q[r, r] - half @ half)
+        self.q_tilde = (self.Q[Y, Y] - half @ half).item()
 
     @property
     def log_det(self) -> float:
@@ -270,7 +175,7 @@ def directions(posterior: ConditionalEffects) -> np.ndarray:
 def coupling(posterior: ConditionalEffects, slopes: np.ndarray, variance: float):
     """Second derivatives that involve the parameters of the first elimination.
 
-    ``slopes`` (n, r + 1, r + 1) are the derivatives of Q along them.
+    ``slopes`` (n, w, w) are the derivatives of Q along them.
 
     Returns
     -------
@@ -280,15 +185,15 @@ def coupling(posterior: ConditionalEffects, slopes: np.ndarray, variance: float)
         Of ``log_det + q_tilde / variance`` for pairs of them, second derivatives of Q left out.
     mixed : (n, blocks' entries) array
     """
-    r = len(posterior.standard)
     w = posterior.residual_weights
+    W, _ = columns(len(w))
     moved = slopes @ w
-    whitened = whiten_rows(np.swapaxes(moved[:, :r], 0, 1), posterior.blocks, posterior.roots).T
+    whitened = whiten_rows(np.swapaxes(moved[:, W], 0, 1), posterior.blocks, posterior.roots).T
     pulled = whitened @ posterior.inverse
     own = -2.0 * pulled @ whitened.T / variance
     mixed = -2.0 * pulled @ directions(posterior).T / variance
     if posterior.gammas or not posterior.profile:
-        own_trace, mixed_trace = _coupled_traces(posterior, slopes[:, :r, :r])
+        own_trace, mixed_trace = _coupled_traces(posterior, slopes[:, W, W])
         own -= own_trace
         mixed += mixed_trace
     return moved @ w, own, mixed
@@ -376,5 +281,5 @@ def _inverse(chol: np.ndarray) -> np.ndarray:
         return root.T @ root
     inverse, _ = lapack.dpotri(chol.T, lower=False)  # Fortran's order: nothing is copied but the result
     lower = inverse.T
-    mirror(lower)
+    mirror_in_place(lower)
     return lower
