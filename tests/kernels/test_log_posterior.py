@@ -7,6 +7,7 @@ import pmlmm
 from pmlmm.kernels import inverse_wishart
 from pmlmm.kernels import log_posterior as density
 from pmlmm.kernels.coordinates import vech
+from pmlmm.kernels.likelihood_compiled import flatten
 from tests.bench import bench
 
 
