@@ -1,10 +1,20 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pmlmm
 from tests.problems import CROSSED, DATA, crossed_data, read
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Every core for whole folders; this process alone where files or single tests are named, and for a debugger."""
+    named = [Path(argument.split("::")[0]) for argument in config.args]
+    if config.getoption("usepdb") or all(path.suffix == ".py" for path in named):
+        return 0
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@
 import contextlib
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run_here
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,11 +32,7 @@ def test_python_blocks_run_in_order(page):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.name)
 def test_examples_run(example):
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", str(example)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert run_here(example)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.processes import run_here
+
 STUDIES = Path(__file__).parents[2] / "docs" / "studies"
 
 
-def run(name, *options):
-    env = os.environ | {"SAVED": "off"}
-    command = [sys.executable, str(STUDIES / f"{name}.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(monkeypatch):
+    """What a study prints; one process, as starting more takes longer than the work here."""
+    monkeypatch.setenv("SAVED", "off")
+    monkeypatch.setenv("WORKERS", "1")
+    return lambda name, *options: run_here(STUDIES / f"{name}.py", *options)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def run(name, *options):
         ("evidence_error", ["--shapes", "1"], "PSIS within 3 errors of bridge: 3 of 3"),
     ],
 )
-def test_studies_run_at_small_size(name, options, expected):
+def test_studies_run_at_small_size(run, name, options, expected):
     assert expected in run(name, *options)
 
 
@@ -58,8 +60,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
     ],
 )
-def test_the_talk_at_small_size(name, replicates, small, number, column, labels, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORKERS", "1")  # starting a process takes longer than the work here
+def test_the_talk_at_small_size(run, name, replicates, small, number, column, labels, tmp_path):
     script = name.removesuffix("_gaussian")
     run(script, "--replicates", str(replicates), "--to", str(tmp_path), *(["--small"] if small else []))
     rows = table(tmp_path / f"{name}.md")
@@ -75,7 +76,9 @@ def test_the_talk_at_small_size(name, replicates, small, number, column, labels,
 
 def test_the_tutorials_summary_is_what_a_fit_prints(tmp_path):
     """But for digits, which other versions of the dependencies may change."""
-    run("first_summary", "--to", str(tmp_path))
+    command = [sys.executable, str(STUDIES / "first_summary.py"), "--to", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"SAVED": "off"})
+    assert done.returncode == 0, done.stderr
     skeletons = []
     for folder in (tmp_path, STUDIES / "results"):
         text = (folder / "first_summary.txt").read_text()
@@ -215,13 +218,13 @@ def test_nothing_near_a_singular_maximum_is_likelier():
         assert log_likelihood(beta, sigma, near @ near.T) < top + 1e-6
 
 
-def test_ranks_are_uniform_at_small_size():
+def test_ranks_are_uniform_at_small_size(run):
     lines = run("rank_calibration", "--replicates", "25", "--settings", "1").splitlines()
     verdicts = {line.split()[2]: line.split()[-1] for line in lines if line.startswith("one factor")}
     assert verdicts["PSIS"] == verdicts["NUTS"] == "yes"
 
 
-def test_full_graph_nuts_agrees_with_the_rest():
+def test_full_graph_nuts_agrees_with_the_rest(run):
     """The full graph shares no algebra with the fit; nutpie's compilation of it takes most of the time."""
     pytest.importorskip("nutpie")
     line = run("nuts_agreement", "--cases", "sleepstudy", "--draws", "500")
