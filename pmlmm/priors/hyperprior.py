@@ -73,7 +73,7 @@ class Hyperprior:
 def normal(value: float, mean: float, sd: float) -> tuple[float, float]:
     """Log-density of N(mean, sd^2) at a value, and its slope."""
     residual = (value - mean) / sd
-    return -0.5 * residual**2 - float(np.log(sd)) - 0.5 * LOG_2PI, -residual / sd
+    return -(0.5 * residual**2 + float(np.log(sd)) + 0.5 * LOG_2PI), -residual / sd
 
 
 @dataclass(frozen=True, eq=False)

@@ -208,7 +208,7 @@ class InverseWishartFamily(CovarianceFamily):
         at, own = self.at(values), len(self.own)
         slopes = np.zeros((len(at.packed), len(values)))
         if own:
-            slopes[:, 0] = np.exp(values[0]) * np.concatenate([[1.0], vech(at.A)])
+            slopes[:, 0] = (at.eta - at.q + 1.0) * np.concatenate([[1.0], vech(at.A)])
         for j, slope in enumerate(self.target.slopes(values[own:])):
             slopes[1:, own + j] = (at.eta + at.q + 1.0) * vech(slope)
         return slopes
