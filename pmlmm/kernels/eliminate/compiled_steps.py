@@ -1,8 +1,8 @@
 """The steps that every kind's compiled likelihood shares: from u to factors, the dense columns, back to u.
 
 The same numbers as :func:`pmlmm.kernels.likelihood.evaluate` without the Hessian, callable from compiled
-code: a sampler calls it a hundred thousand times. ``plan`` holds the arrays that all kinds have
-(:class:`pmlmm.kernels.likelihood_compiled.FlatCrossproducts`).
+code: a sampler calls it a hundred thousand times. Arrays come one by one, not as the tuple ``plan`` that holds
+them, as every step would count references to all of its members.
 """
 
 from typing import NamedTuple
@@ -32,19 +32,18 @@ class DenseEliminated(NamedTuple):
 
 
 @kernel
-def start(u: np.ndarray, plan: tuple):
+def start(u: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, penalties: int):
     """Factors at u: whether it is in the support, those of Sigma_k / sigma^2, of a group's effects, and log lambda.
 
     The first ones are padded to (K, q, q) of the largest q.
     """
-    sizes, _, grouped, _, _, counts, _ = plan
     largest, total, at = 1, 0, 1
     for q in sizes:
         largest = max(largest, q)
     for k in grouped:
         total += sizes[k]
     roots, L = np.zeros((sizes.shape[0], largest, largest)), np.zeros((total, total))
-    log_lambda, proper = u[u.shape[0] - counts.shape[0] :], u[0] > 0.0
+    log_lambda, proper = u[u.shape[0] - penalties :], u[0] > 0.0
     for k in range(sizes.shape[0]):
         q = sizes[k]
         root = np.zeros((q, q))  # of its own, as every layout of an argument is compiled anew
@@ -75,9 +74,9 @@ def _block_root(block: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
 
 
 @kernel
-def eliminate_dense(Q: np.ndarray, plan: tuple, roots: np.ndarray, log_lambda: np.ndarray):
+def eliminate_dense(Q: np.ndarray, blocks: np.ndarray, roots: np.ndarray, log_lambda: np.ndarray):
     """Eliminate the dense columns of Q (w, w): O(w^3)."""
-    r, blocks = Q.shape[0] - RESPONSES, plan[4]
+    r = Q.shape[0] - RESPONSES
     P, right = np.empty((1, r, r)), np.empty((1, r, 1))
     P[0], right[0, :, 0] = Q[:r, :r], Q[:r, r]
     for block in blocks:
@@ -121,10 +120,10 @@ def _add_vech(gradient: np.ndarray, at: int, total: np.ndarray):
 
 
 @kernel
-def add_group_slopes(gradient: np.ndarray, plan: tuple, total: np.ndarray):
+def add_group_slopes(gradient: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, total: np.ndarray):
     """Add the derivatives along the covariances of the terms that are eliminated group by group."""
-    first, sizes, starts = 0, plan[0], term_starts(plan[0])
-    for k in plan[2]:
+    first, starts = 0, term_starts(sizes)
+    for k in grouped:
         q = sizes[k]
         _add_vech(gradient, starts[k], total[first : first + q, first : first + q])
         first += q
@@ -132,7 +131,12 @@ def add_group_slopes(gradient: np.ndarray, plan: tuple, total: np.ndarray):
 
 @kernel
 def _add_block_slopes(
-    gradient: np.ndarray, variance: float, starts: np.ndarray, blocks: np.ndarray, roots: np.ndarray, dense: tuple
+    gradient: np.ndarray,
+    variance: float,
+    starts: np.ndarray,
+    blocks: np.ndarray,
+    roots: np.ndarray,
+    dense: DenseEliminated,
 ):
     """Add the derivatives of ``log|P| + q_tilde / variance`` along the blocks' parameters."""
     standard, inverse = dense.standard, dense.inverse
@@ -153,13 +157,22 @@ def _add_block_slopes(
 
 
 @kernel
-def finish(u: np.ndarray, plan: tuple, roots: np.ndarray, dense: tuple, log_det: float, inner: np.ndarray):
+def finish(
+    u: np.ndarray,
+    sizes: np.ndarray,
+    blocks: np.ndarray,
+    n: float,
+    roots: np.ndarray,
+    dense: DenseEliminated,
+    log_det: float,
+    inner: np.ndarray,
+):
     """Value and gradient in u.
 
     ``inner`` has the derivatives of -2 log-likelihood along the relative covariances and log lambda of what was
     eliminated first; those of the dense blocks are added to it.
     """
-    starts, blocks, n = term_starts(plan[0]), plan[4], plan[6][1]
+    starts = term_starts(sizes)
     variance, d, flat = u[0] ** 2, starts[-1], dense.standard.shape[0]
     _add_block_slopes(inner, variance, starts, blocks, roots, dense)
     for block in blocks:

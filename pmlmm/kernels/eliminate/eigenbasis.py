@@ -24,22 +24,23 @@ from pmlmm.kernels.small_matrices import outside
 @kernel
 def eigenbasis_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    proper, roots, _, log_lambda = start(u, plan)
+    sizes, _, grouped, ridges, blocks, counts, scalars = plan
+    proper, roots, _, log_lambda = start(u, sizes, grouped, counts.shape[0])
     if not proper:
         return outside(u)
     squares, projected, gram = arrays
-    group = plan[3][0]
+    group = ridges[0]
     excess = squares * np.exp(-log_lambda[group])
     shrunk = excess / (1.0 + excess)
     Q = gram - np.ascontiguousarray(projected.T) @ (projected * shrunk.reshape(-1, 1))
-    dense = eliminate_dense(Q, plan, roots, log_lambda)
+    dense = eliminate_dense(Q, blocks, roots, log_lambda)
     if not dense.proper:
         return outside(u)
     effects = np.ascontiguousarray(projected[:, : gram.shape[0] - RESPONSES])
     quadratic = np.sum((effects @ dense.J) * effects, axis=1) + (projected @ dense.w) ** 2 / u[0] ** 2
     inner = np.zeros(u.shape[0])
     inner[u.shape[0] - log_lambda.shape[0] + group] = np.sum(shrunk * (1.0 - shrunk) * quadratic - shrunk)
-    return finish(u, plan, roots, dense, np.sum(np.log1p(excess)), inner)
+    return finish(u, sizes, blocks, scalars[1], roots, dense, np.sum(np.log1p(excess)), inner)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,17 +58,21 @@ def _factor_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, B: np.nda
 
 
 @kernel
-def _subtract_squares(T: np.ndarray, Q: np.ndarray):
-    """Q -= T'T, the lower triangle of it."""
-    for a in range(T.shape[0]):
-        for u in range(T.shape[1]):
-            for v in range(u + 1):
-                Q[u, v] -= T[a, u] * T[a, v]
+def _draws_chunk(
+    arrays: tuple,
+    L: np.ndarray,
+    first: int,
+    last: int,
+    log_det: np.ndarray,
+    Q: np.ndarray,
+    keep: bool,
+    D: np.ndarray,
+    total: np.ndarray,
+):
+    """For the draws first..last-1 of L: log|M| summed over groups, and Q -= sum c'J c; if ``keep`` D = R c, total += B.
 
-
-@kernel
-def _draws_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, log_det: np.ndarray, Q: np.ndarray):
-    """For the draws first..last-1 of L: log|M| summed over groups, and Q -= sum c'J c."""
+    One group after the other, where a single elimination goes over chunks of them and then multiplies matrices.
+    """
     S, weight, start, cross, _ = arrays
     q, width = L.shape[1], cross.shape[2]
     V, R, J, B = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
@@ -76,8 +80,13 @@ def _draws_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, log_det: n
     for s in range(first, last):
         for d in range(S.shape[0]):
             log_det[s] += weight[d] * factor_design(S[d], L[s], V, R, J, B)
+            for a in range(q if keep else 0):
+                for b in range(q):
+                    total[a, b] += weight[d] * B[a, b]
             for k in range(start[d], start[d + 1]):
                 _apply(V, cross[k], T)
+                if keep:
+                    _apply(R, cross[k], D[k])
                 for a in range(q):
                     for u in range(width):
                         for v in range(u + 1):
@@ -117,27 +126,23 @@ def _weigh_chunk(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, firs
 @kernel
 def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    proper, roots, L, log_lambda = start(u, plan)
+    sizes, _, grouped, _, blocks, counts, scalars = plan
+    proper, roots, L, log_lambda = start(u, sizes, grouped, counts.shape[0])
     if not proper:
         return outside(u)
-    _, weights, _, cross, gram = arrays
-    B, T, D, Q = np.empty_like(arrays[0]), np.empty_like(cross), np.empty_like(cross), gram.copy()
-    log_det = _factor_chunk(arrays, L, 0, B.shape[0], B, T, D)
-    for k in range(T.shape[0]):
-        _subtract_squares(T[k], Q)
-    mirror_in_place(Q)
-    dense = eliminate_dense(Q, plan, roots, log_lambda)
+    _, _, _, cross, gram = arrays
+    Q, D, N = gram.copy(), np.empty_like(cross), np.empty((cross.shape[0], *L.shape))
+    log_det, total, inner = np.zeros(1), np.zeros(L.shape), np.zeros(u.shape[0])
+    one = L.reshape((1, *L.shape)), Q.reshape((1, *Q.shape))
+    _draws_chunk(arrays, one[0], 0, 1, log_det, one[1], True, D, total)
+    dense = eliminate_dense(Q, blocks, roots, log_lambda)
     if not dense.proper:
         return outside(u)
-    N = np.empty((cross.shape[0], *L.shape))
     _weigh_chunk(D, dense.J, dense.w, 1.0 / u[0] ** 2, 0, N.shape[0], N)
-    total, inner = np.zeros(L.shape), np.zeros(u.shape[0])
-    for d in range(B.shape[0]):
-        total += weights[d] * B[d]
     for k in range(N.shape[0]):
         total -= N[k]
-    add_group_slopes(inner, plan, total)
-    return finish(u, plan, roots, dense, log_det, inner)
+    add_group_slopes(inner, sizes, grouped, total)
+    return finish(u, sizes, blocks, scalars[1], roots, dense, log_det[0], inner)
 
 
 class OneFactor(Elimination):
@@ -224,8 +229,9 @@ class Groups(OneFactor):
 
     def eliminate_draws(self, L: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         log_det, Q = np.zeros(len(L)), np.repeat(self.gram[None], len(L), axis=0)
+        nothing = np.empty((0, 0, 0)), np.empty((0, 0))
         each_chunk(
-            lambda first, last: _draws_chunk(self.arrays, L, first, last, log_det, Q),
+            lambda first, last: _draws_chunk(self.arrays, L, first, last, log_det, Q, False, *nothing),
             chunks(len(L) * max(len(self.cross), 1) // 20, len(L)),
         )
         return EliminatedDraws(log_det, Q, None)

@@ -24,11 +24,12 @@ from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_g
 @kernel
 def row_kernels_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    proper, roots, _, log_lambda = start(u, plan)
+    sizes, _, grouped, ridges, blocks, counts, scalars = plan
+    proper, roots, _, log_lambda = start(u, sizes, grouped, counts.shape[0])
     if not proper:
         return outside(u)
     kernels, rows = arrays
-    groups, K = plan[3], np.eye(rows.shape[0])
+    groups, K = ridges, np.eye(rows.shape[0])
     for g in range(groups.shape[0]):
         K += kernels[g] * np.exp(-log_lambda[groups[g]])
     if not factor(K):
@@ -37,7 +38,7 @@ def row_kernels_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     K_inverse = root_gram(inverse_factor(K))
     solved = K_inverse @ rows
     Q = np.ascontiguousarray(rows.T) @ solved
-    dense = eliminate_dense(Q, plan, roots, log_lambda)
+    dense = eliminate_dense(Q, blocks, roots, log_lambda)
     if not dense.proper:
         return outside(u)
     effects = np.ascontiguousarray(solved[:, : Q.shape[0] - RESPONSES])
@@ -47,7 +48,7 @@ def row_kernels_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     for g in range(groups.shape[0]):
         at = u.shape[0] - log_lambda.shape[0] + groups[g]
         inner[at] = np.exp(-log_lambda[groups[g]]) * np.sum(kernels[g] * weight)
-    return finish(u, plan, roots, dense, log_det, inner)
+    return finish(u, sizes, blocks, scalars[1], roots, dense, log_det, inner)
 
 
 @dataclass(frozen=True, eq=False)

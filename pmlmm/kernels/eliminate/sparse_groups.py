@@ -131,13 +131,14 @@ def _add_squares(
 @kernel
 def sparse_groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    proper, roots, L, log_lambda = start(u, plan)
+    sizes, _, grouped, _, blocks, counts, scalars = plan
+    proper, roots, L, log_lambda = start(u, sizes, grouped, counts.shape[0])
     if not proper:
         return outside(u)
     designs, starts, columns, cross, gram = arrays
     B, D, Q = np.empty_like(designs), np.empty_like(cross), gram.copy()
     log_det = _eliminate(arrays, L, B, D, Q, True)
-    dense = eliminate_dense(Q, plan, roots, log_lambda)
+    dense = eliminate_dense(Q, blocks, roots, log_lambda)
     if not dense.proper:
         return outside(u)
     N = np.empty_like(designs)
@@ -145,8 +146,8 @@ def sparse_groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     total, inner = np.zeros(L.shape), np.zeros(u.shape[0])
     for i in range(designs.shape[0]):
         total += B[i] - N[i]
-    add_group_slopes(inner, plan, total)
-    return finish(u, plan, roots, dense, log_det, inner)
+    add_group_slopes(inner, sizes, grouped, total)
+    return finish(u, sizes, blocks, scalars[1], roots, dense, log_det, inner)
 
 
 @dataclass(frozen=True, eq=False)
