@@ -21,7 +21,6 @@ from pmlmm.kernels.eliminate.design_loops import (
     couple,
     each_chunk,
     factor_design,
-    mirror_in_place,
     vech_entries,
 )
 from pmlmm.kernels.eliminate.protocol import EliminatedDraws, Elimination
