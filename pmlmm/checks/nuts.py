@@ -1,7 +1,7 @@
 """NUTS on a tuned model: on the collapsed density, or on the full PyMC graph."""
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,9 @@ from pmlmm.posterior import tree
 from pmlmm.posterior.draws import WeightedDraws
 from pmlmm.posterior.labels import data_groups, label
 from pmlmm.posterior.source import Posterior
+
+if TYPE_CHECKING:
+    import pymc as pm
 
 # Dense columns from which chains run side by side: below, Python's interpreter is the bottleneck.
 _HEAVY = 60
@@ -78,9 +81,15 @@ def _collapsed(
         whitened = Whitened(density, np.concatenate([near.x, phi]), scale)
     else:
         whitened = Whitened(near.density(phi), near.x, near.scale)
-    chains = nuts.sample(whitened, schedule)
+    chains = nuts.sample(whitened, schedule, _density_graph)
     with nuts.keeping(list(chains.x)):
         return _all_parameters(posterior, schedule, chains, hyperparameters, gamma, wide)
+
+
+def _density_graph(function: nuts.Density, size: int) -> "pm.Model":
+    from pmlmm.graph.build import density_graph  # PyMC takes seconds to import, and nutpie does without
+
+    return density_graph(function, size)
 
 
 def _all_parameters(

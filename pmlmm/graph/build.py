@@ -1,5 +1,6 @@
 """Write a model as a PyMC graph: full (beta and gamma explicit) or collapsed (both integrated out)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from pmlmm.graph import numba_dispatch
 from pmlmm.graph.covariance import Arguments
 from pmlmm.graph.covariances import graph_of
 from pmlmm.graph.distributions import vech_graph
-from pmlmm.graph.ops import CollapsedLogLikelihood, HalfStudentTLogDensity, SampledLogLikelihood
+from pmlmm.graph.ops import CollapsedLogLikelihood, Differentiable, HalfStudentTLogDensity, SampledLogLikelihood
 from pmlmm.kernels.likelihood_compiled import flatten
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.theta import Theta
@@ -42,6 +43,13 @@ class Handles:
 def build_graph(problem: Problem, theta: Theta, *, collapsed: bool = False) -> pm.Model:
     """The graph for a user: full, or with beta and gamma integrated out."""
     return build_collapsed(problem, theta)[0] if collapsed else build_full(problem, theta)
+
+
+def density_graph(function: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int) -> pm.Model:
+    """A graph with one vector ``z`` whose log-density, with its gradient, is a Python function's."""
+    with pm.Model() as model:
+        pm.Potential("density", Differentiable(function)(pm.Flat("z", shape=size)))
+    return model
 
 
 def build_collapsed(

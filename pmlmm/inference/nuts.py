@@ -21,6 +21,9 @@ from pmlmm.kernels.small_matrices import outside
 if TYPE_CHECKING:
     import pymc as pm
 
+Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
+Graph = Callable[[Density, int], "pm.Model"]
+
 SAMPLERS = ("auto", "nutpie", "pymc")
 # Starts are draws of a Student-t around the mode: wider than the posterior, so that R-hat means something.
 _START_NU = 5.0
@@ -115,7 +118,7 @@ def choose_sampler(name: str) -> str:
     return ("nutpie" if available else "pymc") if name == "auto" else name
 
 
-def sample(whitened: Whitened, schedule: Schedule) -> Chains:
+def sample(whitened: Whitened, schedule: Schedule, graph: Graph) -> Chains:
     """Draw from a density with gradient by NUTS.
 
     Parameters
@@ -123,6 +126,8 @@ def sample(whitened: Whitened, schedule: Schedule) -> Chains:
     whitened : Whitened
         Around a mode or a point near it, with a root of the covariance there, about.
     schedule : Schedule
+    graph : callable
+        ``(function, size)`` to a PyMC model with a vector ``z`` of that size, for PyMC's sampler.
 
     Raises
     ------
@@ -132,11 +137,13 @@ def sample(whitened: Whitened, schedule: Schedule) -> Chains:
         By Ctrl-C; with ``draws`` too.
     """
     target, sampler = Target(whitened), choose_sampler(schedule.sampler)
-    run = _with_nutpie if sampler == "nutpie" else _with_pymc
     drawn: list[list[np.ndarray]] = []
     try:
         with noticed(target.stop):
-            z, statistics = run(target, schedule, drawn)
+            if sampler == "nutpie":
+                z, statistics = _with_nutpie(target, schedule, drawn)
+            else:
+                z, statistics = _with_pymc(target, schedule, drawn, graph)
     except KeyboardInterrupt as error:
         target.error = error
     except Exception:
@@ -219,11 +226,11 @@ def _with_nutpie(target: Target, schedule: Schedule, drawn: list[list[np.ndarray
     return tree["posterior"]["z"].to_numpy(), keep_statistics(tree["sample_stats"].to_dataset())
 
 
-def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]) -> tuple[np.ndarray, xr.Dataset]:
+def _with_pymc(
+    target: Target, schedule: Schedule, drawn: list[list[np.ndarray]], graph: Graph
+) -> tuple[np.ndarray, xr.Dataset]:
     import pymc as pm
     from pytensor.compile.mode import Mode
-
-    from pmlmm.graph.ops import Differentiable
 
     drawn.extend([] for _ in range(schedule.chains))
 
@@ -237,9 +244,7 @@ def _with_pymc(target: Target, schedule: Schedule, drawn: list[list[np.ndarray]]
         return target(point)
 
     rng = np.random.default_rng(schedule.random_seed)
-    with pm.Model() as model:
-        z = pm.Flat("z", shape=len(target.whitened.centre))
-        pm.Potential("density", Differentiable(density)(z))
+    model = graph(density, len(target.whitened.centre))
     tree = pm.sample(
         draws=schedule.draws,
         tune=schedule.tune,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pmlmm.errors import OptionError, SamplingError, SamplingInterrupted
+from pmlmm.graph.build import density_graph
 from pmlmm.inference import nuts
 from pmlmm.kernels.log_posterior import Whitened
 from tests.problems import COVARIANCE, MEAN, gaussian
@@ -17,7 +18,7 @@ def schedule(sampler, draws=1000, **options):
 def test_moments_of_a_gaussian(sampler):
     if sampler == "nutpie":
         pytest.importorskip("nutpie")
-    chains = nuts.sample(Whitened(gaussian, np.zeros(2), 2.0 * np.eye(2)), schedule(sampler))
+    chains = nuts.sample(Whitened(gaussian, np.zeros(2), 2.0 * np.eye(2)), schedule(sampler), density_graph)
     x = chains.x.reshape(-1, 2)
     np.testing.assert_allclose(x.mean(axis=0), MEAN, atol=0.2)
     np.testing.assert_allclose(np.cov(x.T), COVARIANCE, atol=0.35)
@@ -40,7 +41,7 @@ def test_a_failed_chain_keeps_what_was_drawn(sampler):
         return gaussian(x)
 
     with pytest.raises(SamplingError, match="failed: the disk is full") as caught:
-        nuts.sample(Whitened(failing, np.zeros(2), np.eye(2)), schedule(sampler))
+        nuts.sample(Whitened(failing, np.zeros(2), np.eye(2)), schedule(sampler), density_graph)
     drawn = np.concatenate(caught.value.draws)
     assert 50 < len(drawn) < 2000
     np.testing.assert_allclose(drawn.mean(axis=0), MEAN, atol=0.5)
@@ -52,7 +53,7 @@ def test_a_density_that_vanishes_is_left_not_an_error():
     def half(x):
         return gaussian(x) if x[0] < 4.0 else (-np.inf, np.full(2, np.nan))
 
-    chains = nuts.sample(Whitened(half, MEAN, np.eye(2)), schedule("nutpie"))
+    chains = nuts.sample(Whitened(half, MEAN, np.eye(2)), schedule("nutpie"), density_graph)
     assert chains.x[..., 0].max() < 4.0
 
 
@@ -80,7 +81,7 @@ def test_an_interrupt_keeps_what_was_drawn(monkeypatch):
 
     monkeypatch.setattr(nutpie, "sample", interrupted)
     with pytest.raises(SamplingInterrupted, match="was interrupted") as caught:
-        nuts.sample(Whitened(gaussian, MEAN, np.eye(2)), schedule("nutpie"))
+        nuts.sample(Whitened(gaussian, MEAN, np.eye(2)), schedule("nutpie"), density_graph)
     assert len(caught.value.draws) == 2
 
 
@@ -89,4 +90,4 @@ def test_an_interrupt_inside_the_density():
         raise KeyboardInterrupt
 
     with pytest.raises(SamplingInterrupted, match="was interrupted"):
-        nuts.sample(Whitened(interrupted, MEAN, np.eye(2)), schedule("pymc"))
+        nuts.sample(Whitened(interrupted, MEAN, np.eye(2)), schedule("pymc"), density_graph)
