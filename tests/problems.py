@@ -155,6 +155,17 @@ def few_rows_block():
     return pd.DataFrame(np.random.default_rng(1).normal(size=(20, 30)), columns=[f"g{j}" for j in range(30)])
 
 
+def visits():
+    """Visits 0 to 7 of 20 patients, whole numbers as they come."""
+    rng = np.random.default_rng(1)
+    g, t = np.repeat(np.arange(20), 8), np.tile(np.arange(8), 20)
+    base = rng.normal(50, 10, 160)
+    table = pd.DataFrame({"g": g, "t": t, "base": base, "f": np.tile(list("abcd"), 40)})
+    table["y"] = base + 3 + 1.5 * rng.normal(size=20)[g] + rng.normal(size=160)
+    table["curve"] = 3 + 2 * t + 0.5 * t**2 + rng.normal(size=20)[g] + 0.3 * rng.normal(size=160)
+    return table
+
+
 # Crossed and nested factors.
 
 CROSSED = "y ~ t + (1 + t | a) + (1 | b/c)"

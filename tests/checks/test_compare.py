@@ -48,18 +48,6 @@ def test_comparison_of_an_integrated_fit(integrated, sleep_fit, mcmc):
         pmlmm.compare(integrated, mcmc)
 
 
-def test_intervals_of_the_integrated_fit_are_wider(sleep_fit, integrated):
-    name = "Sigma_Subject"
-    ratio = integrated.sd[name] / sleep_fit.sd[name]
-    assert float(ratio[0, 0]) > 1.3
-    table = integrated.hyperparameters
-    assert (table.loc["b[Subject]", ["lower", "upper"]].diff().iloc[1]) > 0.3
-    np.testing.assert_allclose(integrated.predict(), sleep_fit.predict(), atol=6.0)
-    assert "carry the uncertainty" in repr(integrated)
-    assert integrated.k_hat < 0.7
-    assert isinstance(integrated, pmlmm.Fit)
-
-
 def test_comparison_of_a_bad_fit_says_so():
     fit = bad_model().fit()
     report = pmlmm.compare(fit, fit.sample(1500, tune=1500, progress=False))
