@@ -65,13 +65,15 @@ def first_phi(problem: Problem, space: Space, evidence: LaplaceEvidence, profile
     learns_lambda = len(space.learned_groups) > 0
     # many groups leave no doubt about the coefficients
     levels = (0.0, np.log(_WEAK_LAMBDA)) if learns_lambda and space.fewest_groups < _MANY_GROUPS else (0.0,)
-    candidates, error = [], None
+    candidates: list[tuple[float, np.ndarray, np.ndarray]] = []
+    error: ConvergenceError | None = None
     for level in levels:
         try:
             candidates.append(_candidate(problem, space, evidence, profile, level, compare=len(levels) > 1))
         except ConvergenceError as failure:
             error = failure
     if not candidates:
+        assert error is not None
         raise error
     _, phi, x = max(candidates, key=lambda candidate: candidate[0])
     evidence.restart(x)
