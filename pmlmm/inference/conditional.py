@@ -160,7 +160,7 @@ def hyperparameter_density(near: Conditional) -> HyperparameterDensity:
 
 def sigma_student(prior: HalfStudentT | Flat) -> tuple[float, float]:
     """(nu, scale) of the prior of sigma as the compiled density takes it; nu = 0 where it is flat."""
-    return (0.0, 1.0) if isinstance(prior, Flat) else (float(prior.nu), float(prior.scale))
+    return (0.0, 1.0) if isinstance(prior, Flat) else prior.student
 
 
 def _with_hessian(function: Whitened, z: np.ndarray) -> Derivatives:

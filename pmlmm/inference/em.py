@@ -79,8 +79,9 @@ def _sigma(rss: float, total: float, prior: HalfStudentT | Flat) -> float:
     """Maximiser of ``-total log sigma - rss / (2 sigma^2) + log p(sigma)``."""
     if isinstance(prior, Flat):
         return float(np.sqrt(rss / total))
-    spread = prior.nu * prior.scale**2
-    a, b, c = total + prior.nu + 1.0, total * spread - rss, rss * spread
+    nu, scale = prior.student
+    spread = nu * scale**2
+    a, b, c = total + nu + 1.0, total * spread - rss, rss * spread
     return float(np.sqrt(2.0 * c / (b + np.sqrt(b * b + 4.0 * a * c))))
 
 

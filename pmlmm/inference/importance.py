@@ -206,7 +206,7 @@ class ImportanceEvidence:
 def _log_sigma_prior(sigma: np.ndarray, prior: HalfStudentT | Flat) -> np.ndarray:
     if isinstance(prior, Flat):
         return np.zeros(len(sigma))
-    return half_student_t.log_densities(sigma, prior.nu, prior.scale)
+    return half_student_t.log_densities(sigma, *prior.student)
 
 
 def work(number: int, data: Crossproducts) -> float:

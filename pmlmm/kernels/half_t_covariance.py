@@ -24,7 +24,7 @@ from pmlmm.kernels.coordinates import unvech, vech_size, vech_slope
 from pmlmm.kernels.derivatives import Derivatives, nowhere
 from pmlmm.kernels.inverse_wishart import congruence
 from pmlmm.kernels.jit import kernel
-from pmlmm.kernels.precision_factor import factor_of_precision
+from pmlmm.kernels.precision_factor import lower_factor
 from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_gram
 
 #: Degrees of freedom.
@@ -131,7 +131,7 @@ def add_to_slope(x: np.ndarray, gradient: np.ndarray, starts: np.ndarray, sizes:
     value, at = 0.0, 0
     for k in range(starts.shape[0]):
         q, own = sizes[k], starts[k]
-        C, _ = factor_of_precision(x, own, q)
+        C = lower_factor(x, own, q)
         for a in range(q):
             squares = 0.0
             for b in range(a + 1):

@@ -8,7 +8,7 @@ from scipy.special import digamma, gammaln, polygamma
 from pmlmm.kernels.coordinates import unvech, vech_indices, vech_size, vech_slope
 from pmlmm.kernels.derivatives import Derivatives, nowhere
 from pmlmm.kernels.jit import kernel
-from pmlmm.kernels.precision_factor import factor_of_precision
+from pmlmm.kernels.precision_factor import lower_factor
 from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_gram
 
 LOG_2, LOG_PI = float(np.log(2.0)), float(np.log(np.pi))
@@ -63,7 +63,7 @@ def log_density(w: np.ndarray, q: int) -> Derivatives:
     return Derivatives(float(value), gradient, hessian)
 
 
-def log_densities(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: np.ndarray) -> np.ndarray:
+def log_densities(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: np.ndarray | float) -> np.ndarray:
     """Log-density of many Sigma, given by their precisions (..., q, q) and log-determinants (...)."""
     q = len(Phi)
     quadratic = np.sum(precision * Phi, axis=(-2, -1))
@@ -151,7 +151,7 @@ def add_to_slope(x: np.ndarray, gradient: np.ndarray, starts: np.ndarray, sizes:
     value, at = 0.0, 0
     for k in range(starts.shape[0]):
         q, start, power = sizes[k], starts[k], packed[at] + sizes[k] + 1.0
-        C, _ = factor_of_precision(x, start, q)
+        C = lower_factor(x, start, q)
         for a in range(q):
             for b in range(a + 1):
                 total, own = 0.0, start + a * (a + 1) // 2 + b

@@ -42,25 +42,17 @@ class Values(Protocol):
     covariances: Sequence[CovarianceTerm]
 
 
-class Together(NamedTuple):
-    """Covariances with a prior of one kind: its compiled slope, and where they and their parameters stand."""
-
-    sampled: Callable
-    starts: np.ndarray
-    sizes: np.ndarray
-    packed: np.ndarray
-
-
 class Priors(NamedTuple):
     """The prior of sigma, that of the covariances kind by kind, and all constants.
 
-    ``sigma_nu`` is 0 where the prior of sigma is flat.
+    ``sigma_nu`` is 0 where the prior of sigma is flat. Of each kind there is the compiled slope, and its arrays
+    ``(starts, sizes, packed)``.
     """
 
     sigma_nu: float
     sigma_scale: float
     constant: float
-    covariances: list[Together]
+    covariances: list[tuple[Callable, tuple[np.ndarray, np.ndarray, np.ndarray]]]
 
 
 def pack_priors(
@@ -77,7 +69,7 @@ def pack_priors(
     together = []
     for sampled, members in kinds.items():
         where, q = np.array([starts[k] for k in members]), np.array([sizes[k] for k in members])
-        together.append(Together(sampled, where, q, np.concatenate([covariances[k].packed for k in members])))
+        together.append((sampled, (where, q, np.concatenate([covariances[k].packed for k in members]))))
     return Priors(float(sigma_nu), float(sigma_scale), float(constant), together)
 
 
@@ -151,8 +143,8 @@ def add_priors(x: np.ndarray, slope: np.ndarray, sizes: np.ndarray, priors: Prio
     ``slope`` is the gradient of that function in u.
     """
     value, gradient = _add_common(x, slope, sizes, priors.sigma_nu, priors.sigma_scale, priors.constant)
-    for kind in priors.covariances:
-        value += kind.sampled(x, gradient, kind.starts, kind.sizes, kind.packed)
+    for sampled, arrays in priors.covariances:
+        value += sampled(x, gradient, *arrays)
     return value, gradient
 
 

@@ -6,13 +6,20 @@ from pmlmm.kernels.jit import kernel
 
 
 @kernel
-def factor_of_precision(x: np.ndarray, at: int, q: int):
-    """C from its entries in x, and its inverse."""
-    C, inverse = np.zeros((q, q)), np.zeros((q, q))
+def lower_factor(x: np.ndarray, at: int, q: int):
+    """C from its entries in x, which start at ``at``."""
+    C = np.zeros((q, q))
     for a in range(q):
         for b in range(a + 1):
             C[a, b] = np.exp(x[at]) if a == b else x[at]
             at += 1
+    return C
+
+
+@kernel
+def factor_of_precision(x: np.ndarray, at: int, q: int):
+    """C from its entries in x, and its inverse."""
+    C, inverse = lower_factor(x, at, q), np.zeros((q, q))
     for b in range(q):
         inverse[b, b] = 1.0 / C[b, b]
         for a in range(b + 1, q):

@@ -1,16 +1,20 @@
 """Checks of the numbers and matrices that priors are stated with."""
 
+import math
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from pmlmm.errors import PriorError
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[float]:
     """Whether value is one real, finite number."""
-    return isinstance(value, Real) and bool(np.isfinite(value))
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def covariance(name: str, matrix: Any, advice: str = "") -> np.ndarray:

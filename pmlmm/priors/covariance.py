@@ -9,7 +9,7 @@ log-posterior takes. A new prior is one file with these three, its kernel, a lin
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,11 +81,11 @@ class CovarianceDensity(ABC):
         """Log-density of ``w = (vech Sigma, packed)`` with its gradient and Hessian; ``-inf`` and nan outside."""
 
     #: Value and gradient of the same, compiled.
-    compiled: ClassVar[Callable]
+    compiled: ClassVar[Callable[..., Any]]
     #: Compiled, for samplers: ``(x, gradient, starts, sizes, packed)`` with the unconstrained coordinates of all
     #: covariances with such a prior, where each starts in x, and their ``packed`` one after the other. It returns the
     #: log-density but for the constant, and adds its gradient in x; Jacobians are not its business.
-    sampled: ClassVar[Callable]
+    sampled: ClassVar[Callable[..., Any]]
 
     @abstractmethod
     def log_densities(self, precision: np.ndarray, log_det: np.ndarray | float) -> np.ndarray:
@@ -111,7 +111,7 @@ class CovarianceDensity(ABC):
         """One Sigma (q, q); only of a proper prior."""
 
 
-class CovarianceFamily(ABC):
+class CovarianceFamily[D: CovarianceDensity](ABC):
     """The prior of one term's covariance as a function of the hyperparameters that are learned.
 
     Attributes
@@ -125,10 +125,10 @@ class CovarianceFamily(ABC):
 
     own: tuple[Hyperparameter, ...]
     shared: tuple[Hyperparameter, ...]
-    start: CovarianceDensity
+    start: D
 
     @abstractmethod
-    def at(self, values: np.ndarray) -> CovarianceDensity:
+    def at(self, values: np.ndarray) -> D:
         """The prior at values of the hyperparameters on their search scales, (k,)."""
 
     @abstractmethod
@@ -140,11 +140,11 @@ class CovarianceFamily(ABC):
         """How the hyperprior draws its log variances to each other; ``columns`` of phi are those of :attr:`shared`."""
 
     @abstractmethod
-    def table(self, density: CovarianceDensity) -> dict[str, float]:
+    def table(self, density: D) -> dict[str, float]:
         """Rows of a fit's table of hyperparameters with their values, learned or fixed."""
 
     @abstractmethod
-    def variables(self, density: CovarianceDensity) -> dict[str, np.ndarray]:
+    def variables(self, density: D) -> dict[str, np.ndarray]:
         """The hyperparameters as variables for ArviZ: scalars, or one number for each effect."""
 
 
@@ -177,7 +177,7 @@ class CovariancePrior(ABC):
         """
 
     @abstractmethod
-    def family(self, scale: TermScale) -> CovarianceFamily:
+    def family(self, scale: TermScale) -> CovarianceFamily[Any]:
         """The same for one term."""
 
 

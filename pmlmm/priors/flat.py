@@ -37,7 +37,7 @@ class Flat(CovariancePrior):
         return FlatFamily(scale.term.q)
 
 
-class FlatFamily(CovarianceFamily):
+class FlatFamily(CovarianceFamily["FlatDensity"]):
     """Nothing to learn."""
 
     own, shared = (), ()
@@ -45,7 +45,7 @@ class FlatFamily(CovarianceFamily):
     def __init__(self, q: int):
         self.start = FlatDensity(q)
 
-    def at(self, values: np.ndarray) -> CovarianceDensity:
+    def at(self, values: np.ndarray) -> "FlatDensity":
         return self.start
 
     def slopes(self, values: np.ndarray) -> np.ndarray:
@@ -54,10 +54,10 @@ class FlatFamily(CovarianceFamily):
     def pool(self, columns: np.ndarray) -> Pool | None:
         return None
 
-    def table(self, density: CovarianceDensity) -> dict[str, float]:
+    def table(self, density: "FlatDensity") -> dict[str, float]:
         return {}
 
-    def variables(self, density: CovarianceDensity) -> dict[str, np.ndarray]:
+    def variables(self, density: "FlatDensity") -> dict[str, np.ndarray]:
         return {}
 
 

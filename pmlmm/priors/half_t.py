@@ -99,7 +99,7 @@ class LogScale(Hyperparameter):
         return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < NEAR_ZERO / 2.0 else ""
 
 
-class HalfTFamily(CovarianceFamily):
+class HalfTFamily(CovarianceFamily["HalfTDensity"]):
     """The prior of one term as a function of log s."""
 
     own = ()
@@ -129,11 +129,11 @@ class HalfTFamily(CovarianceFamily):
         start = self.start.log_s
         return Pool("s", columns, start, self.scale.sizes, power=2.0) if self.shared else None
 
-    def table(self, density: CovarianceDensity) -> dict[str, float]:
+    def table(self, density: "HalfTDensity") -> dict[str, float]:
         term = self.scale.shared_name if self.shared else self.scale.term.name
         return {self._name(a, term): float(np.exp(value)) for a, value in enumerate(density.packed)}
 
-    def variables(self, density: CovarianceDensity) -> dict[str, np.ndarray]:
+    def variables(self, density: "HalfTDensity") -> dict[str, np.ndarray]:
         return {"s": np.exp(density.packed)}
 
 

@@ -92,8 +92,6 @@ class InverseWishart(CovariancePrior):
             return NotImplemented
         return (self.b, self.eta) == (other.b, other.eta) and np.array_equal(self.A, other.A)
 
-    __hash__ = None
-
     @classmethod
     def from_eta_phi(cls, eta: float, Phi: np.ndarray | list) -> "InverseWishart":
         """The prior with ``eta`` degrees of freedom and scale ``Phi``, both fixed.
@@ -123,7 +121,7 @@ class InverseWishart(CovariancePrior):
         weight = "learned" if self.b is None else f"{self.b:g}"
         if self.eta is not None:
             weight = f"from eta = {self.eta:g}"
-        target = f"{self.A}, learned" if isinstance(self.A, str) else np.array2string(self.A, precision=4)
+        target = f"{self.A}, learned" if isinstance(self.A, str) else np.array2string(np.asarray(self.A), precision=4)
         return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
 
     def check(self, term: Term, where: str) -> None:
@@ -145,7 +143,8 @@ class InverseWishart(CovariancePrior):
 
     def family(self, scale: TermScale) -> "InverseWishartFamily":
         m, q = scale.term.n_groups, scale.term.q
-        target, weight = target_of(self.A, scale), None
+        A = self.A if isinstance(self.A, str) else np.asarray(self.A)
+        target, weight = target_of(A, scale), None
         eta = self.eta if self.eta is not None else q - 1.0 + Hyperprior.eta_median
         if self.b is not None:
             eta = eta_from_b(self.b, m, q)
@@ -193,7 +192,7 @@ class LogExcess(Hyperparameter):
         return "b near its upper bound: Sigma is pinned to A" if value >= self.upper - _PINNED else ""
 
 
-class InverseWishartFamily(CovarianceFamily):
+class InverseWishartFamily(CovarianceFamily["InverseWishartDensity"]):
     """IW(b, A) of one term, as a function of log(eta - q + 1) and of what A is made of."""
 
     def __init__(self, scale: TermScale, weight: LogExcess | None, target: Target, start: "InverseWishartDensity"):
@@ -219,8 +218,7 @@ class InverseWishartFamily(CovarianceFamily):
         sizes = self.scale.sizes if count == len(self.scale.sizes) else np.ones(count)
         return Pool("A", columns[:count], start, sizes) if count else None
 
-    def table(self, density: CovarianceDensity) -> dict[str, float]:
-        assert isinstance(density, InverseWishartDensity)
+    def table(self, density: "InverseWishartDensity") -> dict[str, float]:
         term = self.scale.term
         rows = {f"b[{term.name}]": density.b(term.n_groups)} | {h.name: np.nan for h in self.shared}
         if not self.shared:
@@ -228,8 +226,7 @@ class InverseWishartFamily(CovarianceFamily):
             rows |= {f"A[{term.name}][{name}]": v for name, v in zip(term.coefficients, variances, strict=True)}
         return rows
 
-    def variables(self, density: CovarianceDensity) -> dict[str, np.ndarray]:
-        assert isinstance(density, InverseWishartDensity)
+    def variables(self, density: "InverseWishartDensity") -> dict[str, np.ndarray]:
         b = np.array(density.b(self.scale.term.n_groups))
         return {"b": b, "A": np.diag(density.A)} | self.target.variables(density.A)
 

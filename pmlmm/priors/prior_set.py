@@ -99,7 +99,7 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
     )
 
 
-def _penalty_groups(design: Design, given: dict[str, Any]):
+def _penalty_groups(design: Design, given: dict[str, Any]) -> tuple[tuple[PenaltyGroup, ...], tuple[int, ...]]:
     """A column belongs to the group of its own name, of its formula term, or to the common one."""
     members: dict[str, list[int]] = {}
     priors: dict[str, Any] = {}

@@ -59,3 +59,9 @@ class HalfStudentT:
         for name, value in (("nu", self.nu), ("scale", self.scale)):
             if not (value is None and name == "scale") and not (is_finite(value) and value > 0):
                 raise PriorError(f"HalfStudentT({name}={value!r}): must be positive and finite.")
+
+    @property
+    def student(self) -> tuple[float, float]:
+        """nu and scale, once a model has said what is not given."""
+        assert self.scale is not None
+        return float(self.nu), float(self.scale)

@@ -96,22 +96,6 @@ def test_em_and_newton_find_one_natural_mode(sleepstudy):
         np.testing.assert_allclose(em.mode[name], newton.mode[name], rtol=1e-6)
 
 
-def test_em_never_loses(bench, sleepstudy):
-    """Every step raises the posterior density of Sigma given the moments."""
-    density, rng = HalfTDensity(np.log([2.0, 0.5])), np.random.default_rng(0)
-    root = rng.normal(size=(2, 4))
-    moment, m, Sigma = root @ root.T, 7, np.eye(2)
-
-    def objective(S):
-        precision, log_det = np.linalg.inv(S), np.linalg.slogdet(S)[1]
-        return -0.5 * m * (log_det + np.sum(precision * moment)) + density.log_densities(precision, log_det)
-
-    for _ in range(200):
-        previous, Sigma = Sigma, density.em_step(Sigma, moment, m)
-        assert objective(Sigma) >= objective(previous) - 1e-12
-    np.testing.assert_allclose(Sigma, previous, rtol=1e-10)
-
-
 def test_learned_scales_have_rows_states_and_draws(fit):
     table = fit.hyperparameters
     assert list(table.index) == ["lambda[Intercept]", "lambda[common]", "s[Subject][Intercept]", "s[Subject][Days]"]
