@@ -126,7 +126,7 @@ def _derivatives(point: _Point, data: Crossproducts, profile: bool, order: int):
     gradient = np.concatenate([[scale], first, steep @ jacobian])
     if order < 2:
         return -0.5 * gradient, None
-    first_squares, own, mixed = dense.coupling(posterior, point.first.slopes(), variance)
+    first_squares, own, mixed = dense.coupling(posterior, point.first.slopes, variance)
     n = 1 + len(own)
     hessian = np.zeros((len(gradient),) * 2)
     hessian[0, 0] = 4.0 * posterior.q_tilde / variance

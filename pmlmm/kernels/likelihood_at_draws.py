@@ -133,14 +133,14 @@ def _first_ridges(
     J = whiten(sums.inverse, data.blocks, [np.swapaxes(root, -1, -2) for root in sums.roots])
     w = np.ones((len(J), data.first.width))
     w[:, W] = -unwhiten(sums.standard[:, :, None], data.blocks, sums.roots)[:, :, 0]
-    slopes = ridge.slopes()
+    slopes = ridge.slopes
     own, bent = ridge.derivatives(np.zeros((0, 0)), np.zeros(w.shape[1]), 0.0, 1 if hessian is None else 2)
     moved = np.einsum("guv,sv->sgu", slopes, w, optimize=True)
     first = own + np.tensordot(J, slopes[:, W, W], axes=([1, 2], [1, 2]))
     gradient[:, groups] = -0.5 * (first + np.einsum("sgu,su->sg", moved, w) / sums.variance[:, None])
     if hessian is None:
         return
-    seconds = ridge.seconds()
+    seconds = ridge.seconds
     total = bent + np.tensordot(J, seconds[:, :, W, W], axes=([1, 2], [2, 3]))
     quadratic = np.einsum("su,ghuv,sv->sgh", w, seconds, w, optimize=True)
     quadratic -= 2.0 * np.einsum("sgu,suv,shv->sgh", moved[..., W], J, moved[..., W], optimize=True)

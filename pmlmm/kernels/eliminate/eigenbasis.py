@@ -80,14 +80,6 @@ class EigenbasisRidge(Elimination):
         at = self.eliminate(L, log_lambda)
         return EliminatedDraws(np.full(len(L), at.log_det), at.Q[None], at)
 
-    @property
-    def width(self) -> int:
-        return len(self.gram)
-
-    @property
-    def column_squares(self) -> np.ndarray:
-        return np.diag(self.gram)
-
 
 @dataclass(eq=False)
 class EigenbasisEliminated:
@@ -101,20 +93,12 @@ class EigenbasisEliminated:
     def Q(self) -> np.ndarray:
         return self.source.gram - self._projected(self.shrunk)
 
-    def derivatives(
-        self, J: np.ndarray, w: np.ndarray, scale: float, order: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def derivatives(self, J: np.ndarray, w: np.ndarray, scale: float, order: int):
         s = self.shrunk
-        gradient = np.array([weighted(self.slopes()[0], J, w, scale) - np.sum(s)])
+        gradient = np.array([weighted(self.slopes[0], J, w, scale) - np.sum(s)])
         if order < 2:
             return gradient, None
-        return gradient, np.array([[weighted(self._second, J, w, scale) + np.sum(s * (1.0 - s))]])
-
-    def slopes(self) -> np.ndarray:
-        return self._slope[None]
-
-    def seconds(self) -> np.ndarray:
-        return self._second[None, None]
+        return gradient, np.array([[weighted(self.seconds[0, 0], J, w, scale) + np.sum(s * (1.0 - s))]])
 
     def _projected(self, weights: np.ndarray) -> np.ndarray:
         """``C' diag(weights) C``."""
@@ -122,11 +106,11 @@ class EigenbasisEliminated:
         return (C.T * weights) @ C
 
     @cached_property
-    def _slope(self) -> np.ndarray:
+    def slopes(self) -> np.ndarray:
         s = self.shrunk
-        return self._projected(s * (1.0 - s))
+        return self._projected(s * (1.0 - s))[None]
 
     @cached_property
-    def _second(self) -> np.ndarray:
+    def seconds(self) -> np.ndarray:
         s = self.shrunk
-        return self._projected(s * (1.0 - s) * (2.0 * s - 1.0))
+        return self._projected(s * (1.0 - s) * (2.0 * s - 1.0))[None, None]

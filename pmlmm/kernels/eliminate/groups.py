@@ -147,7 +147,6 @@ def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
 class OneFactor(Elimination):
     """What both ways of keeping one factor's cross-products have in common."""
 
-    gram: np.ndarray
     sizes: tuple[int, ...]
 
     @cached_property
@@ -159,13 +158,10 @@ class OneFactor(Elimination):
     def parameters(self) -> int:
         return len(self.entries[0])
 
-    @property
-    def width(self) -> int:
-        return len(self.gram)
-
-    @property
-    def column_squares(self) -> np.ndarray:
-        return np.diag(self.gram)
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """As the loops take them."""
+        return self.flatten()
 
     @classmethod
     def unflatten(cls, arrays: tuple[np.ndarray, ...], sizes: tuple[int, ...]) -> "OneFactor":
@@ -205,11 +201,6 @@ class Groups(OneFactor):
         "gram": ("float64", 2),
     }
     log_likelihood: ClassVar = staticmethod(groups_log_likelihood)
-
-    @cached_property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """As the loops take them."""
-        return self.flatten()
 
     @property
     def design_starts(self) -> np.ndarray:
@@ -275,9 +266,7 @@ class GroupsEliminated:
     D: np.ndarray
     source: OneFactor
 
-    def derivatives(
-        self, J: np.ndarray, w: np.ndarray, scale: float, order: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def derivatives(self, J: np.ndarray, w: np.ndarray, scale: float, order: int):
         source, (rows, cols) = self.source, self.source.entries
         N = source.weigh(self.D, J, w, scale)
         total = np.tensordot(source.weights, self.B, axes=1) - N.sum(axis=0)
@@ -286,5 +275,6 @@ class GroupsEliminated:
             return gradient, None
         return gradient, couple(self.B, source.weights, source.design_starts, N, rows, cols)
 
+    @property
     def slopes(self) -> np.ndarray:
         return -self.source.squares(self.D)

@@ -29,10 +29,13 @@ class Eliminated(Protocol):
         Log-determinant of what was eliminated.
     Q : (w, w) array
         What is left of the cross-products of ``[W Y]``.
+    slopes : (n, w, w) array
+        ``dQ / ds`` for every parameter.
     """
 
     log_det: float
     Q: np.ndarray
+    slopes: np.ndarray
 
     def derivatives(
         self, J: np.ndarray, w: np.ndarray, scale: float, order: int
@@ -43,17 +46,17 @@ class Eliminated(Protocol):
         """
         ...
 
-    def slopes(self) -> np.ndarray:
-        """``dQ / ds`` for every parameter: (n, w, w)."""
-        ...
-
 
 class EliminatedRidge(Eliminated, Protocol):
-    """One evaluation of a kind whose Q is the same for all draws of (sigma, Sigma)."""
+    """One evaluation of a kind whose Q is the same for all draws of (sigma, Sigma).
 
-    def seconds(self) -> np.ndarray:
-        """``d^2 Q / ds dt`` for all pairs of parameters: (n, n, w, w)."""
-        ...
+    Attributes
+    ----------
+    seconds : (n, n, w, w) array
+        ``d^2 Q / ds dt`` for all pairs of parameters.
+    """
+
+    seconds: np.ndarray
 
 
 class EliminatedDraws(NamedTuple):
@@ -75,6 +78,8 @@ class Elimination(Protocol):
 
     Attributes
     ----------
+    gram : (w, w) array
+        ``[W Y]'[W Y]``; a kind without it says ``width`` and ``column_squares`` by itself.
     ARRAYS : dict
         Type and number of dimensions of every array.
     log_likelihood : compiled function
@@ -82,6 +87,7 @@ class Elimination(Protocol):
         ``plan`` and ``arrays`` are those of :class:`pmlmm.kernels.likelihood_compiled.FlatCrossproducts`.
     """
 
+    gram: np.ndarray
     ARRAYS: ClassVar[dict[str, tuple[str, int]]]
     log_likelihood: ClassVar[Callable]
 
@@ -105,12 +111,12 @@ class Elimination(Protocol):
     @property
     def width(self) -> int:
         """Number w of columns of ``[W Y]``."""
-        ...
+        return len(self.gram)
 
     @property
     def column_squares(self) -> np.ndarray:
         """Sums of squares of the columns of ``[W Y]``: (w,)."""
-        ...
+        return np.diag(self.gram)
 
     def work(self) -> float:
         """Floating-point operations of the loops of one elimination, about; 0 where there is only BLAS."""

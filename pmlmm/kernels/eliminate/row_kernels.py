@@ -120,21 +120,13 @@ class RowKernelsEliminated:
         Q = self.rows.T @ self._solved
         return 0.5 * (Q + Q.T)
 
-    def derivatives(
-        self, J: np.ndarray, w: np.ndarray, scale: float, order: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def derivatives(self, J: np.ndarray, w: np.ndarray, scale: float, order: int):
         traces = np.trace(self._shares, axis1=1, axis2=2)
-        gradient = np.array([weighted(slope, J, w, scale) for slope in self.slopes()]) - traces
+        gradient = np.array([weighted(slope, J, w, scale) for slope in self.slopes]) - traces
         if order < 2:
             return gradient, None
-        curved = [[weighted(second, J, w, scale) for second in row] for row in self.seconds()]
+        curved = [[weighted(second, J, w, scale) for second in row] for row in self.seconds]
         return gradient, np.array(curved) + self._log_det_curvature
-
-    def slopes(self) -> np.ndarray:
-        return self._slopes
-
-    def seconds(self) -> np.ndarray:
-        return self._seconds
 
     @cached_property
     def _shares(self) -> np.ndarray:
@@ -142,15 +134,15 @@ class RowKernelsEliminated:
         return self.inverse @ self.scaled
 
     @cached_property
-    def _slopes(self) -> np.ndarray:
+    def slopes(self) -> np.ndarray:
         return self._solved.T @ self.scaled @ self._solved
 
     @cached_property
-    def _seconds(self) -> np.ndarray:
+    def seconds(self) -> np.ndarray:
         moved = self.scaled @ self._solved
         cross = np.einsum("gnu,nk,hkv->ghuv", moved, self.inverse, moved, optimize=True)
         seconds = cross + np.swapaxes(cross, 2, 3)
-        for g, slope in enumerate(self._slopes):
+        for g, slope in enumerate(self.slopes):
             seconds[g, g] -= slope
         return seconds
 

@@ -175,11 +175,6 @@ class SparseGroups(OneFactor):
     log_likelihood: ClassVar = staticmethod(sparse_groups_log_likelihood)
 
     @cached_property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """As the loops take them."""
-        return self.flatten()
-
-    @cached_property
     def weights(self) -> np.ndarray:
         """How many groups have each design."""
         return np.ones(len(self.designs))
