@@ -264,4 +264,5 @@ def _groups_first(own: list[Term], others: list[Term], M: np.ndarray):
     if others:
         return S, None, SparseGroups(S, *touched(joint, others, M), gram, sizes)
     c = by_level(joint, M)
-    return S, c, Groups(*pool(S, c), gram, sizes)
+    designs, weights, starts, cross = pool(S, c)
+    return S, c, Groups(designs, weights, starts, cross, gram, sizes)

@@ -22,7 +22,7 @@ class _Interruptible:
         pass
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is SystemError:
+        if isinstance(error, SystemError):
             while isinstance(error, SystemError) and error.__cause__ is not None:
                 error = error.__cause__
             raise error.with_traceback(trace)
@@ -51,7 +51,8 @@ class _Later:
     """A signal handler that does what another one does, when told so."""
 
     def __init__(self, handler: Callable[..., Any]):
-        self._handler, self._arrived = handler, []
+        self._handler = handler
+        self._arrived: list[tuple] = []
 
     def __call__(self, *arguments: Any) -> None:
         self._arrived.append(arguments)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, InTreeCacheLocator, _Cache
@@ -30,8 +30,8 @@ _DIGEST = hashlib.sha256().digest_size
 
 def kernel(function: Callable) -> Callable:
     """Compile a function for numba when it is first called, or take what an earlier process compiled."""
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    if isinstance(compiled, Dispatcher):  # not with NUMBA_DISABLE_JIT
+    compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    if issubclass(type(compiled), Dispatcher):  # not with NUMBA_DISABLE_JIT
         compiled._cache = _Kept(function)
         compiled.compile = deferred()(compiled.compile)
     return compiled
@@ -48,7 +48,7 @@ class _BesideModule(InTreeCacheLocator):
 class _Results(CompileResultCacheImpl):
     """numba's choice of folder and its way to turn compiled functions into data."""
 
-    _locator_classes: ClassVar = [*CompileResultCacheImpl._locator_classes, _BesideModule]
+    _locator_classes = [*CompileResultCacheImpl._locator_classes, _BesideModule]  # noqa: RUF012
 
 
 class _Kept(_Cache):

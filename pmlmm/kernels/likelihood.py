@@ -90,8 +90,10 @@ def evaluate(u: np.ndarray, data: Crossproducts, *, profile: bool, order: int) -
     """
     # A change of b or A alone leaves u as it was: the last evaluation then serves again.
     u, last = np.array(u, dtype=float), data.last[profile]
-    known, at = last.find(u) or (-1, None)
-    return at if known >= order else last.keep((order, _evaluate(u, data, profile, order)), u)[1]
+    kept: tuple[int, Derivatives] | None = last.find(u)
+    if kept is None or kept[0] < order:
+        kept = last.keep((order, _evaluate(u, data, profile, order)), u)
+    return kept[1]
 
 
 def _evaluate(u: np.ndarray, data: Crossproducts, profile: bool, order: int) -> Derivatives:
@@ -171,18 +173,18 @@ def evaluate_lambda(u: np.ndarray, data: Crossproducts) -> Derivatives:
     if point is None:
         return Derivatives(-np.inf, gradient, hessian)
     if data.ridges:
-        full, own = evaluate(u, data, profile=False, order=2), data.layout.log_lambda
-        return Derivatives(full.value, full.gradient[own], full.hessian[own, own])
+        full, at = evaluate(u, data, profile=False, order=2), data.layout.log_lambda
+        return Derivatives(full.value, full.gradient[at], full.hessian[at, at])
     variance, posterior = point.sigma**2, point.posterior
     jacobian, curvature = dense.to_parameters(posterior)
     steep, _ = dense.gradient(posterior, variance)
     second = jacobian.T @ dense.hessian(posterior, variance) @ jacobian + np.diag(curvature * steep)
     edges = np.cumsum([0, *(vech_size(block.q) for block in data.blocks)])
     own = [(int(at), block.parameter) for at, block in zip(edges, data.blocks, strict=False) if block.ridge]
-    for at, g in own:
-        gradient[g] = -0.5 * steep[at] * jacobian[at, at]
+    for entry, g in own:
+        gradient[g] = -0.5 * steep[entry] * jacobian[entry, entry]
         for other, h in own:
-            hessian[g, h] = -0.5 * second[at, other]
+            hessian[g, h] = -0.5 * second[entry, other]
     return Derivatives(_value(point, data, profile=False), gradient, hessian)
 
 

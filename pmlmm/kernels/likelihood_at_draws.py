@@ -76,8 +76,8 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, o
     P, right, roots = _whitened(reduced, log_lambda, data)
     P, chol, lost = _positive_definite(P)
     right = np.where(lost[:, None], 0.0, right[:, :, 0])
-    inverse = np.linalg.inv(P) if order else None
-    standard = np.linalg.solve(P, right[:, :, None])[:, :, 0] if order == 0 else np.einsum("sij,sj->si", inverse, right)
+    inverse = np.linalg.inv(P) if order else np.empty((0, 0, 0))
+    standard = np.einsum("sij,sj->si", inverse, right) if order else np.linalg.solve(P, right[:, :, None])[:, :, 0]
     variance = theta[:, data.layout.sigma] ** 2
     log_det = first.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
     q_tilde = first.Q[:, Y, Y][:, 0, 0] - np.sum(right * standard, axis=1)
@@ -154,10 +154,10 @@ def _first_ridges(
     for block, root in zip(data.blocks, sums.roots, strict=True):
         if not block.ridge:
             continue
-        own, scale = block.columns, float(root[0, 0])
+        at, scale = block.columns, float(root[0, 0])
         for g, product in zip(groups, products, strict=True):
-            trace = np.einsum("suv,suv->s", product[:, own], J[:, own]) / scale**2
-            bend = np.sum(pulled[:, groups.index(g), own] * sums.standard[:, own], axis=1) / scale
+            trace = np.einsum("suv,suv->s", product[:, at], J[:, at]) / scale**2
+            bend = np.sum(pulled[:, groups.index(g), at] * sums.standard[:, at], axis=1) / scale
             mixed = 0.5 * (trace - 2.0 * bend / sums.variance)
             hessian[:, g, block.parameter] = hessian[:, block.parameter, g] = mixed
 

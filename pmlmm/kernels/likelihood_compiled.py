@@ -59,7 +59,7 @@ def unflatten(flat: FlatCrossproducts) -> Crossproducts:
         tuple(levels),
         tuple(grouped),
         tuple(ridges),
-        tuple(Block(*row[:4], bool(row[4])) for row in blocks),
+        tuple(Block(row[0], row[1], row[2], row[3], bool(row[4])) for row in blocks),
         int(gammas),
         np.array(counts),
         n,

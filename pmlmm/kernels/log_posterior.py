@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from pmlmm.kernels.small_matrices import outside
 class CovarianceTerm(Protocol):
     """The prior of one covariance, as :class:`pmlmm.priors.covariance.CovarianceDensity` has it."""
 
-    sampled: Callable
+    sampled: ClassVar[Callable]
 
     @property
     def packed(self) -> np.ndarray:
@@ -38,8 +38,13 @@ class CovarianceTerm(Protocol):
 class Values(Protocol):
     """The hyperparameters at their values."""
 
-    log_lambda: np.ndarray
-    covariances: Sequence[CovarianceTerm]
+    @property
+    def log_lambda(self) -> np.ndarray:
+        """(G,)."""
+
+    @property
+    def covariances(self) -> Sequence[CovarianceTerm]:
+        """The prior of each term."""
 
 
 class Priors(NamedTuple):

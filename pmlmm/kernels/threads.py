@@ -55,7 +55,8 @@ class _Single:
     """
 
     def __init__(self):
-        self._users, self._lock, self._limit = WeakSet(), Lock(), None
+        self._users: WeakSet[_User] = WeakSet()
+        self._lock, self._limit = Lock(), None
 
     def enter(self, user: _User) -> None:
         with self._lock:

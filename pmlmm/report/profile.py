@@ -60,7 +60,7 @@ def _point(learned: Learned, exact: LaplaceEvidence, column: int, value: float, 
         best, _ = maximize_evidence(evidence, held, start, "profile")
     mode = evidence.mode(best)
     row = {
-        "value": float(space.coordinates[column].shown(value)),
+        "value": float(space.coordinates[column].shown(np.array(value))),
         "log_evidence": mode.log_evidence,
         **_psis(learned, exact, mode, best),
         "log_hyperprior": space.log_hyperprior(best)[0],

@@ -143,13 +143,16 @@ def _integrated_evidence(posterior: Posterior, integrated: Integrated) -> str:
 
 def _level_words(space: Space) -> list[str]:
     """Hyperpriors of the common levels, a line for each name; of A where there is nothing else."""
-    sds = {pool.name: pool.level_sd(space.hyperprior) for pool in space.pools} or {"A": space.hyperprior.level_sd}
+    prior = space.hyperprior
+    assert prior is not None
+    sds = {pool.name: pool.level_sd(prior) for pool in space.pools} or {"A": prior.level_sd}
     return [f"            log level of {name} ~ Normal(log start, {sd:g})" for name, sd in sds.items()]
 
 
 def _more_hyperpriors(posterior: Posterior) -> list[str]:
     """Those that only some models have."""
     lines, space = [], posterior.learned.space
+    assert space.hyperprior is not None
     for c in space.coordinates:
         own = c.normal(space.hyperprior)
         if c.in_summary and own is not None:

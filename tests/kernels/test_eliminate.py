@@ -10,6 +10,7 @@ from pmlmm.kernels.eliminate.kinds import KINDS, name_of
 from pmlmm.kernels.layout import Layout
 from pmlmm.kernels.likelihood_compiled import flatten, signature, unflatten
 from pmlmm.kernels.remember import Last
+from tests.problems import random_case
 
 MODELS = {
     "groups": (("(1 + t | a)",), ()),
@@ -20,8 +21,8 @@ MODELS = {
 
 
 @pytest.fixture(params=KINDS)
-def case(request, draw_case):
-    case = draw_case(11, *MODELS[request.param])
+def case(request):
+    case = random_case(11, *MODELS[request.param])
     assert name_of(case.model.statistics.crossproducts().first) == request.param
     return case
 

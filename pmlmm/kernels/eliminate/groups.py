@@ -9,9 +9,10 @@ along the entries s of the relative covariance, ``dlog_det/ds = sum_d m_d tr(B_d
 ``dQ/ds = -sum_k D_k'E_s D_k``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -164,8 +165,9 @@ class OneFactor(Elimination):
         return self.flatten()
 
     @classmethod
-    def unflatten(cls, arrays: tuple[np.ndarray, ...], sizes: tuple[int, ...]) -> "OneFactor":
-        return cls(*arrays, sizes)
+    def unflatten(cls, arrays: tuple[np.ndarray, ...], sizes: tuple[int, ...]) -> Self:
+        make: Callable[..., Self] = cls
+        return make(*arrays, sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +217,8 @@ class Groups(OneFactor):
             chunks(len(B), len(B)),
         )
         rows = T.reshape(-1, self.width) if len(L) else np.empty((0, self.width))
-        return GroupsEliminated(float(sum(parts)), self.gram - rows.T @ rows, B, D, self)
+        own = self.weights, self.design_starts, self.entries, self.weigh, self.squares
+        return GroupsEliminated(float(sum(parts)), self.gram - rows.T @ rows, B, D, *own)
 
     def eliminate_draws(self, L: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         log_det, Q = np.zeros(len(L)), np.repeat(self.gram[None], len(L), axis=0)
@@ -257,24 +260,28 @@ class Groups(OneFactor):
 class GroupsEliminated:
     """Groups eliminated at one relative covariance; its parameters are the entries of that, vech by vech.
 
-    ``B`` (D, q, q) of each design, ``D`` of each cross-product; ``source`` is a kind of :class:`OneFactor`.
+    ``B`` (D, q, q) of each design, ``D`` of each cross-product; the others are those of a kind of :class:`OneFactor`.
     """
 
     log_det: float
     Q: np.ndarray
     B: np.ndarray
     D: np.ndarray
-    source: OneFactor
+    weights: np.ndarray
+    design_starts: np.ndarray
+    entries: tuple[np.ndarray, np.ndarray]
+    weigh: Callable
+    squares: Callable
 
     def derivatives(self, J: np.ndarray, w: np.ndarray, scale: float, order: int):
-        source, (rows, cols) = self.source, self.source.entries
-        N = source.weigh(self.D, J, w, scale)
-        total = np.tensordot(source.weights, self.B, axes=1) - N.sum(axis=0)
+        rows, cols = self.entries
+        N = self.weigh(self.D, J, w, scale)
+        total = np.tensordot(self.weights, self.B, axes=1) - N.sum(axis=0)
         gradient = np.where(rows == cols, 1.0, 2.0) * total[rows, cols]
         if order < 2:
             return gradient, None
-        return gradient, couple(self.B, source.weights, source.design_starts, N, rows, cols)
+        return gradient, couple(self.B, self.weights, self.design_starts, N, rows, cols)
 
     @property
     def slopes(self) -> np.ndarray:
-        return -self.source.squares(self.D)
+        return -self.squares(self.D)

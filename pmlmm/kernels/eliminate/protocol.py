@@ -14,6 +14,7 @@ A new kind has a file of its own here, a line in :mod:`pmlmm.kernels.eliminate.k
 where it is chosen and filled: ``pmlmm/crossproducts/plan.py`` and ``statistics.py``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol, Self
 
@@ -21,21 +22,19 @@ import numpy as np
 
 
 class Eliminated(Protocol):
-    """One evaluation, at some value of the n parameters of a kind.
+    """One evaluation, at some value of the n parameters of a kind."""
 
-    Attributes
-    ----------
-    log_det : float
-        Log-determinant of what was eliminated.
-    Q : (w, w) array
-        What is left of the cross-products of ``[W Y]``.
-    slopes : (n, w, w) array
-        ``dQ / ds`` for every parameter.
-    """
+    @property
+    def log_det(self) -> float:
+        """Log-determinant of what was eliminated."""
 
-    log_det: float
-    Q: np.ndarray
-    slopes: np.ndarray
+    @property
+    def Q(self) -> np.ndarray:
+        """What is left of the cross-products of ``[W Y]``, (w, w)."""
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """``dQ / ds`` for every parameter, (n, w, w)."""
 
     def derivatives(
         self, J: np.ndarray, w: np.ndarray, scale: float, order: int
@@ -48,15 +47,11 @@ class Eliminated(Protocol):
 
 
 class EliminatedRidge(Eliminated, Protocol):
-    """One evaluation of a kind whose Q is the same for all draws of (sigma, Sigma).
+    """One evaluation of a kind whose Q is the same for all draws of (sigma, Sigma)."""
 
-    Attributes
-    ----------
-    seconds : (n, n, w, w) array
-        ``d^2 Q / ds dt`` for all pairs of parameters.
-    """
-
-    seconds: np.ndarray
+    @property
+    def seconds(self) -> np.ndarray:
+        """``d^2 Q / ds dt`` for all pairs of parameters, (n, n, w, w)."""
 
 
 class EliminatedDraws(NamedTuple):
@@ -70,7 +65,7 @@ class EliminatedDraws(NamedTuple):
     ridge: EliminatedRidge | None
 
 
-class Elimination(Protocol):
+class Elimination(ABC):
     """What is eliminated first: it holds the cross-products of the dense columns W.
 
     Every kind is a dataclass that starts with the arrays of ``ARRAYS``, in this order; what the constructor
@@ -91,22 +86,22 @@ class Elimination(Protocol):
     ARRAYS: ClassVar[dict[str, tuple[str, int]]]
     log_likelihood: ClassVar[Callable]
 
+    @abstractmethod
     def eliminate(self, L: np.ndarray, log_lambda: np.ndarray) -> Eliminated:
         """At ``L L'`` and lambda.
 
         ``L`` (q, q) is the lower factor of the covariance, over sigma^2, of all effects of one group of the
         factor that goes first, and ``log_lambda`` (g,) are the penalties that go first; either may be empty.
         """
-        ...
 
+    @abstractmethod
     def eliminate_draws(self, L: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         """The same for L (draws, q, q), without derivatives along L."""
-        ...
 
     @property
+    @abstractmethod
     def parameters(self) -> int:
         """Number n of parameters."""
-        ...
 
     @property
     def width(self) -> int:
@@ -130,7 +125,8 @@ class Elimination(Protocol):
     @classmethod
     def unflatten(cls, arrays: tuple[np.ndarray, ...], sizes: tuple[int, ...]) -> Self:
         """Inverse of :meth:`flatten`; ``sizes`` are q of the terms that are eliminated group by group."""
-        return cls(*arrays)
+        make: Callable[..., Self] = cls
+        return make(*arrays)
 
 
 def weighted(matrix: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float) -> float:

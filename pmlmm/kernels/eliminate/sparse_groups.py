@@ -187,7 +187,8 @@ class SparseGroups(OneFactor):
     def eliminate(self, L: np.ndarray, log_lambda: np.ndarray) -> GroupsEliminated:
         """At the relative covariance ``L L'``: O(m q^3 + q sum of squared numbers of columns touched)."""
         B, D, Q = np.empty_like(self.designs), np.empty_like(self.cross), self.gram.copy()
-        return GroupsEliminated(float(_eliminate(self.arrays, L, B, D, Q, True)), Q, B, D, self)
+        own = self.weights, self.design_starts, self.entries, self.weigh, self.squares
+        return GroupsEliminated(float(_eliminate(self.arrays, L, B, D, Q, True)), Q, B, D, *own)
 
     def eliminate_draws(self, L: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         log_det, Q = np.zeros(len(L)), np.repeat(self.gram[None], len(L), axis=0)
