@@ -16,7 +16,8 @@ import pandas as pd
 from common import read
 
 import pmlmm
-from pmlmm.checks.compare import Marginals, compare
+from pmlmm import compare
+from pmlmm.checks.compare import Marginals
 
 
 def cubic(singles: int) -> pd.DataFrame:
