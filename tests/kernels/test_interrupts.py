@@ -16,8 +16,8 @@ fit = model.fit()
 work = {
     "fit": model.fit,
     "integrate": fit.integrate,
-    "sample": lambda: fit.sample(500, progress=False),
-    "hyperparameters": lambda: fit.sample(300, progress=False, hyperparameters=True),
+    "sample": lambda: fit.sample(200, tune=200, progress=False),
+    "hyperparameters": lambda: fit.sample(100, tune=100, progress=False, hyperparameters=True),
     "predictive": lambda: model.fit().sample_posterior_predictive(draws=500),
 }[sys.argv[1]]
 work()
