@@ -120,16 +120,6 @@ def _add_vech(gradient: np.ndarray, at: int, total: np.ndarray):
 
 
 @kernel
-def add_group_slopes(gradient: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, total: np.ndarray):
-    """Add the derivatives along the covariances of the terms that are eliminated group by group."""
-    first, starts = 0, term_starts(sizes)
-    for k in grouped:
-        q = sizes[k]
-        _add_vech(gradient, starts[k], total[first : first + q, first : first + q])
-        first += q
-
-
-@kernel
 def _add_block_slopes(
     gradient: np.ndarray,
     variance: float,
@@ -160,19 +150,26 @@ def _add_block_slopes(
 def finish(
     u: np.ndarray,
     sizes: np.ndarray,
+    grouped: np.ndarray,
     blocks: np.ndarray,
     n: float,
     roots: np.ndarray,
     dense: DenseEliminated,
     log_det: float,
+    total: np.ndarray,
     inner: np.ndarray,
 ):
     """Value and gradient in u.
 
-    ``inner`` has the derivatives of -2 log-likelihood along the relative covariances and log lambda of what was
-    eliminated first; those of the dense blocks are added to it.
+    ``inner`` has the derivatives of -2 log-likelihood along log lambda of what was eliminated first, and zeros; those
+    along the relative covariances of what was eliminated group by group (``total``, a matrix over all its effects) and
+    of the dense blocks are added to it.
     """
-    starts = term_starts(sizes)
+    starts, first = term_starts(sizes), 0
+    for k in grouped:
+        last = first + sizes[k]
+        _add_vech(inner, starts[k], total[first:last, first:last])
+        first = last
     variance, d, flat = u[0] ** 2, starts[-1], dense.standard.shape[0]
     _add_block_slopes(inner, variance, starts, blocks, roots, dense)
     for block in blocks:

@@ -16,12 +16,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from pmlmm.kernels.eliminate.compiled_steps import add_group_slopes, eliminate_dense, finish, start
+from pmlmm.kernels.eliminate.compiled_steps import eliminate_dense, finish, start
 from pmlmm.kernels.eliminate.design_loops import (
     chunks,
     couple,
     each_chunk,
     factor_design,
+    mirror_in_place,
     vech_entries,
 )
 from pmlmm.kernels.eliminate.protocol import EliminatedDraws, Elimination
@@ -58,21 +59,8 @@ def _factor_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, B: np.nda
 
 
 @kernel
-def _draws_chunk(
-    arrays: tuple,
-    L: np.ndarray,
-    first: int,
-    last: int,
-    log_det: np.ndarray,
-    Q: np.ndarray,
-    keep: bool,
-    D: np.ndarray,
-    total: np.ndarray,
-):
-    """For the draws first..last-1 of L: log|M| summed over groups, and Q -= sum c'J c; if ``keep`` D = R c, total += B.
-
-    One group after the other, where a single elimination goes over chunks of them and then multiplies matrices.
-    """
+def _draws_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, log_det: np.ndarray, Q: np.ndarray):
+    """For the draws first..last-1 of L: log|M| summed over groups, and Q -= sum c'J c."""
     S, weight, start, cross, _ = arrays
     q, width = L.shape[1], cross.shape[2]
     V, R, J, B = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
@@ -80,13 +68,8 @@ def _draws_chunk(
     for s in range(first, last):
         for d in range(S.shape[0]):
             log_det[s] += weight[d] * factor_design(S[d], L[s], V, R, J, B)
-            for a in range(q if keep else 0):
-                for b in range(q):
-                    total[a, b] += weight[d] * B[a, b]
             for k in range(start[d], start[d + 1]):
                 _apply(V, cross[k], T)
-                if keep:
-                    _apply(R, cross[k], D[k])
                 for a in range(q):
                     for u in range(width):
                         for v in range(u + 1):
@@ -130,19 +113,29 @@ def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     proper, roots, L, log_lambda = start(u, sizes, grouped, counts.shape[0])
     if not proper:
         return outside(u)
-    _, _, _, cross, gram = arrays
-    Q, D, N = gram.copy(), np.empty_like(cross), np.empty((cross.shape[0], *L.shape))
-    log_det, total, inner = np.zeros(1), np.zeros(L.shape), np.zeros(u.shape[0])
-    one = L.reshape((1, *L.shape)), Q.reshape((1, *Q.shape))
-    _draws_chunk(arrays, one[0], 0, 1, log_det, one[1], True, D, total)
+    S, weight, starts, cross, gram = arrays
+    q, width = L.shape[0], gram.shape[0]
+    V, R, J, B = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+    T, D, Q, total, log_det = np.empty((q, width)), np.empty_like(cross), gram.copy(), np.zeros((q, q)), 0.0
+    for d in range(S.shape[0]):  # as for draws; one loop for both would make a first fit compile longer
+        log_det += weight[d] * factor_design(S[d], L, V, R, J, B)
+        total += weight[d] * B
+        for k in range(starts[d], starts[d + 1]):
+            _apply(V, cross[k], T)
+            _apply(R, cross[k], D[k])
+            for a in range(q):
+                for i in range(width):
+                    for j in range(i + 1):
+                        Q[i, j] -= T[a, i] * T[a, j]
+    mirror_in_place(Q)
     dense = eliminate_dense(Q, blocks, roots, log_lambda)
     if not dense.proper:
         return outside(u)
+    N = np.empty((cross.shape[0], q, q))
     _weigh_chunk(D, dense.J, dense.w, 1.0 / u[0] ** 2, 0, N.shape[0], N)
     for k in range(N.shape[0]):
         total -= N[k]
-    add_group_slopes(inner, sizes, grouped, total)
-    return finish(u, sizes, blocks, scalars[1], roots, dense, log_det[0], inner)
+    return finish(u, sizes, grouped, blocks, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 class OneFactor(Elimination):
@@ -222,9 +215,8 @@ class Groups(OneFactor):
 
     def eliminate_draws(self, L: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         log_det, Q = np.zeros(len(L)), np.repeat(self.gram[None], len(L), axis=0)
-        nothing = np.empty((0, 0, 0)), np.empty((0, 0))
         each_chunk(
-            lambda first, last: _draws_chunk(self.arrays, L, first, last, log_det, Q, False, *nothing),
+            lambda first, last: _draws_chunk(self.arrays, L, first, last, log_det, Q),
             chunks(len(L) * max(len(self.cross), 1) // 20, len(L)),
         )
         return EliminatedDraws(log_det, Q, None)

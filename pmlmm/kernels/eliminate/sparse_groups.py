@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from pmlmm.kernels.eliminate.compiled_steps import add_group_slopes, eliminate_dense, finish, start
+from pmlmm.kernels.eliminate.compiled_steps import eliminate_dense, finish, start
 from pmlmm.kernels.eliminate.design_loops import chunks, each_chunk, factor_design, mirror_in_place
 from pmlmm.kernels.eliminate.groups import GroupsEliminated, OneFactor
 from pmlmm.kernels.eliminate.protocol import EliminatedDraws
@@ -143,11 +143,10 @@ def sparse_groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
         return outside(u)
     N = np.empty_like(designs)
     _weigh_chunk(starts, columns, D, dense.J, dense.w, 1.0 / u[0] ** 2, 0, designs.shape[0], N)
-    total, inner = np.zeros(L.shape), np.zeros(u.shape[0])
+    total = np.zeros(L.shape)
     for i in range(designs.shape[0]):
         total += B[i] - N[i]
-    add_group_slopes(inner, sizes, grouped, total)
-    return finish(u, sizes, blocks, scalars[1], roots, dense, log_det, inner)
+    return finish(u, sizes, grouped, blocks, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 @dataclass(frozen=True, eq=False)
