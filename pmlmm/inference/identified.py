@@ -89,7 +89,7 @@ def refuse_exact_fit(problem: Problem, space: Space) -> None:
         The effects fit the response exactly, or up to rounding, with rows to spare.
     """
     data = problem.statistics.crossproducts()
-    size = float(data.first.column_squares[-1])
+    size = data.response_squares
     squares, log_det = likelihood.residual(_free(problem, space, _FREE), data)
     if not squares < _NEARLY_FITTED * size:
         return

@@ -15,6 +15,7 @@ from pmlmm.kernels import coordinates, half_student_t
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.remember import Last
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.stated import HalfStudentT
@@ -122,7 +123,7 @@ class ImportanceSample:
             _log_sigma_prior(self.natural[:, 0], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
         )
         self._constant[~good] = -np.inf
-        self._last: tuple[np.ndarray, draws.DrawLikelihood] | None = None
+        self._last = Last()
 
     def moments(self, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
         """Weighted mean (d,) and covariance (d, d) of the draws in unconstrained coordinates.
@@ -139,10 +140,8 @@ class ImportanceSample:
 
     def likelihood(self, log_lambda: np.ndarray) -> draws.DrawLikelihood:
         """Likelihood of the draws, remembered for the last lambda."""
-        last = self._last
-        if last is None or not np.array_equal(last[0], log_lambda):
-            last = self._last = (log_lambda.copy(), self._likelihood(log_lambda))
-        return last[1]
+        last = self._last.find(log_lambda)
+        return self._last.keep(self._likelihood(log_lambda), log_lambda) if last is None else last
 
     def log_weights(self, theta: Theta) -> np.ndarray:
         """log p(y, draw | Theta) - log proposal(draw): (draws,)."""

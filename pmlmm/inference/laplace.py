@@ -188,7 +188,7 @@ class Laplace:
     def _refuse_lost(self, x: np.ndarray) -> None:
         sigma = float(np.exp(x[0]))
         if self.data.lost(sigma):
-            share = sigma / np.sqrt(self.data.first.column_squares[-1] / self.data.n)
+            share = sigma / np.sqrt(self.data.response_squares / self.data.n)
             raise ConvergenceError(
                 f"sigma is running to zero: at {share:.1g} of the size of the response, what its effects leave of it "
                 "is lost in rounding. Check that the response is not fitted exactly; otherwise subtract from it what "

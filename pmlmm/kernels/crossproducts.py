@@ -82,9 +82,14 @@ class Crossproducts:
         covered = self.blocks[-1].columns.stop if self.blocks else 0
         return self.columns - covered
 
+    @property
+    def response_squares(self) -> float:
+        """Sum of squares of the response; of several, the largest."""
+        return float(self.first.column_squares[self.responses].max())
+
     def rounding(self, sigma: float) -> float:
         """How far rounding moves the log-likelihood at sigma (nats), to within a factor of about ten."""
-        return float(np.finfo(float).eps * self.first.column_squares[self.responses].max() / sigma**2)
+        return float(np.finfo(float).eps * self.response_squares / sigma**2)
 
     def lost(self, sigma: float) -> bool:
         """Whether what is left of y beside its effects is lost in rounding."""

@@ -12,7 +12,7 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 
 def sample_of(b, mode, draws=4000, seed=0):
     base = base_draws(draws, b.laplace.size, np.random.default_rng(seed))
-    return ImportanceSample(mode, mode.curvature, base, b.laplace.data, b.laplace.sizes, b.model.priors.sigma)
+    return ImportanceSample(mode, mode.curvature, base, b.laplace.data, b.space.fixed.log_lambda, b.model.priors.sigma)
 
 
 def test_agrees_with_quadrature_within_its_error(sleepstudy):
