@@ -22,6 +22,7 @@ from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.kernels.eliminate.dense import ConditionalEffects
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior.draws import WeightedDraws
@@ -56,7 +57,7 @@ def logo(posterior: Posterior, factor: str | None, draws: int | None, random_see
     data = xr.Dataset(
         {factor: (("chain", "draw", "group"), values.reshape(4, -1, len(labels)))}, coords={"group": labels}
     )
-    sigma = xr.Dataset({"sigma": (("chain", "draw"), drawn.natural[:, 0].reshape(4, -1))})
+    sigma = xr.Dataset({"sigma": (("chain", "draw"), drawn.natural[:, SIGMA].reshape(4, -1))})
     return loo(xr.DataTree.from_dict({"posterior": sigma, "log_likelihood": data}), reff=1.0, pointwise=True)
 
 
@@ -142,7 +143,7 @@ def group_densities(draws: WeightedDraws, statistics: Statistics, batches: list[
         u = np.concatenate([natural, log_lambda[s]])
         effects, root = likelihood.condition(u, data), data.group_root(data.roots(u)[0])
         for batch in batches:
-            result[s, batch.groups] = _densities_at(effects, root, natural[0] ** 2, batch)
+            result[s, batch.groups] = _densities_at(effects, root, natural[SIGMA] ** 2, batch)
     return result
 
 

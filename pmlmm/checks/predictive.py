@@ -10,6 +10,7 @@ from pmlmm.errors import OptionError, PriorError
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.coordinates import block_diagonal
 from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_at_draws import group_factor
 from pmlmm.kernels.likelihood_compiled import flatten, value_and_gradient
 from pmlmm.kernels.threads import blas_threads
@@ -171,10 +172,10 @@ def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.D
         squares, axes = np.linalg.eigh(values[f"Sigma_{term.name}"])
         unit = rng.standard_normal((draws, term.n_groups, term.q))
         values[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
-    coefficients, fixed = _prior_coefficients(problem, natural[:, 0], log_lambda, rng)
+    coefficients, fixed = _prior_coefficients(problem, natural[:, SIGMA], log_lambda, rng)
     values |= coefficients
     predictor = fixed + linear_predictor(design, np.zeros((draws, len(design.coefficients))), values)
-    replicated = predictor + natural[:, :1] * rng.standard_normal(predictor.shape)
+    replicated = predictor + natural[:, SIGMA, None] * rng.standard_normal(predictor.shape)
     shaped = {name: value[None] for name, value in values.items()}
     name = response_name(design)
     groups = {

@@ -5,6 +5,7 @@ import numpy as np
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import unvech, vech, vech_indices, vech_slices
 from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.stated import HalfStudentT
 from pmlmm.priors.theta import Theta
@@ -64,7 +65,7 @@ def _step(
     score = likelihood.evaluate(point, data, profile=profile, order=1).gradient
     new = np.empty_like(u)
     total = data.n + (float(np.sum(data.counts)) if profile else data.ridge_columns)
-    new[0] = _sigma(u[0] ** 2 * (u[0] * score[0] + total), total, sigma_prior)
+    new[SIGMA] = _sigma(u[SIGMA] ** 2 * (u[SIGMA] * score[SIGMA] + total), total, sigma_prior)
     terms = zip(data.sizes, data.levels, vech_slices(data.sizes), theta.covariances, strict=True)
     for q, m, part, prior in terms:
         rows, cols = vech_indices(q)

@@ -15,6 +15,7 @@ from pmlmm.kernels import coordinates, half_student_t
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.remember import Last
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
@@ -120,7 +121,7 @@ class ImportanceSample:
             self.log_dets.append(-2.0 * np.sum(np.log(np.diagonal(C, axis1=1, axis2=2)), axis=1))
         log_proposal = base.log_density + float(np.sum(np.log(np.diag(factor))))
         self._constant = (
-            _log_sigma_prior(self.natural[:, 0], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
+            _log_sigma_prior(self.natural[:, SIGMA], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
         )
         self._constant[~good] = -np.inf
         self._last = Last()

@@ -18,6 +18,7 @@ from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import vech_indices, vech_slices
 from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives, nowhere
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_expanded import Expansion
 
 # Step of the one-sided difference of the log-determinant: error about 1e-6 nats per unit. Where rounding would be seen
@@ -123,7 +124,7 @@ class Laplace:
                 theta = coordinates.to_natural(x, self.sizes)
         except np.linalg.LinAlgError:  # a factor that underflows
             theta = np.full(d, np.inf)
-        if not (np.abs(theta).max() < _ABSURD and theta[0] > 1.0 / _ABSURD):
+        if not (np.abs(theta).max() < _ABSURD and theta[SIGMA] > 1.0 / _ABSURD):
             return nowhere(size), nowhere(size)
         natural = self.log_posterior(theta, hyper)
         if not np.isfinite(natural.value):
@@ -180,13 +181,13 @@ class Laplace:
 
     def _rounding(self, x: np.ndarray) -> float:
         """Error of the log-posterior at x (nats); where it is a nat the search has lost its way."""
-        error = self.data.rounding(float(np.exp(x[0])))
+        error = self.data.rounding(float(np.exp(x[SIGMA])))
         if error > 1.0:
             self._refuse_lost(x)
         return error
 
     def _refuse_lost(self, x: np.ndarray) -> None:
-        sigma = float(np.exp(x[0]))
+        sigma = float(np.exp(x[SIGMA]))
         if self.data.lost(sigma):
             share = sigma / np.sqrt(self.data.response_squares / self.data.n)
             raise ConvergenceError(
@@ -292,7 +293,7 @@ def evidence_gradient(
     slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
     volume = mode.log_evidence - mode.log_posterior
-    step = float(np.clip(np.sqrt(laplace.data.rounding(mode.natural[0])), _DIFFERENCE, _LARGEST_DIFFERENCE))
+    step = float(np.clip(np.sqrt(laplace.data.rounding(mode.natural[SIGMA])), _DIFFERENCE, _LARGEST_DIFFERENCE))
     for j, unit in enumerate(np.eye(len(phi)) * step):
         moved = laplace.log_volume(mode.x + step * slopes[:, j], pack(phi + unit))
         gradient[j] += (moved - volume) / step

@@ -10,6 +10,7 @@ from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.coordinates import unvech, vech_slices
 from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
@@ -105,7 +106,7 @@ def _square_sums(u: np.ndarray, data: Crossproducts, wide: np.ndarray) -> tuple[
     posterior = likelihood.condition(u, data)
     for block in data.blocks:
         if block.ridge:
-            sums[block.parameter] = np.sum(posterior.mean[block.columns] ** 2) / u[0] ** 2
+            sums[block.parameter] = np.sum(posterior.mean[block.columns] ** 2) / u[SIGMA] ** 2
     if wide.any():
         score = likelihood.evaluate(u, data, profile=False, order=1).gradient[d:]
         sums[wide] = ((counts - 2.0 * score) * np.exp(-u[d:]))[wide]

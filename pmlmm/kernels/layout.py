@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.jit import kernel
 
+#: Position of sigma among the parameters.
+SIGMA = 0
 #: Responses, the last columns of ``[W Y]``.
 RESPONSES = 1
 
@@ -32,10 +35,8 @@ class Layout:
     sizes: tuple[int, ...]
     penalties: int = 0
 
-    @property
-    def sigma(self) -> int:
-        """Position of sigma."""
-        return 0
+    #: Position of sigma.
+    sigma: ClassVar[int] = SIGMA
 
     @cached_property
     def Sigmas(self) -> list[slice]:

@@ -10,6 +10,7 @@ import numpy as np
 from pmlmm.design.design import Design
 from pmlmm.kernels import coordinates
 from pmlmm.kernels import likelihood_at_draws as draws
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_at_draws import LARGE, Effects
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.posterior.effects import Parameters
@@ -199,7 +200,7 @@ class WeightedDraws:
         for s in chosen.tolist():
             wide = of_draw[s].wide
             total += wide.covariance(self.natural[s]) / len(chosen)
-            unseen += self.natural[s, 0] ** 2 * np.exp(-wide.log_lambdas) / len(chosen)
+            unseen += self.natural[s, SIGMA] ** 2 * np.exp(-wide.log_lambdas) / len(chosen)
         slices = next(iter(of_draw.values())).wide.slices
         return {
             f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], float(variance)))

@@ -10,6 +10,7 @@ from pmlmm.design.design import Design
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_at_draws import Effects
 from pmlmm.posterior.wide_effects import WideEffects
 
@@ -40,7 +41,7 @@ class Parameters:
         mean = np.repeat(law.mean[None], len(self.natural), axis=0)
         if rng is None:
             return Effects(mean, mean)
-        return Effects(mean, mean + self.natural[:, :1] * law.draw(rng.standard_normal(mean.shape[::-1])).T)
+        return Effects(mean, mean + self.natural[:, SIGMA, None] * law.draw(rng.standard_normal(mean.shape[::-1])).T)
 
     def beta(self, dense: np.ndarray) -> np.ndarray:
         """Coefficients of the formula on the scale of the ridge, (draws, p)."""
@@ -97,7 +98,7 @@ class Parameters:
             factor = draws.group_factor(S, L)
             half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ self._residual(dense[block])[..., None])
             if rng is not None:
-                half += self.natural[block, 0][:, None, None, None] * rng.standard_normal(half.shape)
+                half += self.natural[block, SIGMA][:, None, None, None] * rng.standard_normal(half.shape)
             result[block] = (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]
         return result
 

@@ -8,6 +8,7 @@ import xarray as xr
 from pmlmm.design.design import Design
 from pmlmm.design.names import covariance_dims
 from pmlmm.kernels.coordinates import unvech, vech_slices
+from pmlmm.kernels.layout import SIGMA
 from pmlmm.priors.covariance_priors import PER_EFFECT
 
 
@@ -19,7 +20,7 @@ def covariances(theta: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
 def covariance_parameters(theta: np.ndarray, design: Design) -> dict[str, np.ndarray]:
     """sigma (draws,) and every Sigma (draws, q, q) by variable name."""
     names = [f"Sigma_{term.name}" for term in design.terms]
-    return {"sigma": theta[:, 0]} | dict(zip(names, covariances(theta, design.sizes), strict=True))
+    return {"sigma": theta[:, SIGMA]} | dict(zip(names, covariances(theta, design.sizes), strict=True))
 
 
 def dimensions(design: Design) -> dict[str, list[str]]:

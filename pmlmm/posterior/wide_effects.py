@@ -17,6 +17,7 @@ import numpy as np
 from pmlmm.crossproducts.statistics import Statistics
 from pmlmm.design.design import Design
 from pmlmm.kernels import likelihood
+from pmlmm.kernels.layout import SIGMA
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class WideEffects:
         mean = moved[:, -1] - dense @ moved[:, :-1].T
         if rng is None:
             return mean
-        return mean + self.natural[:, :1] * (rng.standard_normal(mean.shape) @ root)
+        return mean + self.natural[:, SIGMA, None] * (rng.standard_normal(mean.shape) @ root)
 
     def shift(self, alpha: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """``center' beta`` over all blocks, (draws,): what undoing the centring takes from the intercept."""
@@ -71,7 +72,7 @@ class WideEffects:
             weights, unseen = block.shift
             total += alpha[:, part] @ weights
             if rng is not None:
-                total += unseen * self.natural[:, 0] * np.exp(-0.5 * log_lambda) * rng.standard_normal(len(alpha))
+                total += unseen * self.natural[:, SIGMA] * np.exp(-0.5 * log_lambda) * rng.standard_normal(len(alpha))
         return total
 
     def coefficients(self, alpha: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,7 +86,7 @@ class WideEffects:
         """Draws of all beta by variable name, (draws, p), and their ``center' beta``."""
         result, shift = {}, np.zeros(len(alpha))
         for block, part, log_lambda in zip(self.statistics.wide, self.slices, self.log_lambdas, strict=True):
-            unseen = self.natural[:, 0] * np.exp(-0.5 * log_lambda)
+            unseen = self.natural[:, SIGMA] * np.exp(-0.5 * log_lambda)
             beta = block.draw(alpha[:, part], unseen, rng)
             result[f"beta_{block.block.name}"] = beta
             if self.statistics.standardization.intercept is not None:
@@ -100,6 +101,6 @@ class WideEffects:
         if self.statistics.marginal.wide_sums is None:
             segments = [s for s in self.statistics.marginal.segments if s.kind == "alpha"]
             chosen = np.concatenate([np.arange(s.columns.start, s.columns.stop) for s in segments])
-            return natural[0] ** 2 * J[np.ix_(chosen, chosen)]
+            return natural[SIGMA] ** 2 * J[np.ix_(chosen, chosen)]
         own, _, moved = self._given_dense
-        return natural[0] ** 2 * (own + moved[:, :-1] @ J @ moved[:, :-1].T)
+        return natural[SIGMA] ** 2 * (own + moved[:, :-1] @ J @ moved[:, :-1].T)
