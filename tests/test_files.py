@@ -24,6 +24,7 @@ EARLIER = b"a fit that took a night"
 WRITE = """
 import os, resource, sys, time
 import numpy as np, xarray as xr
+from pmlmm.errors import OptionError
 from pmlmm.files import write_netcdf
 tree = xr.DataTree.from_dict({"/posterior": xr.Dataset({"x": ("draw", np.arange(1e6))})})
 def write():

@@ -71,6 +71,7 @@ def test_what_comes_after_a_fit(sleepstudy):
 
 
 COLD = """
+from concurrent.futures import ThreadPoolExecutor
 import pmlmm
 data = pmlmm.datasets.load("sleepstudy")
 def one(days):

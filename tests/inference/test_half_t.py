@@ -14,8 +14,9 @@ from pmlmm.inference.start import plug_in
 from pmlmm.kernels import coordinates, log_posterior
 from pmlmm.kernels.likelihood_compiled import flatten
 from pmlmm.priors.half_t import HalfT, HalfTDensity
+from tests.bench import bench, quadrature
 
-from .test_laplace import FORMULA, quadrature
+FORMULA = "Reaction ~ Days + (Days | Subject)"
 
 FAST = Mode(linker="py", optimizer=None)
 PRIOR = {"Subject": HalfT()}
@@ -26,7 +27,7 @@ def fit(sleepstudy):
     return pmlmm.Model(FORMULA, sleepstudy, PRIOR).fit()
 
 
-def test_evidence_against_quadrature(bench, sleepstudy):
+def test_evidence_against_quadrature(sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy, PRIOR))
     for phi in (b.space.start, b.space.start + np.array([0.5, -1.0])):
         mode, exact = quadrature(b, b.space.theta(phi).packed)
@@ -39,7 +40,7 @@ def test_evidence_against_quadrature(bench, sleepstudy):
         assert abs(weights.log_evidence - exact) < 4 * weights.error + 1e-3
 
 
-def test_derivatives_of_the_log_posterior(bench, sleepstudy, differences):
+def test_derivatives_of_the_log_posterior(sleepstudy, differences):
     b = bench(pmlmm.Model(FORMULA, sleepstudy, PRIOR))
     d, hyper = b.laplace.size, b.space.fixed.packed
     at = np.concatenate([b.start + 0.1, hyper + 0.2])
@@ -50,7 +51,7 @@ def test_derivatives_of_the_log_posterior(bench, sleepstudy, differences):
     np.testing.assert_allclose(found.hessian, hessian, rtol=1e-5, atol=1e-4)
 
 
-def test_gradients_in_the_hyperparameters(bench, sleepstudy, differences):
+def test_gradients_in_the_hyperparameters(sleepstudy, differences):
     """Of the Laplace evidence, the importance-sampled one, and the start's stand-in for both."""
     b = bench(pmlmm.Model(FORMULA, sleepstudy, PRIOR), hyperprior=pmlmm.Hyperprior())
     phi, mode = b.space.start + np.array([0.3, -0.2, 0.4]), b.mode()
@@ -65,7 +66,7 @@ def test_gradients_in_the_hyperparameters(bench, sleepstudy, differences):
 
 
 @pytest.mark.parametrize("terms", ["(1 + Days | Subject)", "(1 | Subject) + (0 + Days | Subject)"])
-def test_compiled_density_is_the_log_posterior(bench, sleepstudy, differences, terms):
+def test_compiled_density_is_the_log_posterior(sleepstudy, differences, terms):
     """Beside an inverse-Wishart, with hyperparameters of both."""
     table = sleepstudy.assign(Week=sleepstudy["Days"] % 5)
     model = pmlmm.Model(f"Reaction ~ Days + {terms} + (1 | Week)", table, PRIOR)
@@ -151,7 +152,7 @@ def test_graph(fit, sleepstudy, collapsed):
 
 
 @pytest.mark.slow
-def test_graph_compiled_by_numba_is_the_engine(bench, sleepstudy):
+def test_graph_compiled_by_numba_is_the_engine(sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy, PRIOR))
     model, handles = build_collapsed(b.problem, b.space.fixed)
     names = [model.rvs_to_values[rv].name for rv in handles.free]
@@ -196,7 +197,7 @@ def test_what_is_refused(sleepstudy):
     np.testing.assert_allclose(fixed._space(None).fixed.covariances[0].log_s, np.log([10.0, 10.0]))
 
 
-def test_coordinates_of_a_start_are_those_of_its_typical_covariance(bench, sleepstudy):
+def test_coordinates_of_a_start_are_those_of_its_typical_covariance(sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy, PRIOR))
     typical = b.space.fixed.covariances[0].typical
     x = coordinates.from_natural(np.concatenate([[1.0], coordinates.vech(typical)]), (2,))

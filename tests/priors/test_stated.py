@@ -5,7 +5,7 @@ import pytest
 
 import pmlmm
 from pmlmm.errors import PriorError
-from pmlmm.priors.stated import b_from_eta, eta_from_b, smallest_b
+from pmlmm.priors.inverse_wishart import b_from_eta, eta_from_b, smallest_b
 
 
 def test_b_and_eta_are_inverse():
