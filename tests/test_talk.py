@@ -50,6 +50,7 @@ def test_two_rows_each_curves_are_shrunk(seed):
     assert errors[0] < errors[1]
 
 
+@pytest.mark.slow
 def test_b_falls_with_repeats():
     """As in the talk (b = .99, .32, .20 at 2, 5, 10 rows, on one data set): medians of five of ours.
 

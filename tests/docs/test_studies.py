@@ -31,6 +31,7 @@ def run(monkeypatch):
         ("evidence_error", ["--shapes", "1"], "PSIS within 3 errors of bridge: 3 of 3"),
     ],
 )
+@pytest.mark.slow
 def test_studies_run_at_small_size(run, name, options, expected):
     assert expected in run(name, *options)
 
@@ -60,6 +61,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
     ],
 )
+@pytest.mark.slow
 def test_the_talk_at_small_size(run, name, replicates, small, number, column, labels, tmp_path):
     script = name.removesuffix("_gaussian")
     run(script, "--replicates", str(replicates), "--to", str(tmp_path), *(["--small"] if small else []))
@@ -74,6 +76,7 @@ def test_the_talk_at_small_size(run, name, replicates, small, number, column, la
         assert "talk" in text or not name.startswith("talk")
 
 
+@pytest.mark.slow
 def test_the_tutorials_summary_is_what_a_fit_prints(tmp_path):
     """But for digits, which other versions of the dependencies may change."""
     command = [sys.executable, str(STUDIES / "first_summary.py"), "--to", str(tmp_path)]
@@ -218,12 +221,14 @@ def test_nothing_near_a_singular_maximum_is_likelier():
         assert log_likelihood(beta, sigma, near @ near.T) < top + 1e-6
 
 
+@pytest.mark.slow
 def test_ranks_are_uniform_at_small_size(run):
     lines = run("rank_calibration", "--replicates", "25", "--settings", "1").splitlines()
     verdicts = {line.split()[2]: line.split()[-1] for line in lines if line.startswith("one factor")}
     assert verdicts["PSIS"] == verdicts["NUTS"] == "yes"
 
 
+@pytest.mark.slow
 def test_full_graph_nuts_agrees_with_the_rest(run):
     """The full graph shares no algebra with the fit; nutpie's compilation of it takes most of the time."""
     pytest.importorskip("nutpie")

@@ -129,6 +129,7 @@ def test_nuts_agrees(fit):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_scales_integrated_out_and_sampled(fit):
     integrated = fit.integrate()
     assert "log level of s ~ Normal(log start, 1.5)" in str(integrated)
@@ -151,6 +152,7 @@ def test_graph(fit, sleepstudy, collapsed):
     assert (np.linalg.eigvalsh(drawn) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_graph_compiled_by_numba_is_the_engine(sleepstudy):
     b = bench(pmlmm.Model(FORMULA, sleepstudy, PRIOR))
