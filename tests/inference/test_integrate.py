@@ -19,6 +19,7 @@ def kernel(z, widths, k, nu=5.0):
     return multivariate_t(np.zeros(k), np.eye(k), df=nu).pdf(z / widths) / np.prod(widths)
 
 
+@pytest.mark.slow
 def test_node_densities_are_those_of_a_split_student():
     centre = Centre(np.array([1.0, -2.0]), np.eye(2), np.array([0.5, 1.0]), np.array([1.5, 2.0]))
     nodes, log_density = draw_nodes(centre, 1024, 0)

@@ -40,6 +40,7 @@ def test_two_standard_deviations_are_half_t_each(sd):
     assert total == pytest.approx(2.0 * stats.t(half_t.NU, scale=scales[0]).pdf(sd), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_correlations_are_uniform():
     def at(rho):
         inner = integrate.dblquad(
@@ -51,6 +52,7 @@ def test_correlations_are_uniform():
         assert at(rho) == pytest.approx(0.5, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_draws_are_of_the_density():
     """Normalised at q = 3 (the mean of another density over this one is 1), and half-t in each sd."""
     rng, log_s = np.random.default_rng(4), np.log([0.5, 1.0, 3.0])
