@@ -9,8 +9,17 @@ from pmlmm.graph.engine import compile_log_posterior
 from pmlmm.inference.empirical_bayes import LaplaceEvidence
 from pmlmm.inference.laplace import Laplace
 from pmlmm.inference.start import crude_start
+from pmlmm.kernels import coordinates
 from pmlmm.priors.search_space import Space
 from pmlmm.problem import Problem
+
+#: Models of sleepstudy of every structure.
+FORMULAS = [
+    "Reaction ~ Days + (Days | Subject)",
+    "Reaction ~ Days + (Days || Subject)",
+    "Reaction ~ 1 + (1 | Subject)",
+    "Reaction ~ Days",
+]
 
 
 @dataclass(frozen=True)
@@ -51,3 +60,20 @@ def quadrature(b, hyper):
     ]
     total = np.sum(np.exp(np.array(values) - mode.log_posterior)) * (grid[1] - grid[0]) ** 2
     return mode, mode.log_posterior + np.log(total * sd[0] * sd[1])
+
+
+def parts_of(model):
+    """The problem of a model, and its hyperparameters at their start."""
+    return model._problem, model._space(None).fixed
+
+
+def random_point(problem, seed=0):
+    """Unconstrained coordinates that sleepstudy finds possible."""
+    rng = np.random.default_rng(seed)
+    sizes = problem.design.sizes
+    d = 1 + sum(coordinates.vech_size(q) for q in sizes)
+    x = 0.2 * rng.normal(size=d)
+    x[0] += np.log(30.0)
+    for q, part in zip(sizes, coordinates.vech_slices(sizes), strict=True):
+        x[part][coordinates.vech_indices(q)[0] == coordinates.vech_indices(q)[1]] -= np.log(20.0)
+    return x

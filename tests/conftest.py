@@ -6,6 +6,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process on every core: threads of B
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import pmlmm
@@ -24,6 +25,19 @@ def pytest_xdist_auto_num_workers(config):
 def load():
     """Data set by name: the bundled one and those kept for the tests."""
     return read
+
+
+@pytest.fixture
+def table():
+    """Twenty rows of noise in four groups."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"y": rng.normal(size=20), "x": rng.normal(size=20), "g": np.arange(20) % 4})
+
+
+@pytest.fixture
+def block():
+    """More columns than rows for it."""
+    return pd.DataFrame(np.random.default_rng(1).normal(size=(20, 30)), columns=[f"g{j}" for j in range(30)])
 
 
 @pytest.fixture(scope="session")

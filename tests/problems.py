@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from hypothesis import strategies as st
 
 import pmlmm
 from pmlmm.crossproducts.statistics import build_statistics
@@ -44,6 +45,13 @@ TERM_SETS = (
     ("(1 | a/c)", "(0 + t | a)", "(1 + t | b)"),
     ("(1 | b)", "(1 | a:b)"),
     ("(1 + t || b)", "(1 + t | a)", "(1 | c)"),
+)
+#: Arguments of :func:`random_case`.
+RANDOM_CASES = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(TERM_SETS),
+    st.sampled_from([(), (5,), (40,), (7, 30), (40, 30)]),
+    st.booleans(),
 )
 
 
@@ -141,18 +149,21 @@ def three_ways(table, genes, genes_prior):
     return models
 
 
-# Twenty rows, and a block of thirty columns.
+# Four groups of six rows.
 
 
-def few_rows():
-    """Noise in four groups."""
+def six_rows_each():
+    """Noise, with one column of every kind."""
     rng = np.random.default_rng(0)
-    return pd.DataFrame({"y": rng.normal(size=20), "x": rng.normal(size=20), "g": np.arange(20) % 4})
-
-
-def few_rows_block():
-    """More columns than rows."""
-    return pd.DataFrame(np.random.default_rng(1).normal(size=(20, 30)), columns=[f"g{j}" for j in range(30)])
+    return pd.DataFrame(
+        {
+            "y": rng.normal(size=24),
+            "x": rng.normal(size=24),
+            "t": np.tile(np.arange(6.0), 4),
+            "w": np.tile(["u", "v"], 12),
+            "g": np.repeat(["a", "b", "c", "d"], 6),
+        }
+    )
 
 
 def visits():

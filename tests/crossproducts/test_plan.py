@@ -5,12 +5,7 @@ import pytest
 
 import pmlmm
 from pmlmm.kernels import likelihood
-from tests.problems import CROSSED, few_rows, three_ways, wide_data
-
-
-@pytest.fixture
-def table():
-    return few_rows()
+from tests.problems import CROSSED, three_ways, wide_data
 
 
 def test_three_computations_of_wide_blocks_agree():

@@ -8,17 +8,7 @@ from scipy import sparse
 import pmlmm
 from pmlmm.crossproducts.wide_basis import standardize
 from pmlmm.design.design import build_design
-from tests.problems import FIXED, WIDE, few_rows, few_rows_block, wide_data
-
-
-@pytest.fixture
-def table():
-    return few_rows()
-
-
-@pytest.fixture
-def block():
-    return few_rows_block()
+from tests.problems import FIXED, WIDE, wide_data
 
 
 @pytest.mark.parametrize("convert", [sparse.csr_array, lambda g: pd.DataFrame(g), lambda g: g.astype(np.int8)])

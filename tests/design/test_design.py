@@ -4,20 +4,12 @@ import pytest
 
 from pmlmm.design.design import build_design
 from pmlmm.errors import DataError, FormulaError, PmlmmError
+from tests.problems import six_rows_each
 
 
 @pytest.fixture
 def table():
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "y": rng.normal(size=24),
-            "x": rng.normal(size=24),
-            "t": np.tile(np.arange(6.0), 4),
-            "w": np.tile(["u", "v"], 12),
-            "g": np.repeat(["a", "b", "c", "d"], 6),
-        }
-    )
+    return six_rows_each()
 
 
 def test_arrays_and_names(table):

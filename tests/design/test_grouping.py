@@ -5,12 +5,6 @@ import pytest
 
 import pmlmm
 from pmlmm.design.design import build_design
-from tests.problems import few_rows
-
-
-@pytest.fixture
-def table():
-    return few_rows()
 
 
 def test_combined_labels_must_be_told_apart(table):

@@ -8,17 +8,6 @@ from scipy import sparse
 
 import pmlmm
 from pmlmm.design.design import build_design
-from tests.problems import few_rows, few_rows_block
-
-
-@pytest.fixture
-def table():
-    return few_rows()
-
-
-@pytest.fixture
-def block():
-    return few_rows_block()
 
 
 def spoil(frame, row, column, value):

@@ -10,30 +10,10 @@ from pmlmm.graph.build import build_collapsed
 from pmlmm.graph.engine import compile_log_posterior
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech_slices
+from tests.bench import FORMULAS, parts_of, random_point
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 FAST = "FAST_COMPILE"
-FORMULAS = [
-    "Reaction ~ Days + (Days | Subject)",
-    "Reaction ~ Days + (Days || Subject)",
-    "Reaction ~ 1 + (1 | Subject)",
-    "Reaction ~ Days",
-]
-
-
-def parts_of(model):
-    return model._problem, model._space(None).fixed
-
-
-def random_point(problem, seed=0):
-    rng = np.random.default_rng(seed)
-    sizes = problem.design.sizes
-    d = 1 + sum(coordinates.vech_size(q) for q in sizes)
-    x = 0.2 * rng.normal(size=d)
-    x[0] += np.log(30.0)
-    for q, part in zip(sizes, vech_slices(sizes), strict=True):
-        x[part][coordinates.vech_indices(q)[0] == coordinates.vech_indices(q)[1]] -= np.log(20.0)
-    return x
 
 
 @pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")

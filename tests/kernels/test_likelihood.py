@@ -14,7 +14,7 @@ from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.eliminate.blocks import Block
 from pmlmm.kernels.eliminate.groups import Groups
 from tests.oracles import Dense, dense
-from tests.problems import TERM_SETS, random_case
+from tests.problems import RANDOM_CASES, random_case
 
 
 def crossproducts(S, c, gram, sizes, penalty, n):
@@ -173,16 +173,8 @@ def test_a_draw_without_a_computable_likelihood_is_worth_nothing():
     assert np.isfinite(values[[0, 2]]).all()
 
 
-MODELS = st.tuples(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(TERM_SETS),
-    st.sampled_from([(), (5,), (40,), (7, 30), (40, 30)]),
-    st.booleans(),
-)
-
-
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(MODELS, st.booleans())
+@given(RANDOM_CASES, st.booleans())
 def test_value_of_a_model_is_the_dense_density(case, profile):
     case = random_case(*case)
     value = likelihood.evaluate(case.u, case.model.statistics.crossproducts(profile), profile=profile, order=0).value
@@ -190,7 +182,7 @@ def test_value_of_a_model_is_the_dense_density(case, profile):
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(MODELS, st.booleans())
+@given(RANDOM_CASES, st.booleans())
 def test_derivatives_of_a_model_match_differences(differences, case, profile):
     case = random_case(*case)
     data = case.model.statistics.crossproducts(profile)

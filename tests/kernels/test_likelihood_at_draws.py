@@ -3,22 +3,14 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
-from tests.problems import TERM_SETS, random_case
-
-CASES = st.tuples(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(TERM_SETS),
-    st.sampled_from([(), (5,), (40,), (7, 30), (40, 30)]),
-    st.booleans(),
-)
+from tests.problems import RANDOM_CASES, TERM_SETS, random_case
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(CASES)
+@given(RANDOM_CASES)
 def test_draws_agree_with_single_evaluations(case):
     case = random_case(*case)
     data, u = case.model.statistics.crossproducts(), case.u

@@ -3,21 +3,13 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pmlmm.kernels import likelihood, likelihood_compiled
-from tests.problems import TERM_SETS, random_case
-
-CASES = st.tuples(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(TERM_SETS),
-    st.sampled_from([(), (5,), (40,), (7, 30), (40, 30)]),
-    st.booleans(),
-)
+from tests.problems import RANDOM_CASES, random_case
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(CASES)
+@given(RANDOM_CASES)
 def test_value_and_gradient_are_the_engine_s(case):
     case = random_case(*case)
     data = case.model.statistics.crossproducts()
@@ -28,7 +20,7 @@ def test_value_and_gradient_are_the_engine_s(case):
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(CASES)
+@given(RANDOM_CASES)
 def test_unpacked_crossproducts_are_the_packed_ones(case):
     case = random_case(*case)
     data = case.model.statistics.crossproducts()

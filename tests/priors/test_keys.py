@@ -4,17 +4,6 @@ import numpy as np
 import pytest
 
 import pmlmm
-from tests.problems import few_rows, few_rows_block
-
-
-@pytest.fixture
-def table():
-    return few_rows()
-
-
-@pytest.fixture
-def block():
-    return few_rows_block()
 
 
 def test_priors_by_tuples(table):
