@@ -155,7 +155,7 @@ class Fit:
             False: from Laplace's approximation as it is, not importance-resampled.
         """
         draws, chosen = optional_count("draws", draws), self._seed(random_seed)
-        return self._posterior.tree(draws, chosen, gamma=gamma, wide=wide, corrected=corrected)
+        return self._posterior.for_arviz(draws, chosen, gamma=gamma, wide=wide, corrected=corrected)
 
     def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
         """Evidence profile over one learned hyperparameter, the others at their best.
@@ -379,7 +379,7 @@ class Fit:
         ConvergenceError
             Most settings around the learned ones have no proper mode.
         """
-        result = integrate_out(self._posterior.learned, nodes, draws, lambda: self._seed(random_seed))
+        result = integrate_out(self._posterior.learned, nodes, draws, self._seed(random_seed))
         return IntegratedFit(self.model, IntegratedPosterior(self._posterior.learned, result))
 
     def graph(self, *, collapsed: bool = False) -> "pm.Model":

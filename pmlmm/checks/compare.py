@@ -57,7 +57,7 @@ class Comparison:
     Attributes
     ----------
     table : DataFrame
-        A row a parameter, the worst first. Columns (method, statistic): ``mean``, ``sd``, ``2.5%``, ``97.5%``, and
+        One row per parameter, the worst first. Columns (method, statistic): ``mean``, ``sd``, ``2.5%``, ``97.5%``, and
         ``mcse``, the Monte Carlo error of the mean; of the approximations also ``shift`` (mean less that of NUTS,
         in posterior sds), ``sd ratio`` (over NUTS) and ``z`` (the worse of both differences, in their
         Monte Carlo errors); of NUTS also ``ess`` and ``r_hat``.
@@ -65,7 +65,7 @@ class Comparison:
         For the random effects of every term and the coefficients of every wide block: their ``number``, and the
         largest ``shift`` of a posterior mean, in posterior sds.
     evidence : DataFrame
-        ``log_evidence`` and its Monte Carlo ``error`` (nats), a row a method.
+        ``log_evidence`` and its Monte Carlo ``error`` (nats), one row per method.
     diagnostics : dict
         ``r_hat`` (largest), ``ess`` (smallest), ``divergences``, ``draws``, ``k_hat``.
     trustworthy : dict

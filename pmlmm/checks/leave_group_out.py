@@ -26,7 +26,7 @@ from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior.draws import WeightedDraws
-from pmlmm.posterior.source import Posterior
+from pmlmm.posterior.source import CHAINS, Posterior
 
 # Draws are thinned so that about so many floating-point operations are enough.
 _MOST_WORK, _FEWEST = 2e10, 100
@@ -48,16 +48,17 @@ def logo(posterior: Posterior, factor: str | None, draws: int | None, random_see
     batches = list(row_batches(design, statistics, factor))
     work = sum(batch.work() for batch in batches)
     most = posterior.learned.number_of_draws
-    number = draws * 4 if draws else int(np.clip(_MOST_WORK / work, _FEWEST, most)) // 4 * 4
+    each = draws or int(np.clip(_MOST_WORK / work, _FEWEST, most)) // CHAINS
+    number = CHAINS * each
     refuse_draws(number, design.numbers_each(gamma=None, wide=None), f"logo(draws={draws})")
     drawn, _ = posterior.resample(number, np.random.default_rng([random_seed, 8]))
     labels = design.coords()[factor]
     with blas_threads(statistics.elimination.dense):
         values = group_densities(drawn, statistics, batches, len(labels))
     data = xr.Dataset(
-        {factor: (("chain", "draw", "group"), values.reshape(4, -1, len(labels)))}, coords={"group": labels}
+        {factor: (("chain", "draw", "group"), values.reshape(CHAINS, -1, len(labels)))}, coords={"group": labels}
     )
-    sigma = xr.Dataset({"sigma": (("chain", "draw"), drawn.natural[:, SIGMA].reshape(4, -1))})
+    sigma = xr.Dataset({"sigma": (("chain", "draw"), drawn.natural[:, SIGMA].reshape(CHAINS, -1))})
     return loo(xr.DataTree.from_dict({"posterior": sigma, "log_likelihood": data}), reff=1.0, pointwise=True)
 
 

@@ -70,7 +70,7 @@ def _checked(draws: int | None, posterior: Posterior) -> int:
 
 def _refuse_too_many(number: int, design: Design) -> None:
     if number * design.n_rows > _MOST:
-        most = _MOST // design.n_rows // 4
+        most = _MOST // design.n_rows // CHAINS
         raise OptionError(
             f"{number} draws of {design.n_rows} predicted rows do not fit in memory: sample_posterior_predictive("
             f"draws={max(1, most)}) is the most a chain can have."

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.inference.importance import LARGEST_K_HAT
+from pmlmm.report.text import aligned
 
 # The reference itself: Vehtari et al. 2021 (Bayesian Analysis 16) ask for R-hat below 1.01 and 400 effective draws.
 _R_HAT, _ESS = 1.01, 400
@@ -156,8 +157,8 @@ def report(table: pd.DataFrame, evidence: pd.DataFrame, verdict: str) -> str:
     for name, row in table.head(_SHOWN).iterrows():
         mean, sd, error = (row["NUTS", key] for key in ("mean", "sd", "mcse"))
         numbers = [row[method, key] for method in methods for key in ("shift", "sd ratio")]
-        cells.append([str(name), f"{mean:.4g}", f"{sd:.3g}", *(f"{x:.3f}" for x in (error / sd, *numbers))])
-    lines += _aligned([header, *cells])
+        cells.append((str(name), f"{mean:.4g}", f"{sd:.3g}", *(f"{x:.3f}" for x in (error / sd, *numbers))))
+    lines.append(aligned([tuple(header), *cells], text=(0,)))
     if len(table) > _SHOWN:
         lines.append(f"  ... and {len(table) - _SHOWN} more, closer ones, in the attribute 'table'")
     lines += ["", "Log evidence"]
@@ -166,11 +167,3 @@ def report(table: pd.DataFrame, evidence: pd.DataFrame, verdict: str) -> str:
         lines.append(f"  {name:<10} {row['log_evidence']:.4f}{error}")
     words = [textwrap.fill(line, _WIDTH_OF_TEXT, subsequent_indent="  ") for line in verdict.splitlines()]
     return "\n".join([*lines, "", *words])
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
-    return [
-        "  " + "  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]

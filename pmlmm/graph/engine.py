@@ -67,26 +67,14 @@ class _Reentrant:
 
 @dataclass(frozen=True)
 class LogPosterior:
-    """log p(y, sigma, Sigma | Theta), or its profile over beta, of one model.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        q of each term.
-    """
+    """log p(y, sigma, Sigma | Theta), or its profile over beta, of one model."""
 
     function: Callable
-    sizes: tuple[int, ...]
     arguments: tuple
-
-    @property
-    def size(self) -> int:
-        """Number of parameters d = 1 + sum of q(q+1)/2."""
-        return 1 + sum(vech_size(q) for q in self.sizes)
 
     def expanded(self, expansion: Expansion) -> "LogPosterior":
         """The same with the likelihood replaced by its expansion."""
-        return LogPosterior(self.function, self.sizes, (*self.arguments[:-1], expansion))
+        return LogPosterior(self.function, (*self.arguments[:-1], expansion))
 
     def __call__(self, theta: np.ndarray, hyper: np.ndarray) -> Derivatives:
         """Value, gradient and Hessian in (theta, hyper) = z."""
@@ -111,7 +99,7 @@ def compile_log_posterior(problem: Problem, theta: Theta, *, profile: bool) -> L
         if key not in _compiled:
             _compiled[key] = _Reentrant(_compile(problem, theta, profile))
     sigma = () if isinstance(priors.sigma, Flat) else (np.float64(priors.sigma.nu), np.float64(priors.sigma.scale))
-    return LogPosterior(_compiled[key], problem.design.sizes, (*sigma, problem.statistics.crossproducts(profile)))
+    return LogPosterior(_compiled[key], (*sigma, problem.statistics.crossproducts(profile)))
 
 
 def _compile(problem: Problem, theta: Theta, profile: bool) -> Callable:

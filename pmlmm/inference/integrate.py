@@ -94,7 +94,7 @@ class Integrated:
         return self.lost / (self.lost + len(self.phi))
 
 
-def integrate_out(learned: Learned, nodes: int | None, draws: int | None, seed: Callable[[], int]) -> Integrated:
+def integrate_out(learned: Learned, nodes: int | None, draws: int | None, random_seed: int) -> Integrated:
     """Integrate the hyperparameters of a model out around their learned values.
 
     Raises
@@ -114,7 +114,7 @@ def integrate_out(learned: Learned, nodes: int | None, draws: int | None, seed: 
             raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
     each = learned.problem.design.numbers_each(gamma=None, wide=None)
     refuse_draws((nodes or 1) * (draws or 1), each, f"integrate(nodes={nodes}, draws={draws})")
-    slow, random_seed = learned.data.seconds() > _SLOW, seed()
+    slow = learned.data.seconds() > _SLOW
     nodes = nodes or (_FEW_NODES if slow else _NODES)
     draws = draws or (_FEW_DRAWS if slow else _DRAWS)
     with blas_threads(learned.dense):

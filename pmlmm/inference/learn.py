@@ -96,11 +96,10 @@ def _refuse_unidentified(proposal: Mode, problem: Problem) -> None:
     sd = 1.0 / np.sqrt(-proposal.at.hessian[0, 0])
     if sd > _LARGEST_SD:
         design = problem.design
-        effects = sum(term.n_groups * term.q for term in design.terms)
         raise ConvergenceError(
             f"sigma is not identified (posterior sd of log sigma about {sd:.1f}): {design.n_rows} rows for "
-            f"{effects} random effects and {len(design.coefficients)} fixed effects. Take effects out, or give sigma a "
-            "narrower prior with HalfStudentT(scale=...)."
+            f"{design.random_effects} random effects and {len(design.coefficients)} fixed effects. Take effects "
+            "out, or give sigma a narrower prior with HalfStudentT(scale=...)."
         )
 
 

@@ -21,6 +21,7 @@ class IntegratedPosterior(Posterior):
 
     about_hyperparameters = "posterior medians and 95% intervals"
     about_intervals = "Estimates and intervals carry the uncertainty of the hyperparameters."
+    given = "hyperparameters integrated out"
     integrated: Integrated
 
     def __init__(self, learned: Learned, integrated: Integrated):
@@ -37,29 +38,18 @@ class IntegratedPosterior(Posterior):
         return self.integrated.k_hat <= LARGEST_K_HAT and self.integrated.lost_share <= _MOST_LOST
 
     @property
-    def _corrected(self) -> bool:
-        """Whether draws within a node have importance weights; Laplace's otherwise, as where the fit skips these."""
-        return self.learned.sample is not None
+    def about_weights(self) -> str:
+        given = "" if self.weighs_draws else " hyperparameters, Laplace draws given them"
+        return f"importance-resampled{given}{'' if self.reliable else ', unreliable'}"
 
     @property
     def attributes(self) -> dict[str, Any]:
-        what = "importance-resampled"
-        if not self._corrected:
-            what = "importance-resampled hyperparameters, Laplace draws given them"
-        return {
-            "k_hat": self.evidence.k_hat,
-            "weights": what if self.reliable else f"{what}, unreliable",
-            "intervals": "hyperparameters integrated out",
-            "beta": "given each draw" if self._corrected else "given the mode of sigma and Sigma",
-            "log_evidence": self.evidence.log_evidence,
-            "log_evidence_psis": self.evidence.log_evidence_psis,
-            "lost_nodes": self.integrated.lost_share,
-        }
+        return super().attributes | {"lost_nodes": self.integrated.lost_share}
 
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
         result, space = self.integrated, self.learned.space
         log_lambda = np.stack([space.theta(phi).log_lambda for phi in result.phi])[result.node]
-        pinned = None if self._corrected else self.learned.proposal.natural
+        pinned = None if self.weighs_draws else self.learned.proposal.natural
         return WeightedDraws(self.problem, result.natural, log_lambda, result.weights, pinned)
 
     def resample(self, number: int, rng: np.random.Generator) -> tuple[WeightedDraws, dict[str, np.ndarray]]:

@@ -1,13 +1,11 @@
 """The posterior given the learned hyperparameters."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from pmlmm.posterior.draws import WeightedDraws
 from pmlmm.posterior.labels import covariance_parameters, label
-from pmlmm.posterior.source import Evidence, Posterior
+from pmlmm.posterior.source import GIVEN_LEARNED, UNWEIGHTED, Evidence, Posterior
 from pmlmm.priors.draw import draw_covariance_parameters
 
 
@@ -18,6 +16,7 @@ class LearnedPosterior(Posterior):
     about_intervals = (
         "Intervals are given the learned hyperparameters, hence too narrow for Sigma; fit.integrate() mends that."
     )
+    given = GIVEN_LEARNED
 
     @property
     def evidence(self) -> Evidence:
@@ -31,15 +30,8 @@ class LearnedPosterior(Posterior):
         return self.learned.reliable
 
     @property
-    def attributes(self) -> dict[str, Any]:
-        return {
-            "k_hat": self.evidence.k_hat,
-            "weights": "importance-resampled" if self.reliable else "Laplace draws, unweighted",
-            "intervals": "given the learned hyperparameters",
-            "beta": "given each draw" if self.learned.sample is not None else "given the mode of sigma and Sigma",
-            "log_evidence": self.evidence.log_evidence,
-            "log_evidence_psis": self.evidence.log_evidence_psis,
-        }
+    def about_weights(self) -> str:
+        return "importance-resampled" if self.reliable else UNWEIGHTED
 
     @property
     def more_groups(self) -> dict[str, xr.Dataset]:

@@ -20,6 +20,8 @@ from pmlmm.problem import Problem
 
 #: Chains into which independent draws are cut.
 CHAINS = 4
+# What the Dataset of draws says of Laplace's approximation at the learned hyperparameters.
+UNWEIGHTED, GIVEN_LEARNED = "Laplace draws, unweighted", "given the learned hyperparameters"
 
 
 class Evidence(NamedTuple):
@@ -46,10 +48,13 @@ class Posterior(ABC):
         Where the hyperparameters are integrated over.
     about_hyperparameters, about_intervals : str
         What their intervals are, and what those of the estimates are given, in words.
+    given : str
+        The latter in short, as the Dataset of the draws has it.
     """
 
     about_hyperparameters: str
     about_intervals: str
+    given: str
     integrated: Integrated | None = None
 
     def __init__(self, learned: Learned):
@@ -67,8 +72,26 @@ class Posterior(ABC):
 
     @property
     @abstractmethod
+    def about_weights(self) -> str:
+        """Where draws of equal weight come from, in words."""
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What the Dataset of the draws says about them."""
+        evidence = self.evidence
+        return {
+            "k_hat": evidence.k_hat,
+            "weights": self.about_weights,
+            "intervals": self.given,
+            "beta": "given each draw" if self.weighs_draws else "given the mode of sigma and Sigma",
+            "log_evidence": evidence.log_evidence,
+            "log_evidence_psis": evidence.log_evidence_psis,
+        }
+
+    @property
+    def weighs_draws(self) -> bool:
+        """Whether draws of (sigma, Sigma) have importance weights of their own; Laplace's otherwise."""
+        return self.learned.sample is not None
 
     @property
     def more_groups(self) -> dict[str, xr.Dataset]:
@@ -137,14 +160,14 @@ class Posterior(ABC):
     @cached_property
     def without_effects(self) -> xr.Dataset:
         """Draws without gamma and the coefficients of wide blocks."""
-        return self.tree(None, self.learned.options.random_seed, gamma=False, wide=False)["posterior"].to_dataset()
+        return self.for_arviz(None, self.learned.options.random_seed, gamma=False, wide=False)["posterior"].to_dataset()
 
     def parameters(self, natural: np.ndarray) -> Parameters:
         """(sigma, Sigma) at natural coordinates (draws, d), with the learned lambda."""
         problem = self.problem
         return Parameters(natural, self.learned.theta.log_lambda, problem.design, problem.statistics)
 
-    def tree(self, draws: int | None, seed: int, *, corrected: bool = True, **options: Any) -> xr.DataTree:
+    def for_arviz(self, draws: int | None, seed: int, *, corrected: bool = True, **options: Any) -> xr.DataTree:
         """Draws for ArviZ, ``draws`` per chain; ``options`` are those of :func:`tree.posterior_groups`."""
         number = CHAINS * draws if draws else self.learned.number_of_draws
         groups, _, _ = self.groups(number, np.random.default_rng([seed, 1]), corrected=corrected, **options)
@@ -160,8 +183,8 @@ class Posterior(ABC):
             draws, more = self.resample(shape[0] * shape[1], rng)
         else:
             draws, more = self.laplace(number, rng).resampled(shape[0] * shape[1], rng), {}
-            attributes["weights"] = "Laplace draws, unweighted"
-            attributes["intervals"] = "given the learned hyperparameters"
+            attributes["weights"] = UNWEIGHTED
+            attributes["intervals"] = GIVEN_LEARNED
         groups, values = tree.posterior_groups(draws, shape, rng, more=more, attributes=attributes, **options)
         return groups, values, shape
 
@@ -174,7 +197,7 @@ class Posterior(ABC):
         precision = learned.proposals.proposal_precision(proposal, learned.phi)
         x = laplace_draws(proposal.x, precision, number, rng)
         natural, weights = coordinates.natural_draws(x, self.design.sizes)[0], np.full(number, 1.0 / number)
-        pinned = proposal.natural if learned.sample is None else None
+        pinned = None if self.weighs_draws else proposal.natural
         return WeightedDraws(self.problem, natural, learned.theta.log_lambda, weights, pinned).proper()
 
     @property

@@ -19,8 +19,8 @@ from pmlmm.priors.covariance import (
     TermScale,
     refuse_single_group,
 )
-from pmlmm.priors.hyperparameters import LOG_VARIANCE, NEAR_ZERO, Hyperparameter
-from pmlmm.priors.hyperprior import Hyperprior, Pool
+from pmlmm.priors.hyperparameters import LOG_VARIANCE, ScaleOfEffect
+from pmlmm.priors.hyperprior import Pool
 
 
 @dataclass(frozen=True)
@@ -71,32 +71,11 @@ class HalfT(CovariancePrior):
 
 
 @dataclass(frozen=True)
-class LogScale(Hyperparameter):
+class LogScale(ScaleOfEffect):
     """Log of the scale of one standard deviation."""
 
-    term: str
-    position: int
-
-    @property
-    def variable(self) -> str:
-        return f"s_{self.term}"
-
-    @property
-    def entry(self) -> int:
-        return self.position
-
-    def normal(self, hyperprior: Hyperprior) -> None:
-        return None
-
-    @property
-    def bound_words(self) -> tuple[str, str]:
-        return (
-            f"the groups of {self.term} hardly differ in this effect",
-            f"the groups of {self.term} differ more than the scale of y allows; check units",
-        )
-
-    def flat_words(self, value: float, rows: int) -> str:
-        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < NEAR_ZERO / 2.0 else ""
+    letter = "s"
+    of_log_variance = 0.5
 
 
 class HalfTFamily(CovarianceFamily["HalfTDensity"]):
@@ -111,7 +90,7 @@ class HalfTFamily(CovarianceFamily["HalfTDensity"]):
     def _hyperparameter(self, position: int) -> LogScale:
         scale = self.scale
         unit = np.log(scale.variance / scale.squares[position])
-        low, high = (0.5 * float(bound + unit) for bound in LOG_VARIANCE)
+        low, high = (LogScale.of_log_variance * float(bound + unit) for bound in LOG_VARIANCE)
         start, term = float(self.start.log_s[position]), scale.term
         return LogScale(self._name(position, scale.shared_name), start, low, high, term.name, position)
 

@@ -16,8 +16,8 @@ from pmlmm.priors.hyperprior import Hyperprior
 LOG_LAMBDA = (float(np.log(1e-6)), float(np.log(1e8)))
 #: Bounds of the log of a variance over what would explain the residuals.
 LOG_VARIANCE = (float(np.log(1e-6)), float(np.log(1e4)))
-#: A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
-NEAR_ZERO = float(np.log(1e4))
+# A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
+_NEAR_ZERO = float(np.log(1e4))
 # A wide block whose prior variance is a smaller share of the residual variance says next to nothing.
 _NEGLIGIBLE = 0.1
 # Penalties of more than this times the number of rows, or less, leave their coefficients nothing or everything.
@@ -135,3 +135,46 @@ class LogLambda(Hyperparameter):
     @property
     def in_summary(self) -> bool:
         return self.size > 1
+
+
+@dataclass(frozen=True)
+class ScaleOfEffect(Hyperparameter):
+    """The log of how much the groups of a term differ in one effect, or in all of them (``position`` None).
+
+    Attributes
+    ----------
+    term : str
+    position : int or None
+        Of the effect.
+    letter : str
+        Which the variables of a posterior for ArviZ begin with.
+    of_log_variance : float
+        1 where it is the log of a variance, 1/2 where it is that of a standard deviation.
+    """
+
+    term: str
+    position: int | None
+    letter: ClassVar[str]
+    of_log_variance: ClassVar[float] = 1.0
+
+    @property
+    def variable(self) -> str:
+        return f"{self.letter}_{self.term}"
+
+    @property
+    def entry(self) -> int:
+        return self.position or 0
+
+    def normal(self, hyperprior: Hyperprior) -> None:
+        return None
+
+    @property
+    def bound_words(self) -> tuple[str, str]:
+        return (
+            f"the groups of {self.term} hardly differ in this effect",
+            f"the groups of {self.term} differ more than the scale of y allows; check units",
+        )
+
+    def flat_words(self, value: float, rows: int) -> str:
+        near = self.of_log_variance * _NEAR_ZERO
+        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < near else ""

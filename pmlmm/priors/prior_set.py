@@ -42,7 +42,7 @@ class PriorSet:
     """The complete statement of the priors of one model.
 
     ``penalty_groups`` lists the groups with a ridge prior; columns with a flat prior are in
-    ``flat_columns``. ``covariances`` has one prior a random-effect term; terms with the same number in
+    ``flat_columns``. ``covariances`` has one prior for each random-effect term; terms with the same number in
     ``shared`` have one A.
     """
 

@@ -6,39 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from pmlmm.priors.covariance import TermScale
-from pmlmm.priors.hyperparameters import LOG_VARIANCE, NEAR_ZERO, Hyperparameter
+from pmlmm.priors.hyperparameters import LOG_VARIANCE, Hyperparameter, ScaleOfEffect
 from pmlmm.priors.hyperprior import Hyperprior
 
 _ATANH_RHO = float(np.arctanh(0.999))
 
 
 @dataclass(frozen=True)
-class LogVariance(Hyperparameter):
+class LogVariance(ScaleOfEffect):
     """Log of one diagonal entry of A, or of the factor that all share (``position`` None)."""
 
-    term: str
-    position: int | None
-
-    @property
-    def variable(self) -> str:
-        return f"A_{self.term}"
-
-    @property
-    def entry(self) -> int:
-        return self.position or 0
-
-    def normal(self, hyperprior: Hyperprior) -> None:
-        return None
-
-    @property
-    def bound_words(self) -> tuple[str, str]:
-        return (
-            f"the groups of {self.term} hardly differ in this effect",
-            f"the groups of {self.term} differ more than the scale of y allows; check units",
-        )
-
-    def flat_words(self, value: float, rows: int) -> str:
-        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < NEAR_ZERO else ""
+    letter = "A"
 
 
 @dataclass(frozen=True)
