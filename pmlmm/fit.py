@@ -11,6 +11,7 @@ import xarray as xr
 from pmlmm.checks import compare as comparing
 from pmlmm.checks import leave_group_out, predictive
 from pmlmm.checks import nuts as mcmc_check
+from pmlmm.errors import OptionError
 from pmlmm.inference.empirical_bayes import SearchRecord
 from pmlmm.inference.integrate import integrate_out
 from pmlmm.inference.learned import FitOptions
@@ -300,6 +301,11 @@ class Fit:
             With groups "posterior_predictive" (the response, for the same groups as in the data) and
             "log_likelihood": under the response's name that of each row given everything, and as
             ``<response>_by_<factor>`` that of each group with the factor's own effects integrated out.
+
+        Raises
+        ------
+        OptionError
+            ``mcmc`` is no DataTree of draws, or of other data; or there are too many draws for the memory.
         """
         draws = optional_count("draws", draws)
         return predictive.posterior_predictive(self._posterior, mcmc, draws, self._seed(random_seed))
@@ -442,6 +448,11 @@ def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.C
     Raises
     ------
     OptionError
-        The draws are of another posterior.
+        The draws are of another posterior, or an argument is not what its place asks for.
     """
+    if not isinstance(fit, Fit):
+        raise OptionError(
+            f"compare(fit, mcmc): the first argument is a {type(fit).__name__}, but must be the fit, followed by "
+            "what its sample() returned."
+        )
     return comparing.compare(fit._posterior, mcmc, random_seed)

@@ -18,7 +18,7 @@ from pmlmm.kernels.coordinates import from_natural, vech, vech_indices
 from pmlmm.options import count
 from pmlmm.posterior.draws import WeightedDraws
 from pmlmm.posterior.source import Posterior
-from pmlmm.posterior.tree import covariance_draws, search_scale
+from pmlmm.posterior.tree import covariance_draws, refuse_other_objects, search_scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,8 +133,7 @@ def compare(posterior: Posterior, mcmc: xr.DataTree, random_seed: int) -> Compar
 
 
 def _refuse_other(posterior: Posterior, mcmc: xr.DataTree) -> None:
-    if not (isinstance(mcmc, xr.DataTree) and "posterior" in mcmc.children):
-        raise OptionError("compare(fit, mcmc): mcmc must be the DataTree that fit.sample() returned.")
+    refuse_other_objects(mcmc, "compare(fit, mcmc)")
     draws, design = mcmc["posterior"], posterior.design
     wanted = ["sigma", "beta", *(f"Sigma_{term.name}" for term in design.terms)]
     if missing := [name for name in wanted if name not in draws]:

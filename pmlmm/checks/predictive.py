@@ -39,6 +39,7 @@ def posterior_predictive(
     else:
         if draws is not None:
             raise OptionError("sample_posterior_predictive(mcmc): the draws are those of mcmc; leave draws= out.")
+        tree.refuse_other_objects(mcmc, "sample_posterior_predictive(mcmc)")
         if mcmc["posterior"].attrs.get("data", posterior.data_fingerprint) != posterior.data_fingerprint:
             raise OptionError("sample_posterior_predictive(mcmc): the draws are of a model of other data.")
         groups = {name: mcmc[name].to_dataset() for name in mcmc.children}

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pmlmm.design.design import Design
+from pmlmm.errors import OptionError
 from pmlmm.kernels.coordinates import vech
 from pmlmm.posterior.draws import PREDICTOR, WeightedDraws
 from pmlmm.posterior.labels import data_groups, label
@@ -58,6 +59,12 @@ def posterior_groups(
         attributes["wide"] = "drawn" if with_wide else "left out; draw_posterior(wide=True), fit.mean, fit.sd"
     groups = {"posterior": label(shaped, design, ("chain", "draw"), **attributes)}
     return groups | data_groups(design), values
+
+
+def refuse_other_objects(mcmc: Any, where: str) -> None:
+    """Draws that a user hands in must be a whole DataTree."""
+    if not (isinstance(mcmc, xr.DataTree) and "posterior" in mcmc.children):
+        raise OptionError(f"{where}: mcmc must be the DataTree that fit.sample() returned.")
 
 
 def fingerprint(*parts: Any) -> str:

@@ -63,6 +63,10 @@ def test_comparison_refuses_other_draws(sleep_fit, sleepstudy, mcmc):
         pmlmm.compare(other, mcmc)
     with pytest.raises(OptionError, match="DataTree"):
         pmlmm.compare(sleep_fit, mcmc["posterior"].to_dataset())
+    with pytest.raises(OptionError, match=r"the DataTree that fit\.sample\(\) returned"):
+        sleep_fit.sample_posterior_predictive(mcmc["posterior"].to_dataset())
+    with pytest.raises(OptionError, match=r"the first argument is a DataTree, but must be the fit"):
+        pmlmm.compare(mcmc, sleep_fit)
     with pytest.raises(OptionError, match="'Sigma_Subject'"):
         pmlmm.compare(
             sleep_fit, xr.DataTree.from_dict({"posterior": mcmc["posterior"].to_dataset()[["sigma", "beta"]]})
