@@ -33,6 +33,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("formula", "table"), CASES, ids=["five rows", "nested"])
 def test_a_fit_answers_everything_or_is_refused_for_every_seed(formula, table):
     ends = []

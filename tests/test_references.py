@@ -61,7 +61,9 @@ SEVERAL = [
     ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)"),
     ("Pastes", "strength ~ 1 + (1 | batch/cask)"),
     ("InstEval", "y ~ service + (1 | s) + (1 | d)"),
-    ("InstEval", "y ~ service + studage + lectage + (1 | s) + (1 | d) + (1 | dept)"),
+    pytest.param(
+        "InstEval", "y ~ service + studage + lectage + (1 | s) + (1 | d) + (1 | dept)", marks=pytest.mark.slow
+    ),
 ]
 
 

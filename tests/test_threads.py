@@ -52,6 +52,7 @@ def test_one_model_in_many_threads(sleepstudy):
             np.testing.assert_array_equal(beside, alone)
 
 
+@pytest.mark.slow
 def test_what_comes_after_a_fit(sleepstudy):
     def work(seed):
         fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).fit(random_seed=seed, draws=300)

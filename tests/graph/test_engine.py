@@ -33,6 +33,7 @@ def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", [False, True])
 def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
     """PyTensor differentiates an n x n MvNormal twice; nothing of our kernels is in it."""

@@ -27,6 +27,7 @@ def fit(sleepstudy):
     return pmlmm.Model(FORMULA, sleepstudy, PRIOR).fit()
 
 
+@pytest.mark.slow
 def test_evidence_against_quadrature(sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy, PRIOR))
     for phi in (b.space.start, b.space.start + np.array([0.5, -1.0])):

@@ -28,6 +28,7 @@ def test_expansion_touches_the_likelihood_at_its_centre(differences, sleepstudy)
     np.testing.assert_allclose(at.hessian[:d, :d], hessian, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_random_intercept_evidence_against_quadrature(sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy))
     for phi in (b.space.start, b.space.start + np.array([0.5, -1.5, 0.5])):

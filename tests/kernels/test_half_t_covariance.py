@@ -28,6 +28,7 @@ def of_sds(first, second, rho, scales):
     return 4.0 * first**2 * second**2 * np.exp(log_density(Sigma, np.log(scales)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.3, 2.0])
 def test_two_standard_deviations_are_half_t_each(sd):
     """The constant, and the marginal: the other sd (on the log scale) and the correlation are integrated out."""

@@ -47,6 +47,7 @@ def kept(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_next_process_compiles_nothing(kept):
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*") if path.is_file()}
     assert run(kept) == ""
@@ -56,7 +57,7 @@ def test_the_next_process_compiles_nothing(kept):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda data: data[:-1] + b"!",
+        pytest.param(lambda data: data[:-1] + b"!", marks=pytest.mark.slow),
         pytest.param(lambda data: b"", marks=pytest.mark.slow),
         pytest.param(lambda data: data[: len(data) // 2], marks=pytest.mark.slow),
         pytest.param(lambda data: b"\xff\x00garbage" * 50, marks=pytest.mark.slow),
@@ -78,6 +79,7 @@ def test_broken_files_are_healed(kept, tmp_path, spoil):
     assert {name: (folder / name).stat().st_mtime_ns for name in files} == before
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_written_it_goes_on_and_says_so_once(tmp_path):
     """An installation that is only read, and a home folder that is none: a container."""
     package = tmp_path / "site" / "pmlmm"
