@@ -14,7 +14,8 @@ class LearnedPosterior(Posterior):
 
     about_hyperparameters = "95% intervals from the curvature of the evidence"
     about_intervals = (
-        "Intervals are given the learned hyperparameters, hence too narrow for Sigma; fit.integrate() mends that."
+        "Intervals are plug-in: given the learned hyperparameters, hence too narrow for Sigma. "
+        "fit.integrate() mends that."
     )
     given = GIVEN_LEARNED
 

@@ -7,13 +7,20 @@ from pmlmm.priors.flat import Flat
 from pmlmm.priors.keys import INTERCEPT
 from pmlmm.problem import Problem
 from pmlmm.report.structure import structure
+from pmlmm.report.text import wrapped
 
 
 def describe_model(problem: Problem) -> str:
     """Formula, data and priors of a model that is not fitted."""
+    lines = [wrapped(f"Linear mixed model: {problem.formula}"), wrapped(data_line(problem.design)), ""]
+    lines += ["Priors (what is not fixed is learned by fit())", *prior_lines(problem), ""]
+    return "\n".join([*lines, wrapped(f"Elimination: {structure(problem)}")])
+
+
+def prior_lines(problem: Problem) -> list[str]:
+    """The prior of each part of the model."""
     design, priors = problem.design, problem.priors
-    lines = [f"Linear mixed model: {problem.formula}", _data_line(design), ""]
-    lines += ["Priors (what is not fixed is learned by fit()):"]
+    lines = []
     for group in priors.penalty_groups:
         names = ", ".join(design.coefficients[j] for j in group.columns[:6])
         names += ", ..." if len(group.columns) > 6 else ""
@@ -32,11 +39,11 @@ def describe_model(problem: Problem) -> str:
     if any(priors.standardized) or (priors.standardize and design.wide):
         centred = "centred and " if INTERCEPT in design.coefficients else ""
         lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
-    lines += ["", f"Elimination: {structure(problem)}"]
-    return "\n".join(lines)
+    return [wrapped(line) for line in lines]
 
 
-def _data_line(design: Design) -> str:
+def data_line(design: Design) -> str:
+    """Rows, groups, and what was dropped."""
     parts = [f"{design.n_rows} rows"]
     for grouping in design.groupings:
         sizes = np.bincount(grouping.codes)

@@ -23,7 +23,7 @@ def test_large_problems_skip_importance_sampling_and_say_so(sleepstudy, monkeypa
     fit = pmlmm.Model(FORMULA, sleepstudy).fit()
     assert fit.refinement.startswith("not refined: 2000 draws over 18 groups")
     assert np.isnan(fit.k_hat)
-    assert "Laplace approximation, uncorrected" in repr(fit)
+    assert "Laplace's approximation, uncorrected" in repr(fit)
     assert "proposal" not in fit.posterior
     insisting = pmlmm.Model(FORMULA, sleepstudy).fit(refine=True)
     assert np.isfinite(insisting.k_hat)

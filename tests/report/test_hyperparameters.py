@@ -51,7 +51,7 @@ def test_plain_empirical_bayes_reports_its_bound_in_words(sleepstudy):
     row = fit.hyperparameters.loc["b[Subject]"]
     assert row["value"] == pytest.approx(0.999)
     assert row["state"].startswith("at its upper bound: Sigma of Subject sits on its prior target")
-    assert "none (plain empirical Bayes)" in repr(fit)
+    assert "no prior (plain empirical Bayes)" in repr(fit)
 
 
 def test_everything_fixed_is_fixed(sleepstudy):
