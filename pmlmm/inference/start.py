@@ -87,12 +87,13 @@ def _candidate(problem: Problem, space: Space, evidence: LaplaceEvidence, profil
     theta = space.theta(phi)
     found = evidence.from_start(crude_start(problem, theta, profile)).mode(phi)
     u = np.concatenate([found.natural, theta.log_lambda])
-    known = plug_in(space, found.natural, *_square_sums(u, laplace.data, np.array(space.group_sizes) > 1))
+    wide = np.array([group.block is not None for group in problem.priors.penalty_groups])
+    known = plug_in(space, found.natural, *_square_sums(u, laplace.data, wide))
     phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
     if not compare:
         return 0.0, phi, found.x
     mode = evidence.from_start(found.x).mode(phi)
-    return mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x
+    return mode.log_evidence + space.log_prior(phi)[0], phi, mode.x
 
 
 def _square_sums(u: np.ndarray, data: Crossproducts, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +134,7 @@ def plug_in(space: Space, theta: np.ndarray, squares: np.ndarray, counts: np.nda
         for density, precision, log_det in zip(value.covariances, precisions, log_dets, strict=True):
             total += float(density.log_densities(precision, log_det))
             parts.append(density.gradient(precision, log_det))
-        log_prior, slope = regularized.log_hyperprior(phi)
+        log_prior, slope = regularized.log_prior(phi)
         return total + log_prior, np.concatenate(parts) @ space.pack_jacobian(phi) + slope
 
     return function

@@ -20,6 +20,7 @@ from pmlmm.priors.covariance import (
 from pmlmm.priors.hyperparameters import Hyperparameter
 from pmlmm.priors.hyperprior import Hyperprior, Pool
 from pmlmm.priors.targets import STRUCTURES, Target, target_of
+from pmlmm.priors.univariate import Normal
 
 #: Beyond this b, Sigma is pinned to A for all that can be computed.
 LARGEST_B = 0.999
@@ -173,8 +174,8 @@ class LogExcess(Hyperparameter):
     def searched(self, shown: np.ndarray) -> np.ndarray:
         return np.log(eta_from_b(shown, self.m, self.q) - self.q + 1.0)
 
-    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
-        return float(np.log(hyperprior.eta_median)), hyperprior.eta_sd
+    def density(self, hyperprior: Hyperprior) -> Normal:
+        return Normal(float(np.log(hyperprior.eta_median)), hyperprior.eta_sd)
 
     @property
     def bound_words(self) -> tuple[str, str]:

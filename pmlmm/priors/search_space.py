@@ -8,8 +8,8 @@ from pmlmm.design.design import Design
 from pmlmm.errors import DataError
 from pmlmm.priors.covariance import CovarianceFamily, TermScale
 from pmlmm.priors.hyperparameters import LOG_LAMBDA, Hyperparameter, LogLambda
-from pmlmm.priors.hyperprior import Hyperprior, Pool, normal
-from pmlmm.priors.prior_set import PriorSet
+from pmlmm.priors.hyperprior import Hyperprior, Pool
+from pmlmm.priors.prior_set import PenaltyGroup, PriorSet
 from pmlmm.priors.theta import Theta
 
 _EXACT = 1e-12
@@ -56,9 +56,9 @@ class Space:
     group_names : tuple of str
         Of the penalty groups.
     group_sizes : tuple of int
-        Number of coefficients of each penalty group that is a wide block, 1 for others.
+        Number of coefficients of each penalty group.
     group_units : tuple of float
-        Mean square of its columns as the ridge sees them: 1 where they are standardised, and for others.
+        Mean square of its columns as the ridge sees them: 1 where they are standardised.
     hyperprior : Hyperprior or None
     """
 
@@ -121,37 +121,29 @@ class Space:
             blocks.append(block)
         return np.concatenate(blocks)
 
-    def log_hyperprior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log-density of the hyperprior on phi, and its gradient; (0, 0) without one."""
+    def log_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
+        """The hyperprior: a proper, normalised log-density on phi, and its gradient; (0, 0) without one."""
         gradient, total = np.zeros(len(phi)), 0.0
         if self.hyperprior is None:
             return total, gradient
         for column, coordinate in enumerate(self.coordinates):
-            if (own := coordinate.normal(self.hyperprior)) is not None:
-                value, gradient[column] = normal(phi[column], *own)
+            if (own := coordinate.density(self.hyperprior)) is not None:
+                value, gradient[column] = own.log_density(float(phi[column]))
                 total += value
         for pool in self.pools:
-            value, gradient[pool.columns] = pool.spread(phi, self.hyperprior)
-            total += value
+            for part in (pool.spread, pool.level):
+                value, slope = part(phi, self.hyperprior)
+                total += value
+                gradient[pool.columns] += slope
         return float(total), gradient
-
-    def log_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """The hyperprior with the level of every pool: a proper, normalised log-density on phi, and its gradient."""
-        total, gradient = self.log_hyperprior(phi)
-        assert self.hyperprior is not None
-        for pool in self.pools:
-            value, slope = pool.level(phi, self.hyperprior)
-            total += value
-            gradient[pool.columns] += slope
-        return total, gradient
 
     def draw_prior(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """phi from :meth:`log_prior`, (number, k)."""
         phi = np.empty((number, len(self.coordinates)))
         assert self.hyperprior is not None
         for column, coordinate in enumerate(self.coordinates):
-            if (own := coordinate.normal(self.hyperprior)) is not None:
-                phi[:, column] = own[0] + own[1] * rng.standard_normal(number)
+            if (own := coordinate.density(self.hyperprior)) is not None:
+                phi[:, column] = own.draw(number, rng)
         for pool in self.pools:
             phi[:, pool.columns] = pool.draw(number, self.hyperprior, rng)
         return phi
@@ -160,8 +152,8 @@ class Space:
 def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperprior: Hyperprior | None) -> Space:
     """What is to be learned of a model's priors, where to start and where to stop."""
     groups = priors.penalty_groups
-    sizes = tuple(1 if group.block is None else group.size for group in groups)
-    units = tuple(1.0 if group.block is None else columns.wide[group.block] for group in groups)
+    sizes = tuple(group.size for group in groups)
+    units = tuple(_unit(group, design, priors, columns) for group in groups)
     lambdas = [group.prior.lambda_ for group in groups]
     starts = [float(np.log(s * u if v is None else v)) for v, s, u in zip(lambdas, sizes, units, strict=True)]
     learned = [g for g, value in enumerate(lambdas) if value is None]
@@ -182,6 +174,15 @@ def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperpri
         group_units=units,
         hyperprior=hyperprior,
     )
+
+
+def _unit(group: PenaltyGroup, design: Design, priors: PriorSet, columns: ColumnSizes) -> float:
+    """Mean square of a group's columns as the ridge sees them."""
+    if group.block is not None:
+        return columns.wide[group.block]
+    raw = [j for j in group.columns if not priors.standardized[j]]
+    squares = float(np.sum(np.square(design.X[:, raw]))) / design.n_rows
+    return max((len(group.columns) - len(raw) + squares) / len(group.columns), np.finfo(float).tiny)
 
 
 def _log_lambda(name: str, size: int, unit: float) -> LogLambda:

@@ -8,6 +8,7 @@ import numpy as np
 from pmlmm.priors.covariance import TermScale
 from pmlmm.priors.hyperparameters import LOG_VARIANCE, Hyperparameter, ScaleOfEffect
 from pmlmm.priors.hyperprior import Hyperprior
+from pmlmm.priors.univariate import Normal
 
 _ATANH_RHO = float(np.arctanh(0.999))
 
@@ -36,8 +37,8 @@ class AtanhCorrelation(Hyperparameter):
     def searched(self, shown: np.ndarray) -> np.ndarray:
         return np.arctanh(shown)
 
-    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
-        return 0.0, hyperprior.rho_sd
+    def density(self, hyperprior: Hyperprior) -> Normal:
+        return Normal(0.0, hyperprior.rho_sd)
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -47,8 +48,8 @@ class AtanhCorrelation(Hyperparameter):
         )
 
     @property
-    def in_summary(self) -> bool:
-        return True
+    def has_density(self) -> str:
+        return f"{self.scale} {self.name}"
 
 
 class Target(ABC):

@@ -18,6 +18,8 @@ from pmlmm.priors.search_space import Space
 
 _Z95 = 1.959964
 _STEP = 1e-3
+# Nats that the evidence may lose on the way to a vanishing variance, and still count as flat.
+_FLAT = 1.0
 # Share of the curvature that comes from the hyperprior above which the state says so.
 _MOSTLY_PRIOR = 0.8
 
@@ -42,7 +44,7 @@ def profile_gradient(mode: Mode, space: Space, phi: np.ndarray) -> Callable:
 
     def function(point: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = mode.at.gradient[d:] + (hessian[d:, d:] - across) @ (space.theta(point).packed - centre)
-        return np.nan, gradient @ space.pack_jacobian(point) + space.log_hyperprior(point)[1]
+        return np.nan, gradient @ space.pack_jacobian(point) + space.log_prior(point)[1]
 
     return function
 
@@ -66,7 +68,7 @@ def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
         except ConvergenceError:
             return Curvature(sd, share)
         hessian[row] = (upper - lower)[free] / (2 * _STEP)
-        upper, lower = (space.log_hyperprior(phi + sign * unit)[1] for sign in (1, -1))
+        upper, lower = (space.log_prior(phi + sign * unit)[1] for sign in (1, -1))
         prior[row] = (upper - lower)[free] / (2 * _STEP)
     values, vectors = np.linalg.eigh(-(hessian + hessian.T) / 2)
     informed = values > 1e-3
@@ -81,8 +83,11 @@ def table(posterior: Posterior) -> pd.DataFrame:
     """One row per hyperparameter: value, lower, upper (95%), state; see :attr:`pmlmm.Fit.hyperparameters`."""
     learned, integrated = posterior.learned, posterior.integrated
     with blas_threads(learned.dense), np.errstate(all="ignore"):
-        curve = curvature(_objective(learned), learned.phi, learned.space)
+        curve, vanishing = curvature(_objective(learned), learned.phi, learned.space), _vanishing(learned)
     frame = _table(learned.space, learned.phi, curve, posterior.design.n_rows)
+    for c in learned.space.coordinates:
+        if c.name in vanishing:
+            frame.loc[c.name, "state"] = f"flat towards zero: {c.bound_words[0]}"
     if integrated is None:
         return frame
     for c, phi in zip(learned.space.coordinates, integrated.phi.T, strict=True):
@@ -96,6 +101,28 @@ def _objective(learned: Learned) -> Callable:
     if learned.sample is None:
         return profile_gradient(learned.mode, learned.space, learned.phi)
     return ImportanceEvidence(learned.sample, learned.space) if learned.refined else learned.evidence
+
+
+def _vanishing(learned: Learned) -> list[str]:
+    """Hyperparameters whose evidence loses less than a nat where the variance that they scale vanishes.
+
+    Curvature cannot tell: the evidence is flat towards zero, but where the search stops the hyperprior curves it.
+    """
+    evidence, phi = learned.evidence, learned.phi
+    if evidence.costly:
+        return []
+    found, here = [], evidence.mode(phi).log_evidence
+    for j, c in enumerate(learned.space.coordinates):
+        if c.vanishing is None or not c.lower + AT_BOUND < phi[j] < c.upper - AT_BOUND:
+            continue
+        gone = phi.copy()
+        gone[j] = min(c.vanishing, phi[j])
+        try:
+            if evidence.mode(gone).log_evidence > here - _FLAT:
+                found.append(c.name)
+        except ConvergenceError:
+            continue
+    return found
 
 
 def _table(space: Space, phi: np.ndarray, curve: Curvature, rows: int) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import pandas as pd
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.posterior.residuals import ALARM, residual_checks
 from pmlmm.posterior.source import Posterior
-from pmlmm.priors.search_space import Space
 from pmlmm.report.describe import data_line, prior_lines
 from pmlmm.report.estimates import estimates
 from pmlmm.report.text import aligned, number, wrapped
@@ -71,8 +70,8 @@ def _hyperpriors(posterior: Posterior) -> list[str]:
     space = posterior.learned.space
     if space.hyperprior is None:
         return ["  hyperparameters: no prior (plain empirical Bayes)"]
-    lines = [str(space.hyperprior), *(_level_words(space) if posterior.integrated is not None else [])]
-    return [wrapped(f"  {line}") for line in [*lines, *_more_hyperpriors(posterior)]]
+    own = [f"{c.has_density} ~ {c.density(space.hyperprior)}" for c in space.coordinates if c.has_density]
+    return [wrapped(f"  {line}") for line in [str(space.hyperprior), *own]]
 
 
 def _evidence(posterior: Posterior) -> list[str]:
@@ -88,25 +87,6 @@ def _evidence(posterior: Posterior) -> list[str]:
         corrected = f"{found.log_evidence_psis:.3f} +- {found.error:.3f}"
         lines.append(f"  by importance sampling: {corrected} (Pareto k-hat {found.k_hat:.2f})")
     return [wrapped(line) for line in lines]
-
-
-def _level_words(space: Space) -> list[str]:
-    """Hyperpriors of the common levels, a line for each name; of A where there is nothing else."""
-    prior = space.hyperprior
-    assert prior is not None
-    sds = {pool.name: pool.level_sd(prior) for pool in space.pools} or {"A": prior.level_sd}
-    return [f"log level of {name} ~ Normal(log start, {sd:g})" for name, sd in sds.items()]
-
-
-def _more_hyperpriors(posterior: Posterior) -> list[str]:
-    """Those that only some models have."""
-    lines, space = [], posterior.learned.space
-    assert space.hyperprior is not None
-    for c in space.coordinates:
-        own = c.normal(space.hyperprior)
-        if c.in_summary and own is not None:
-            lines.append(f"{c.scale} {c.name} ~ Normal({own[0]:.3g}, {own[1]:.3g})")
-    return lines
 
 
 def _notes(posterior: Posterior) -> list[str]:

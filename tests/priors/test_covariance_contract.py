@@ -178,7 +178,7 @@ def test_what_is_shown(sleepstudy, prior):
         assert h.lower < h.start < h.upper
         assert all(h.bound_words)
         pooled = family.pool(np.arange(len(family.shared)))
-        assert (h.normal(pmlmm.Hyperprior()) is None) == (
+        assert (h.density(pmlmm.Hyperprior()) is None) == (
             pooled is not None and h in family.shared[: len(pooled.columns)]
         )
     assert prior.words in repr(model)

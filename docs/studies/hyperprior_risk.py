@@ -1,0 +1,280 @@
+"""Which hyperprior loses least where it suits least?
+
+``python docs/studies/hyperprior_risk.py --sets 100`` fits simulated data of fourteen settings under every candidate,
+hyperparameters integrated out and fixed effects flat (but in the talk's settings, which have its ridge), and scores the
+posterior mean of (sigma, Sigma) by the log of KL(true law of y || estimated law), fixed effects apart. A candidate's
+regret in a setting is its mean log KL less the least of all candidates there; its risk is the largest regret. The
+second table has the shares of 95% intervals that hold the truth.
+
+``--settings "8 x 3, sd .7;crossed 12 x 15"`` and ``--candidates "1,2,1.5;1.5,2,1.5"`` run these only. A candidate is
+pool_sd, eta_median, eta_sd, and others by name if they are not the default's: "1.5,2,1.5,level=1". Rows are kept in
+``--rows`` by setting, candidate and seed, and the tables are made of all that are there: the study may be run in
+pieces.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import report
+from methods import divergence
+from parallel import replicate
+
+import pmlmm
+from pmlmm.errors import ConvergenceError
+
+NAMES = ("pool_sd", "eta_median", "eta_sd")
+CANDIDATES = ("0.5,7,1", "1,7,1", "1,4,1.5", "0.7,3,1.2", "1,2,1.5", "1.5,2,1.5", "1.5,3,1.5", "2,2,1.5")
+# Settings of the hyperparameters that each fit visits, and data sets after which the rows are written.
+NODES, PIECE = 128, 8
+ENDS = [0.025, 0.975]
+CONSTANT = {"Intercept": pmlmm.Flat()}
+FLAT = CONSTANT | {"common": pmlmm.Flat()}
+ROWS = Path(__file__).parent / ".saved" / "hyperprior_risk.csv"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What made the data: sigma, and for each term its Sigma (q, q), its columns Z (n, q) and the group of each row."""
+
+    sigma: float
+    Sigma: dict[str, np.ndarray]
+    Z: dict[str, np.ndarray]
+    group: dict[str, np.ndarray]
+
+    def law(self, sigma: float, Sigma: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean 0 and covariance of y, were these the parameters."""
+        n = len(next(iter(self.group.values())))
+        V = sigma**2 * np.eye(n)
+        for name, Z in self.Z.items():
+            V += (Z @ Sigma[name] @ Z.T) * np.equal.outer(self.group[name], self.group[name])
+        return np.zeros(n), V
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, and how its data come about from a seed."""
+
+    formula: str
+    priors: dict
+    simulate: Callable[[int], tuple[pd.DataFrame, Truth]]
+
+
+def _respond(table: pd.DataFrame, truth: Truth, rng: np.random.Generator) -> tuple[pd.DataFrame, Truth]:
+    y = truth.sigma * rng.normal(size=len(table))
+    for name, Z in truth.Z.items():
+        codes = truth.group[name]
+        root = np.linalg.eigh(truth.Sigma[name])
+        gamma = rng.normal(size=(codes.max() + 1, Z.shape[1])) * np.sqrt(np.maximum(root[0], 0.0)) @ root[1].T
+        y += np.sum(Z * gamma[codes], axis=1)
+    return table.assign(y=y), truth
+
+
+def lines(groups: int, rows: int, sds: tuple[float, float], correlation: float, sigma: float) -> Callable:
+    """Straight lines over t = 0, 1, ...: intercepts and slopes with these sds."""
+
+    def simulate(seed: int) -> tuple[pd.DataFrame, Truth]:
+        rng = np.random.default_rng([seed, groups, rows, 2])
+        g, t = np.repeat(np.arange(groups), rows), np.tile(np.arange(float(rows)), groups)
+        Sigma = np.outer(sds, sds) * np.array([[1.0, correlation], [correlation, 1.0]])
+        truth = Truth(sigma, {"g": Sigma}, {"g": np.column_stack([np.ones_like(t), t])}, {"g": g})
+        return _respond(pd.DataFrame({"g": g, "t": t}), truth, rng)
+
+    return simulate
+
+
+def ages(centre: float) -> Callable:
+    """25 subjects of 20 to 80 years seen over four years; sds 1.5 at the age of 50 and .2 a year, sigma 1.
+
+    ``centre`` is what the column ``t`` has been centred at.
+    """
+
+    def simulate(seed: int) -> tuple[pd.DataFrame, Truth]:
+        rng = np.random.default_rng([seed, 25, 5, 50])
+        g = np.repeat(np.arange(25), 5)
+        age = rng.uniform(20.0, 76.0, 25)[g] + np.tile(np.arange(5.0), 25)
+        to_zero = np.array([[1.0, centre - 50.0], [0.0, 1.0]])  # intercept and slope at 50 to those at t = 0
+        Sigma = to_zero @ np.diag([1.5**2, 0.2**2]) @ to_zero.T
+        t = age - centre
+        truth = Truth(1.0, {"g": Sigma}, {"g": np.column_stack([np.ones_like(t), t])}, {"g": g})
+        return _respond(pd.DataFrame({"g": g, "t": t}), truth, rng)
+
+    return simulate
+
+
+def small(sd: float) -> Callable:
+    """8 groups of 3 rows, sigma 1."""
+
+    def simulate(seed: int) -> tuple[pd.DataFrame, Truth]:
+        rng = np.random.default_rng([seed, 8, 3, 1])
+        g = np.repeat(np.arange(8), 3)
+        return _respond(
+            pd.DataFrame({"g": g}), Truth(1.0, {"g": np.array([[sd**2]])}, {"g": np.ones((24, 1))}, {"g": g}), rng
+        )
+
+    return simulate
+
+
+def crossed(seed: int) -> tuple[pd.DataFrame, Truth]:
+    """12 x 15 with one row a cell, sds .7 and .4, sigma 1."""
+    rng = np.random.default_rng([seed, 12, 15])
+    a, b = np.repeat(np.arange(12), 15), np.tile(np.arange(15), 12)
+    Sigma = {"a": np.array([[0.49]]), "b": np.array([[0.16]])}
+    return _respond(
+        pd.DataFrame({"a": a, "b": b}), Truth(1.0, Sigma, dict.fromkeys("ab", np.ones((180, 1))), {"a": a, "b": b}), rng
+    )
+
+
+def talk(repeats: int, scales: tuple[float, ...] | None = None) -> Callable:
+    """The talk's: 40 individuals, q = 4, Sigma ~ IW(10) with mean I, or the squares of ``scales`` on its diagonal."""
+
+    def simulate(seed: int) -> tuple[pd.DataFrame, Truth]:
+        mean = None if scales is None else np.diag(np.square(scales))
+        table, true = pmlmm.simulate.longitudinal([repeats] * 40, q=4, covariates=2, nu=10.0, mean=mean, seed=seed)
+        Z = table[[f"z{k}" for k in range(1, 5)]].to_numpy()
+        return table, Truth(true.sigma, {"ind": true.Sigma}, {"ind": Z}, {"ind": table["ind"].to_numpy()})
+
+    return simulate
+
+
+LINES = "y ~ t + (t | g)"
+TALK = "y ~ 0 + x1 + x2 + (0 + z1 + z2 + z3 + z4 | ind)", {"common": pmlmm.Ridge()}
+SETTINGS = {
+    "talk, 2 repeats": Setting(*TALK, talk(2)),
+    "talk, 5 repeats": Setting(*TALK, talk(5)),
+    "talk, 5 repeats, scales 2, 1, .5, .25": Setting(*TALK, talk(5, (2.0, 1.0, 0.5, 0.25))),
+    "18 x 10, correlation 0": Setting(LINES, FLAT, lines(18, 10, (25.0, 6.0), 0.0, 25.0)),
+    "18 x 10, correlation .3": Setting(LINES, FLAT, lines(18, 10, (25.0, 6.0), 0.3, 25.0)),
+    "18 x 10, correlation .8": Setting(LINES, FLAT, lines(18, 10, (25.0, 6.0), 0.8, 25.0)),
+    "18 x 10, slope sd 0": Setting(LINES, FLAT, lines(18, 10, (25.0, 0.0), 0.0, 25.0)),
+    "18 x 10, sds 4 and .2": Setting(LINES, FLAT, lines(18, 10, (4.0, 0.2), 0.0, 1.0)),
+    "8 x 3, sd .7": Setting("y ~ 1 + (1 | g)", CONSTANT, small(0.7)),
+    "8 x 3, sd .2": Setting("y ~ 1 + (1 | g)", CONSTANT, small(0.2)),
+    "8 x 3, sd 0": Setting("y ~ 1 + (1 | g)", CONSTANT, small(0.0)),
+    "crossed 12 x 15": Setting("y ~ 1 + (1 | a) + (1 | b)", CONSTANT, crossed),
+    "ages, centred": Setting(LINES, FLAT, ages(50.0)),
+    "ages, raw": Setting(LINES, FLAT, ages(0.0)),
+}
+
+
+def hyperprior(candidate: str) -> pmlmm.Hyperprior:
+    """From the words for it."""
+    parts = candidate.split(",")
+    given = [part.split("=") if "=" in part else (name, part) for name, part in zip_longest(NAMES, parts) if part]
+    return pmlmm.Hyperprior(**{name: float(value) for name, value in given})
+
+
+def score(fit: pmlmm.IntegratedFit, truth: Truth) -> dict[str, float]:
+    """log KL, and shares of intervals that hold the truth; nan where there is nothing to hold."""
+    mean, draws = fit.mean, fit.draw_posterior(gamma=False)["posterior"]
+    estimate = {name: mean[f"Sigma_{name}"].to_numpy() for name in truth.Sigma}
+    kl = divergence(truth.law(truth.sigma, truth.Sigma), truth.law(float(mean["sigma"]), estimate))
+    found = [held(Sigma, draws[f"Sigma_{name}"].to_numpy(), truth.sigma) for name, Sigma in truth.Sigma.items()]
+    shares = {key: [x for part in found for x in part[key]] for key in found[0]}
+    return {"log KL": np.log(kl), "k-hat": fit.k_hat} | {k: np.mean(v) if v else np.nan for k, v in shares.items()}
+
+
+def held(Sigma: np.ndarray, draws: np.ndarray, sigma: float) -> dict[str, list[bool]]:
+    """Whether the interval of each sd and correlation holds it; for sds of 0, whether it begins below .1 sigma."""
+    draws, sd = draws.reshape(-1, *Sigma.shape), np.sqrt(np.diag(Sigma))
+    drawn = np.sqrt(np.diagonal(draws, axis1=1, axis2=2))
+    low, high = np.quantile(drawn, ENDS, axis=0)
+    i, j = np.tril_indices(len(sd), -1)
+    i, j = i[sd[i] * sd[j] > 0.0], j[sd[i] * sd[j] > 0.0]
+    ends = np.quantile(draws[:, i, j] / drawn[:, i] / drawn[:, j], ENDS, axis=0)
+    true = Sigma[i, j] / (sd[i] * sd[j])
+    return {
+        "sds": list(((low <= sd) & (sd <= high))[sd > 0.0]),
+        "correlations": list((ends[0] <= true) & (true <= ends[1])),
+        "zeros": list(low[sd == 0.0] < 0.1 * sigma),
+    }
+
+
+def one(name: str, seed: int, candidates: tuple[str, ...]) -> list[dict]:
+    """Every candidate on one data set."""
+    setting = SETTINGS[name]
+    table, truth = setting.simulate(seed)
+    model, rows = pmlmm.Model(setting.formula, table, setting.priors), []
+    for candidate in candidates:
+        row = {"setting": name, "candidate": candidate, "seed": seed}
+        try:
+            fit = model.fit(hyperprior=hyperprior(candidate)).integrate(nodes=NODES)
+            rows.append(row | score(fit, truth))
+        except ConvergenceError as error:
+            rows.append(row | {"refused": str(error)})
+    return rows
+
+
+def run(names: Iterable[str], seeds: range, candidates: tuple[str, ...], file: Path) -> pd.DataFrame:
+    """All rows of the file, with those that were missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    known = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["setting", "candidate", "seed"])
+    done = set(known[["setting", "candidate", "seed"]].itertuples(index=False, name=None))
+    tasks = [
+        (name, seed, tuple(c for c in candidates if (name, c, seed) not in done)) for seed in seeds for name in names
+    ]
+    tasks = [task for task in tasks if task[2]]
+    for start in range(0, len(tasks), PIECE):
+        more = [pd.DataFrame(rows) for rows in replicate(one, tasks[start : start + PIECE])]
+        known = pd.concat([known, *more], ignore_index=True)
+        known.to_csv(file, index=False)
+    return known
+
+
+def regrets(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean log KL less the least in the setting, with the error of the difference from the best; the largest last."""
+    wide = rows.pivot_table(index=["setting", "seed"], columns="candidate", values="log KL", sort=False).dropna()
+    means = wide.groupby(level=0, sort=False).mean()
+    table = means.sub(means.min(axis=1), axis=0)
+    sets = wide.groupby(level=0, sort=False).size()
+    best = pd.Series({name: means.loc[name].idxmin() for name in means.index})
+    errors = [
+        (part.sub(part[best[name]], axis=0).std() / np.sqrt(len(part))).max()
+        for name, part in wide.groupby(level=0, sort=False)
+    ]
+    table.loc["largest"] = table.max()
+    table["± at most"] = [*errors, np.nan]
+    table["data sets"] = [*sets, np.nan]
+    return table
+
+
+def coverage(rows: pd.DataFrame) -> pd.DataFrame:
+    """Shares of 95% intervals that hold the truth, by setting and candidate."""
+    what = ["sds", "correlations", "zeros"]
+    wide = rows.groupby(["setting", "candidate"], sort=False)[what].mean().unstack("candidate")
+    parts = [wide[key].assign(of=key).set_index("of", append=True) for key in what]
+    return pd.concat(parts).dropna(how="all")
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = report.parser(__doc__, 100)
+    parser.add_argument("--sets", type=int, dest="replicates", help="the same as --replicates")
+    parser.add_argument("--settings", help="only these, by name, separated by ';'")
+    parser.add_argument("--candidates", help="only these, separated by ';'")
+    parser.add_argument("--rows", type=Path, default=ROWS, help="file that keeps the rows")
+    parser.add_argument("--tables", action="store_true", help="of the rows that are there, without running anything")
+    options = parser.parse_args()
+    names = options.settings.split(";") if options.settings else list(SETTINGS)
+    candidates = tuple(options.candidates.split(";")) if options.candidates else CANDIDATES
+    seeds = range(options.seed, options.seed + (0 if options.tables else options.replicates))
+    if options.fresh:
+        options.rows.unlink(missing_ok=True)
+    rows = run(names, seeds, candidates, options.rows)
+    caption = (
+        "Regret: mean log KL(true law of y, estimated law) of the posterior mean of (sigma, Sigma), hyperparameters "
+        "integrated out, less that of the best candidate of the setting. Candidates are pool_sd, eta_median, eta_sd."
+    )
+    report.save_table("hyperprior_risk", regrets(rows).reset_index(), options, caption)
+    caption = (
+        "Shares of 95% intervals that hold the truth; for standard deviations of 0, of intervals that begin below a "
+        "tenth of sigma."
+    )
+    report.save_table("hyperprior_risk_coverage", coverage(rows).reset_index(), options, caption)
+
+
+if __name__ == "__main__":
+    main()
