@@ -39,8 +39,8 @@ def _centred(term: Term) -> np.ndarray:
         return term.Z
     mean = term.Z.mean(axis=0)
     deviation = term.Z - mean
-    deviation[:, np.sqrt(np.mean(deviation**2, axis=0)) < _CONSTANT * np.abs(mean)] = 0.0
-    deviation[:, term.intercept] = 1.0
+    constant = np.sqrt(np.mean(deviation**2, axis=0)) <= _CONSTANT * np.abs(mean)
+    deviation[:, constant] = 1.0  # as the intercept is
     return deviation
 
 

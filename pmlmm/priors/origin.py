@@ -1,4 +1,4 @@
-"""The zero of the random-effect columns at which a covariance's prior is stated: the rule, and the way there and back."""
+"""The zero of random-effect columns at which a covariance's prior is stated: the rule, and the way there and back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,8 +140,8 @@ def refuse_origin(stated: Any) -> None:
                 raise PriorError(f"InverseWishart(origin={stated!r}): {name!r} needs a finite number.")
     elif not (stated in ORIGINS if isinstance(stated, str) else is_finite(stated)):
         raise PriorError(
-            f"InverseWishart(origin={stated!r}): choose one of {', '.join(map(repr, ORIGINS))}, a number, or a dict from "
-            "names of columns to numbers."
+            f"InverseWishart(origin={stated!r}): choose one of {', '.join(map(repr, ORIGINS))}, a number, or a dict "
+            "from names of columns to numbers."
         )
 
 
@@ -163,7 +163,8 @@ def check(term: Term, stated: Any, where: str) -> None:
     if isinstance(stated, Mapping):
         for name in stated:
             if name not in names:
-                raise PriorError(f"{where}: origin names {name!r}, which is no column of the term." + suggest(name, names))
+                hint = suggest(name, names)
+                raise PriorError(f"{where}: origin names {name!r}, which is no column of the term." + hint)
     elif len(names) != 1:
         raise PriorError(
             f"{where}: origin={stated!r} is one number, but the term has {len(names)} columns beside the intercept "

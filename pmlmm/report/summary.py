@@ -8,6 +8,7 @@ from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated
 from pmlmm.posterior.source import Posterior
+from pmlmm.priors.origin import far_columns
 from pmlmm.priors.search_space import Space
 from pmlmm.report.describe import describe_model
 from pmlmm.report.text import aligned, number
@@ -179,9 +180,22 @@ def _footnotes(posterior: Posterior) -> str:
             f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
             "row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
+    notes += _far_slopes(posterior.design)
     if not posterior.reliable and posterior.integrated is None:
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
     return "\n".join(notes)
+
+
+def _far_slopes(design: Design) -> list[str]:
+    """Slopes in terms of their own that are far from zero, beside a random intercept."""
+    beside = {term.factor for term in design.terms if term.intercept is not None}
+    alone = [term for term in design.terms if term.intercept is None and term.factor in beside]
+    return [
+        f"The formula has intercepts and slopes of {term.factor} uncorrelated at {names[0]} = 0, far from the data: "
+        f"centre {names[0]} if that is not meant, or write (1 + {names[0]} | {term.factor})."
+        for term in alone
+        if (names := far_columns(term))
+    ]
 
 
 def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:
