@@ -61,7 +61,8 @@ class Fit:
         """lambda, b and A: value, 95% interval from the evidence's curvature, state in words.
 
         The intervals are on the search scale (log lambda, log(eta - q + 1), log A), transformed; A has
-        the units of y^2 over those of the random-effect columns.
+        the units of y^2 over those of the random-effect columns, and is stated at the origin of these
+        (:class:`InverseWishart`).
         """
         return hyperparameters.table(self._posterior)
 

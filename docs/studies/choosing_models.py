@@ -61,9 +61,9 @@ def main() -> None:
         **{"share that prefers slopes": lambda x: np.mean(x > 0), "mean difference": "mean"}
     )
     caption = (
-        f"Random slopes against none, {options.replicates} data sets each (seeds from {options.seed}): share of data sets in "
-        f"which the model with slopes comes out better, and by how many nats on average. The standard error of a share is at most "
-        f"{0.5 / np.sqrt(options.replicates):.2f}."
+        f"Random slopes against none, {options.replicates} data sets each (seeds from {options.seed}): share of data "
+        "sets in which the model with slopes comes out better, and by how many nats on average. The standard error of "
+        f"a share is at most {0.5 / np.sqrt(options.replicates):.2f}."
     )
     report.save_table("choosing_models", table.reset_index(), options, caption)
 

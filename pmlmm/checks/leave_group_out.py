@@ -111,7 +111,7 @@ class RowBatch(NamedTuple):
 
 def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator[RowBatch]:
     """The rows group by group, groups of similar size together."""
-    own = [term for term in design.terms if term.factor == factor]
+    own = [term for term in statistics.terms if term.factor == factor]
     codes, m = own[0].grouping.codes, own[0].n_groups
     order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes, minlength=m)
     starts = np.cumsum(sizes) - sizes

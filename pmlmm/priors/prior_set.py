@@ -1,6 +1,6 @@
 """Match the user's priors to the parts of a design; fill in the defaults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from pmlmm.priors.covariance_priors import COVARIANCE_PRIORS
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.inverse_wishart import InverseWishart
 from pmlmm.priors.keys import COMMON, INTERCEPT, SIGMA, Grouped, match
+from pmlmm.priors.origin import Origin, origin_of
 from pmlmm.priors.stated import HalfStudentT, Ridge
 
 #: Smallest eigenvalue of the correlations of unpenalised columns that tells their coefficients apart.
@@ -43,13 +44,14 @@ class PriorSet:
 
     ``penalty_groups`` lists the groups with a ridge prior; columns with a flat prior are in
     ``flat_columns``. ``covariances`` has one prior for each random-effect term; terms with the same number in
-    ``shared`` have one A.
+    ``shared`` have one A. ``origins`` says where the columns of each term have their zero inside.
     """
 
     penalty_groups: tuple[PenaltyGroup, ...]
     flat_columns: tuple[int, ...]
     covariances: tuple[CovariancePrior, ...]
     shared: tuple[int, ...]
+    origins: tuple[Origin, ...]
     sigma: HalfStudentT | Flat
     standardize: bool
     standardized: tuple[bool, ...]
@@ -92,6 +94,7 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
         flat_columns=flat,
         covariances=covariances,
         shared=tuple(given.shared),
+        origins=_origins(design.terms, covariances, given.shared),
         sigma=sigma,
         standardize=standardize,
         standardized=tuple(bool(x) for x in penalised & standardize),
@@ -155,6 +158,16 @@ def _covariance_prior(term: Term, given: dict[str, Any]) -> CovariancePrior:
         )
     prior.check(term, where)
     return prior
+
+
+def _origins(
+    terms: tuple[Term, ...], covariances: tuple[CovariancePrior, ...], shared: Sequence[int]
+) -> tuple[Origin, ...]:
+    found = []
+    for k, (term, prior) in enumerate(zip(terms, covariances, strict=True)):
+        together = [other for other, leader in zip(terms, shared, strict=True) if leader == shared[k]]
+        found.append(origin_of(term, prior.stated_origin, together))
+    return tuple(found)
 
 
 def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:

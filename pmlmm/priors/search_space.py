@@ -22,7 +22,7 @@ class ColumnSizes:
     Attributes
     ----------
     moments : tuple of (q, q) arrays
-        ``Z'Z / n`` of each term.
+        ``Z'Z / n`` of each term, from the origin of its columns.
     largest : tuple of (q,) arrays
         Largest |z_a| over the rows, for each term.
     wide : tuple of float
@@ -198,11 +198,11 @@ def _families(
     variance, effects = _residual_variance(design), sum(design.sizes)
     by_mean = hyperprior is not None and hyperprior.pool_at == "mean square"
     found = []
-    for k, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
+    for k, (term, prior, origin) in enumerate(zip(design.terms, priors.covariances, priors.origins, strict=True)):
         squares = np.diagonal(columns.moments[k])
         sizes = np.sqrt(squares) if by_mean else columns.largest[k]
         together = [t.name for t, first in zip(design.terms, priors.shared, strict=True) if first == priors.shared[k]]
-        found.append(prior.family(TermScale(term, ", ".join(together), variance, effects, squares, sizes)))
+        found.append(prior.family(TermScale(term, ", ".join(together), variance, effects, squares, sizes, origin)))
     return tuple(found)
 
 

@@ -75,18 +75,25 @@ class Target(ABC):
     def slopes(self, values: np.ndarray) -> list[np.ndarray]:
         """Derivative of A in each of them, k arrays (q, q)."""
 
+    def variances_of(self, A: np.ndarray) -> np.ndarray:
+        """The diagonal of A where it is stated, (q,)."""
+        return np.diag(A)
+
     def variables(self, A: np.ndarray) -> dict[str, np.ndarray]:
         """What a posterior for ArviZ has of it beside the diagonal, by the start of its name."""
         return {}
 
 
 class Fixed(Target):
-    """A that the user gave."""
+    """A that the user gave, ``start`` where the columns have their zero inside."""
 
     hyperparameters, variances = (), 0
 
-    def __init__(self, A: np.ndarray):
-        self.start = A
+    def __init__(self, A: np.ndarray, used: np.ndarray):
+        self.given, self.start = A, used
+
+    def variances_of(self, A: np.ndarray) -> np.ndarray:
+        return np.diag(self.given)
 
     def matrix(self, values: np.ndarray) -> np.ndarray:
         return self.start
@@ -151,10 +158,10 @@ class AR1(Identity):
 STRUCTURES: dict[str, type[Diagonal] | type[Identity]] = {"diagonal": Diagonal, "identity": Identity, "ar1": AR1}
 
 
-def target_of(A: str | np.ndarray, scale: TermScale) -> Target:
-    """The target that a user stated, for one term."""
+def target_of(A: str | np.ndarray, scale: TermScale, *, at_origin: bool) -> Target:
+    """The target that a user stated, for one term; a matrix at the user's zero unless ``at_origin``."""
     if not isinstance(A, str):
-        return Fixed(A)
+        return Fixed(A, A if at_origin else scale.origin.used(A))
     return Identity(scale) if A == "ar1" and scale.term.q == 1 else STRUCTURES[A](scale)
 
 

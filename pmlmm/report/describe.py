@@ -3,8 +3,10 @@
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.design.term import Term
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.keys import INTERCEPT
+from pmlmm.priors.origin import Origin
 from pmlmm.problem import Problem
 from pmlmm.report.structure import structure
 from pmlmm.report.text import wrapped
@@ -31,8 +33,9 @@ def prior_lines(problem: Problem) -> list[str]:
     if priors.flat_columns:
         names = ", ".join(design.coefficients[j] for j in priors.flat_columns)
         lines.append(f"  {names}: flat (density 1)")
-    for term, prior in zip(design.terms, priors.covariances, strict=True):
-        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {prior.words}")
+    for term, prior, origin in zip(design.terms, priors.covariances, priors.origins, strict=True):
+        place = _origin(term, origin) if prior.at_origin else ""
+        lines.append(f"  Sigma_{term.name} ({' '.join(term.coefficients)}) ~ {prior.words}{place}")
     sigma = priors.sigma
     words = "flat (density 1)" if isinstance(sigma, Flat) else f"HalfStudentT({sigma.nu:g}, {sigma.scale:.6g})"
     lines.append(f"  sigma ~ {words}")
@@ -40,6 +43,16 @@ def prior_lines(problem: Problem) -> list[str]:
         centred = "centred and " if INTERCEPT in design.coefficients else ""
         lines.append(f"  (penalised columns {centred}scaled to unit sd; results on your scale)")
     return [wrapped(line) for line in lines]
+
+
+def _origin(term: Term, origin: Origin) -> str:
+    """Where the columns have their zero, if it is not the user's."""
+    places = []
+    for name, shift, z in zip(term.coefficients, origin.shift, term.Z.T, strict=True):
+        if shift:
+            digits = max(0, 2 - int(np.floor(np.log10(np.ptp(z)))))
+            places.append(f"{name} = {shift:.{digits}f}")
+    return f", at {', '.join(places)}" if places else ""
 
 
 def data_line(design: Design) -> str:

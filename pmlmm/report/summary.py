@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from pmlmm.design.design import Design
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.posterior.residuals import ALARM, residual_checks
 from pmlmm.posterior.source import Posterior
+from pmlmm.priors.origin import far_columns
 from pmlmm.report.describe import data_line, prior_lines
 from pmlmm.report.estimates import estimates
 from pmlmm.report.text import aligned, number, wrapped
@@ -109,7 +111,20 @@ def _notes(posterior: Posterior) -> list[str]:
             f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
             "row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
+    notes += _far_slopes(posterior.design)
     return [wrapped(note) for note in notes]
+
+
+def _far_slopes(design: Design) -> list[str]:
+    """Slopes in terms of their own that are far from zero, beside a random intercept."""
+    beside = {term.factor for term in design.terms if term.intercept is not None}
+    alone = [term for term in design.terms if term.intercept is None and term.factor in beside]
+    return [
+        f"The formula has intercepts and slopes of {term.factor} uncorrelated at {names[0]} = 0, far from the data: "
+        f"centre {names[0]} if that is not meant, or write (1 + {names[0]} | {term.factor})."
+        for term in alone
+        if (names := far_columns(term))
+    ]
 
 
 def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:
