@@ -193,8 +193,8 @@ class Model:
         """The model as a PyMC graph.
 
         Hyperparameters are data containers ``lambda_*``, ``b_*``, ``A_*``: fixed values, or starting
-        values where they are to be learned (``Fit.graph`` has the learned ones). ``A_*`` is stated at the origin of its
-        columns (:class:`InverseWishart`); where that is not zero ``Sigma_*_used`` is sampled there.
+        values where they are to be learned (``Fit.graph`` has the learned ones). ``A_*`` is stated at the origin
+        of its columns (:class:`InverseWishart`); where that is not 0 ``Sigma_*_used`` is sampled, ``Sigma_*`` follows.
 
         Parameters
         ----------

@@ -109,10 +109,12 @@ def _movable(term: Term) -> list[str]:
 def far_columns(term: Term) -> list[str]:
     """Names of the columns, made of numbers alone, whose zero is far from all that the groups were seen at."""
     found = []
-    for name, column, z in zip(term.coefficients, term.picked, term.Z.T, strict=True):
-        of_factor = term.recipe.numbers[column] in term.recipe.factors
-        if name in _movable(term) and not of_factor and distance(z, term.grouping) > FAR:
-            found += [name] if np.mean(z == 0.0) < _ATTAINED else []
+    for j, (name, column) in enumerate(zip(term.coefficients, term.picked, strict=True)):
+        z, of_factor = term.Z[:, j], term.recipe.numbers[column] in term.recipe.factors
+        if j == term.intercept or of_factor or np.mean(z == 0.0) > _ATTAINED:
+            continue
+        if distance(z, term.grouping) > FAR:
+            found.append(name)
     return found
 
 
