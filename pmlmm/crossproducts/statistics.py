@@ -139,7 +139,7 @@ def _assemble(
 ) -> Reduced:
     """Sums for one choice of what goes first."""
     terms = design.terms
-    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset
+    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset[:, None]
     grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
@@ -164,6 +164,7 @@ def _assemble(
         blocks=blocks,
         gammas=gammas,
         counts=np.array([group.size for group in priors.penalty_groups], dtype=float),
+        absolute=np.array([group.absolute for group in priors.penalty_groups], dtype=bool),
         n=float(len(Y)),
     )
     return Reduced(data, segments, S, c, wide_sums)

@@ -15,7 +15,7 @@ def test_priors_by_tuples(table):
     for priors, words in [
         ({(): pmlmm.Ridge()}, "at least one fixed effect"),
         ({("x", "g"): pmlmm.Ridge()}, "mixes random-effect terms"),
-        ({("x", "common"): pmlmm.Ridge()}, "'common' cannot share a lambda"),
+        ({("x", "common"): pmlmm.Ridge()}, "'common' cannot share a prior"),
         ({("x", "z"): pmlmm.Ridge(), "x": pmlmm.Ridge(1)}, "'x' in two keys"),
         ({("x", "w"): pmlmm.Ridge()}, "'w', which names nothing"),
         ({"x": pmlmm.Ridge(), "z": pmlmm.Ridge(), "common": pmlmm.Ridge()}, "no fixed effect is left"),
