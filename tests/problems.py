@@ -78,7 +78,8 @@ def random_case(seed, terms, sizes, flat=False, n=24):
     )
     formula = " + ".join(["y ~ x + t", *terms])
     penalized = {f"w{k}": rng.normal(size=(n, p)) for k, p in enumerate(sizes)}
-    model = pmlmm.Model(formula, table, {"x": pmlmm.Flat()} if flat else None, penalized=penalized)
+    priors = {"x": pmlmm.Flat(), "t": pmlmm.Ridge()} if flat else None
+    model = pmlmm.Model(formula, table, priors, penalized=penalized)
     d = 1 + sum(coordinates.vech_size(q) for q in model.design.sizes)
     natural = coordinates.to_natural(0.4 * rng.normal(size=d), model.design.sizes)
     return Case(model, np.concatenate([natural, rng.normal(size=len(model.priors.penalty_groups))]))

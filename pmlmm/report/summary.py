@@ -9,6 +9,7 @@ from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.integrate import Integrated
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.search_space import Space
+from pmlmm.problem import Problem
 from pmlmm.report.describe import describe_model
 from pmlmm.report.text import aligned, number
 
@@ -18,6 +19,8 @@ _MOST_WIDE = 5
 # Penalised columns that correlate more than this are named; more columns than this are not compared.
 _NEARLY_COLLINEAR = 0.999
 _MOST_COMPARED = 500
+# With fewer rows a column the summary advises a ridge.
+_ROWS_A_COLUMN = 3
 # A search that ends with a larger gradient (nats) has not arrived.
 _STEEP = 0.5
 
@@ -169,9 +172,11 @@ def _footnotes(posterior: Posterior) -> str:
         )
     if pair := _nearly_collinear(posterior):
         notes.append(
-            f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
+            f"The columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: their prior shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
+    if many := _many_columns(posterior.problem):
+        notes.append(many)
     last = posterior.learned.records[-1]
     if last.gradient_norm > _STEEP:
         beside = ", beside points without a proper mode" if last.failures else ""
@@ -182,6 +187,17 @@ def _footnotes(posterior: Posterior) -> str:
     if not posterior.reliable and posterior.integrated is None:
         notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
     return "\n".join(notes)
+
+
+def _many_columns(problem: Problem) -> str:
+    """Advice where so many coefficients are hardly shrunk that least squares would be erratic."""
+    normals, rows = problem.priors.normals, problem.design.n_rows
+    if normals is None or len(normals.columns) * _ROWS_A_COLUMN <= rows:
+        return ""
+    return (
+        f"The formula has {len(normals.columns)} columns for {rows} rows, and their prior hardly shrinks them. "
+        "priors={'common': pmlmm.Ridge()} shrinks all of them as the data ask for, a tuple of names as key some of them."
+    )
 
 
 def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:
