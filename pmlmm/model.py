@@ -43,9 +43,9 @@ class Model:
         What is not given is learned, but for fixed effects of the formula, which have a diffuse :class:`Normal` prior
         in the units of y. Keys: a grouping factor or term (:class:`InverseWishart`,
         :class:`Flat`); ``"common"``, ``"Intercept"``, a wide block or the name of a fixed effect
-        (:class:`Normal`, :class:`Ridge`, :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`). A tuple of fixed
-        effects gives them one prior, a :class:`Ridge` one lambda; a tuple of random-effect terms lets them share A. ``"| g"`` is
-        the factor g where a fixed effect has that name too.
+        (:class:`Normal`, :class:`Ridge`, :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`). A tuple
+        of fixed effects gives them one prior, a :class:`Ridge` one lambda; a tuple of random-effect terms lets them
+        share A. ``"| g"`` is the factor g where a fixed effect has that name too.
     penalized : mapping, optional
         Wide blocks of columns, ``{"genes": G}``: arrays, data frames or SciPy sparse matrices with a row for
         every row of the data and any number of columns; each has its own lambda. Their coefficients are

@@ -116,11 +116,14 @@ def table_of(seed):
     return pd.DataFrame(data | {"y": y}), rng
 
 
+#: One learned lambda for the columns of the formula, and the intercept in units of sigma.
+RIDGE = {"common": pmlmm.Ridge(), "Intercept": pmlmm.Ridge(1e-4, "response")}
+
 # One wide block beside random intercepts and slopes.
 
 WIDE = "y ~ t + (1 + t | ind)"
 #: Nothing is learned, so that two computations of one model differ by rounding alone.
-FIXED = {"t": pmlmm.Ridge(0.5), "ind": pmlmm.InverseWishart(0.6, [[0.5, 0.1], [0.1, 0.4]])}
+FIXED = RIDGE | {"common": pmlmm.Ridge(0.5), "ind": pmlmm.InverseWishart(0.6, [[0.5, 0.1], [0.1, 0.4]])}
 
 
 def wide_data(seed=0, m=8, rows=6, p=70):

@@ -1,4 +1,4 @@
-"""What a user gets for fixed effects who says nothing about their priors: no shrinkage to speak of, in any situation."""
+"""What a user gets for fixed effects who says nothing about their priors: no shrinkage to speak of, anywhere."""
 
 import itertools
 

@@ -7,7 +7,7 @@ of the default: above 0, the data speak for the other one. It takes two minutes.
 
 import pandas as pd
 import report
-from common import read
+from common import RIDGE, read
 from parallel import replicate
 
 import pmlmm
@@ -45,7 +45,7 @@ def load(name: str) -> pd.DataFrame:
 
 def one(name: str) -> dict:
     """Log-evidences of one model, and the largest of their Monte Carlo errors."""
-    model = pmlmm.Model(MODELS[name], load(name.split(",")[0]))
+    model = pmlmm.Model(MODELS[name], load(name.split(",")[0]), RIDGE)
     fits = {key: model.fit(hyperprior=prior).integrate() for key, prior in HYPERPRIORS.items()}
     evidence = {key: fit.log_evidence for key, fit in fits.items()}
     default = evidence["sd 0.5 (default)"]

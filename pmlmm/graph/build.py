@@ -25,7 +25,10 @@ from pmlmm.problem import Problem
 
 @dataclass(frozen=True)
 class SymbolicTheta:
-    """The hyperparameters as the densities use them: log lambda (``-log tau^2`` of groups in the units of y), and the arguments of each covariance's prior."""
+    """The hyperparameters as the densities use them: log lambda, and the arguments of each covariance's prior.
+
+    Groups in the units of y have ``-log tau^2`` in place of log lambda.
+    """
 
     log_lambda: list[Variable] = field(default_factory=list)
     covariances: list[Arguments] = field(default_factory=list)

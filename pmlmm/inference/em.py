@@ -24,8 +24,8 @@ def em(
     """Run EM in natural coordinates.
 
     The E-step is read off the score (Fisher's identity): for m groups
-    ``sum_i E[gamma_i gamma_i'] = m Sigma + 2 Sigma (dl/dSigma) Sigma`` and, with N = n + number of
-    columns whose prior is in units of sigma (dense ones, in the marginal variant), ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``.
+    ``sum_i E[gamma_i gamma_i'] = m Sigma + 2 Sigma (dl/dSigma) Sigma`` and, with N = n + number of columns whose prior
+    is in units of sigma (dense ones, in the marginal variant), ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``.
     The M-step is that of each covariance's prior, for the inverse-Wishart the talk's
     ``Sigma <- b A + (1 - b) mean_i E[gamma_i gamma_i']``, and a quadratic equation for sigma^2.
 

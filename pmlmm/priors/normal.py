@@ -22,8 +22,6 @@ class NormalColumns:
     Attributes
     ----------
     columns : tuple of int
-    names : tuple of str
-        What the priors were stated for: "common", "Intercept", a column, a term.
     stated : tuple of Normal
     mean, sd : tuples of float
         Of each coefficient; the intercept's where columns are centred if the model centres them.
@@ -34,7 +32,6 @@ class NormalColumns:
     """
 
     columns: tuple[int, ...]
-    names: tuple[str, ...]
     stated: tuple[Normal, ...]
     mean: tuple[float, ...]
     sd: tuple[float, ...]
@@ -43,7 +40,7 @@ class NormalColumns:
 
 
 def normal_columns(
-    design: Design, stated: dict[int, tuple[str, Normal]], flat: tuple[int, ...], centred: bool
+    design: Design, stated: dict[int, Normal], flat: tuple[int, ...], centred: bool
 ) -> NormalColumns | None:
     """Numbers for every Normal prior; None where there is none.
 
@@ -51,7 +48,7 @@ def normal_columns(
     ----------
     design : Design
     stated : dict
-        The name it was stated for, and the prior, of each column.
+        The prior of each column that has one.
     flat : tuple of int
         Columns with a flat prior.
     centred : bool
@@ -60,22 +57,23 @@ def normal_columns(
     if not stated:
         return None
     columns = tuple(sorted(stated))
-    sizes = _Sizes(design, tuple(j for j in columns if stated[j][1].mean is None) + flat)
+    sizes = _Sizes(design, tuple(j for j in columns if stated[j].mean is None) + flat)
     intercept = design.coefficients.index(INTERCEPT) if sizes.has_intercept else -1
-    sd = {j: prior.sd or sizes.default_sd(j) for j, (_, prior) in stated.items() if j != intercept}
-    mean = {j: sizes.default_mean(j) if prior.mean is None else float(prior.mean) for j, (_, prior) in stated.items()}
+    sd = {j: prior.sd or sizes.default_sd(j) for j, prior in stated.items() if j != intercept}
+    mean = {j: sizes.default_mean(j) if prior.mean is None else float(prior.mean) for j, prior in stated.items()}
     if intercept in stated:
         others = [j for j in columns if j != intercept and not centred]
         centre = {j: float(design.X[:, j].mean()) for j in others}
-        if stated[intercept][1].mean is None:
+        if stated[intercept].mean is None:
             mean[intercept] = sizes.mean - sum(centre[j] * mean[j] for j in others)
         # where columns are not centred: what this is at their means
         spread = [sizes.unit, *(centre[j] * sd[j] for j in others)]
-        sd[intercept] = stated[intercept][1].sd or float(np.linalg.norm(spread))
+        sd[intercept] = stated[intercept].sd or float(np.linalg.norm(spread))
     return NormalColumns(
         columns,
-        *(tuple(stated[j][k] for j in columns) for k in (0, 1)),
-        *(tuple(float(values[j]) for j in columns) for values in (mean, sd)),
+        tuple(stated[j] for j in columns),
+        tuple(float(mean[j]) for j in columns),
+        tuple(float(sd[j]) for j in columns),
         sizes.unit,
         sizes.about_zero,
     )

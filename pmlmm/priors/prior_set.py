@@ -28,8 +28,8 @@ _NORMAL = "Normal priors"
 class PenaltyGroup:
     """Coefficients that share one lambda, or one standard deviation in the units of y.
 
-    They are ``columns`` of X, or all ``size`` columns of the wide block number ``block``. All coefficients with a Normal
-    prior are one group: their columns are scaled so that one standard deviation, ``prior.sd``, is right for all.
+    They are ``columns`` of X, or all ``size`` columns of the wide block number ``block``. All coefficients with a
+    Normal prior are one group: their columns are scaled so that one standard deviation, ``prior.sd``, serves all.
     """
 
     name: str
@@ -63,9 +63,9 @@ class PriorSet:
 
     ``penalty_groups`` lists the groups with a proper prior, and ``normals`` says what is meant by those in the units of
     y; columns with a flat prior are in ``flat_columns``. ``covariances`` has one prior for each random-effect term;
-    terms with the same number in ``shared`` have one A. Columns of X are divided by ``scales`` (p,), which gives a group
-    one prior; ``means`` (p,) are the prior means, that of the intercept where columns are centred. ``standardized``
-    marks the penalised ones among the columns that are centred and scaled.
+    terms with the same number in ``shared`` have one A. Columns of X are divided by ``scales`` (p,), which gives a
+    group one prior; ``means`` (p,) are the prior means, that of the intercept where columns are centred.
+    ``standardized`` marks the penalised ones among the columns that are centred and scaled.
     """
 
     penalty_groups: tuple[PenaltyGroup, ...]
@@ -135,13 +135,15 @@ def _penalty_groups(
             "priors has the key 'common', but no fixed effect is left in that group: the model has "
             f"{', '.join(map(repr, design.coefficients)) or 'no fixed effects'}."
         )
-    groups, flat, normal = [], [], {}
+    groups: list[PenaltyGroup] = []
+    flat: list[int] = []
+    normal: dict[int, Normal] = {}
     for name, columns in members.items():
         prior = _fixed_effects_prior(name, priors[name])
         if prior is None:
             flat.extend(columns)
         elif isinstance(prior, Normal):
-            normal |= dict.fromkeys(columns, (name, prior))
+            normal |= dict.fromkeys(columns, prior)
         else:
             groups.append(PenaltyGroup(name, tuple(columns), prior, len(columns)))
     normals = normal_columns(design, normal, tuple(sorted(flat)), standardize)
@@ -177,8 +179,8 @@ def _wide_groups(design: Design, given: dict[str, Any]) -> list[PenaltyGroup]:
         if isinstance(prior, Normal):
             raise PriorError(
                 f"priors[{block.name!r}] is a Normal, which says one standard deviation in the units of y; what a wide "
-                "block of columns adds up to is for the data to say: give it pmlmm.Ridge(), whose lambda is learned, or "
-                "put the columns into the formula."
+                "block of columns adds up to is for the data to say: give it pmlmm.Ridge(), whose lambda is learned, "
+                "or put the columns into the formula."
             )
         groups.append(PenaltyGroup(block.name, (), prior, block.p, number))
     return groups

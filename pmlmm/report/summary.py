@@ -196,7 +196,7 @@ def _many_columns(problem: Problem) -> str:
         return ""
     return (
         f"The formula has {len(normals.columns)} columns for {rows} rows, and their prior hardly shrinks them. "
-        "priors={'common': pmlmm.Ridge()} shrinks all of them as the data ask for, a tuple of names as key some of them."
+        "priors={'common': pmlmm.Ridge()} shrinks all of them as the data ask for, a tuple of names as key some."
     )
 
 
