@@ -139,8 +139,8 @@ def main() -> None:
     sets = f"{options.replicates} data sets each (seeds from {options.seed})"
     caption = (
         f"Fixed effects by prior, {sets}: mean estimate, its bias in standard errors with the Monte Carlo error, "
-        "coverage of 95% intervals given the learned hyperparameters, and mean and largest distance to the fit with flat "
-        "priors."
+        "coverage of 95% intervals given the learned hyperparameters, and mean and largest distance to the fit with "
+        "flat priors."
     )
     report.save_table("treatment_contrasts", summarise(rows), options, caption)
     caption = (

@@ -59,7 +59,8 @@ def normal_columns(
     columns = tuple(sorted(stated))
     sizes = _Sizes(design, tuple(j for j in columns if stated[j].mean is None) + flat)
     intercept = design.coefficients.index(INTERCEPT) if sizes.has_intercept else -1
-    sd = {j: prior.sd or sizes.default_sd(j) for j, prior in stated.items() if j != intercept}
+    widths = dict(zip(columns, sizes.default_sds(columns), strict=True))
+    sd = {j: prior.sd or widths[j] for j, prior in stated.items() if j != intercept}
     mean = {j: sizes.default_mean(j) if prior.mean is None else float(prior.mean) for j, prior in stated.items()}
     if intercept in stated:
         others = [j for j in columns if j != intercept and not centred]
@@ -100,7 +101,7 @@ class _Sizes:
 
     @property
     def unit(self) -> float:
-        return DEFAULT_SDS * self._size(self.design.y)
+        return DEFAULT_SDS * float(self._size(self.design.y))
 
     @cached_property
     def ones(self) -> np.ndarray | None:
@@ -120,9 +121,12 @@ class _Sizes:
             return 0.0
         return self.mean * float(self.ones[self.movable.index(column)])
 
-    def default_sd(self, column: int) -> float:
-        x = self.design.X[:, column]
-        return self.unit / (self._size(x) or float(np.sqrt(np.mean(x**2))) or 1.0)
+    def default_sds(self, columns: tuple[int, ...]) -> np.ndarray:
+        """Those of all coefficients but the intercept; a constant column is as large as its root mean square."""
+        X = self.design.X[:, list(columns)]
+        constant = np.ptp(X, axis=0) == 0
+        sizes = np.where(constant, np.abs(X[0]), self._size(X))
+        return self.unit / np.where(sizes > 0, sizes, 1.0)
 
-    def _size(self, x: np.ndarray) -> float:
-        return float(np.sqrt(np.mean(x**2)) if self.about_zero else np.std(x))
+    def _size(self, x: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.mean(x**2, axis=0)) if self.about_zero else np.std(x, axis=0)

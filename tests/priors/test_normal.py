@@ -66,6 +66,21 @@ def test_columns_left_where_they_are_have_the_same_prior(table):
     assert np.diag(prior(raw)[1]) == pytest.approx(np.diag(prior(centred)[1]))
 
 
+def test_prior_draws_have_it(table):
+    fit = pmlmm.Model("y ~ x + (1 | g)", table, {"x": pmlmm.Normal(3.0, 0.5)}).fit()
+    drawn = fit.sample_prior_predictive(draws=4000, random_seed=0)["prior"]["beta"].to_numpy()[0]
+    slope, level = drawn[:, 1], drawn @ [1.0, table["x"].mean()]
+    assert slope.mean() == pytest.approx(3.0, abs=4 * 0.5 / np.sqrt(4000))
+    assert slope.std() == pytest.approx(0.5, rel=0.05)
+    assert level.mean() == pytest.approx(table["y"].mean(), abs=4 * fit.model.priors.normals.unit / np.sqrt(4000))
+    assert level.std() == pytest.approx(fit.model.priors.normals.unit, rel=0.05)
+
+
+def test_a_constant_column_that_is_left_as_it_is(table):
+    model = pmlmm.Model("y ~ k + (1 | g)", table.assign(k=0.1), standardize=False)
+    assert np.diag(prior(model)[1])[1] == pytest.approx((25.0 * table["y"].std(ddof=0)) ** 2)
+
+
 def test_levels_without_an_intercept_are_around_the_mean_of_y(table):
     model = pmlmm.Model("y ~ 0 + f + x + (1 | g)", table)
     mean, covariance = prior(model)

@@ -16,7 +16,7 @@ def test_defaults(design):
     priors = resolve(design, None, standardize=True)
     (group,) = priors.penalty_groups
     assert group.columns == (0, 1, 2)
-    assert group.prior == pmlmm.Normal(0.0, pytest.approx(2.5 * design.y.std()))
+    assert group.prior.sd == pytest.approx(2.5 * design.y.std())
     assert priors.scales == pytest.approx([1.0, *design.X[:, 1:].std(axis=0)])
     assert priors.means == pytest.approx([design.y.mean(), 0.0, 0.0])
     assert priors.standardized == (False, True, True)
