@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 import report
-from common import read
+from common import RIDGE, read
 from methods import STRONG
 from parallel import replicate
 
@@ -49,7 +49,7 @@ def load(name: str) -> pd.DataFrame:
 
 def one(name: str) -> dict:
     """Log-evidences of one model, and the largest of their Monte Carlo errors."""
-    model = pmlmm.Model(MODELS[name], load(name.split(",")[0]))
+    model = pmlmm.Model(MODELS[name], load(name.split(",")[0]), RIDGE)
     fits = {key: model.fit(hyperprior=prior).integrate() for key, prior in HYPERPRIORS.items()}
     evidence = {key: fit.log_evidence for key, fit in fits.items()}
     first = evidence["sd 0.5"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import maximum_likelihood
 import numpy as np
 import pandas as pd
+from common import RIDGE
 
 import pmlmm
 from pmlmm.errors import ConvergenceError
@@ -175,7 +176,8 @@ def learned(structure: str = "diagonal", *, integrate: bool = False, **options) 
     """A method that learns the hyperparameters; ``options`` are those of ``Model.fit``."""
 
     def method(case: Case | Curves, data: pd.DataFrame, truth: Truth) -> dict[str, Estimate]:
-        fit = pmlmm.Model(truth.formula, data, {"ind": pmlmm.InverseWishart(A=structure)}).fit(**options)
+        ridge = RIDGE if "~ 0" not in truth.formula else {"common": RIDGE["common"]}
+        fit = pmlmm.Model(truth.formula, data, ridge | {"ind": pmlmm.InverseWishart(A=structure)}).fit(**options)
         return _estimates(fit.integrate(), ("mean",)) if integrate else _estimates(fit, ("mean", "mode"))
 
     return method

@@ -205,7 +205,9 @@ def _prior_coefficients(
     """beta, and of wide blocks where they are few, from their priors; and what all of them predict, (draws, n)."""
     design, standard, draws = problem.design, problem.statistics.standardization, len(sigma)
     shift, used, wide = np.zeros(draws), np.zeros((draws, len(design.coefficients))), np.zeros((draws, design.n_rows))
-    sd = sigma[:, None] * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
+    absolute = np.array([group.absolute for group in problem.priors.penalty_groups], dtype=bool)
+    units = np.where(absolute, 1.0, sigma[:, None])
+    sd = units * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
     few = draws * sum(block.p for block in design.wide) <= tree.MOST_WIDE
     values = {}
     for g, group in enumerate(problem.priors.penalty_groups):

@@ -154,7 +154,7 @@ def _assemble(
     elimination: Elimination,
 ) -> Reduced:
     """Sums for one choice of what goes first."""
-    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset
+    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset[:, None]
     grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
@@ -179,6 +179,7 @@ def _assemble(
         blocks=blocks,
         gammas=gammas,
         counts=np.array([group.size for group in priors.penalty_groups], dtype=float),
+        absolute=np.array([group.absolute for group in priors.penalty_groups], dtype=bool),
         n=float(len(Y)),
     )
     return Reduced(data, segments, S, c, wide_sums)

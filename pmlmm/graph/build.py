@@ -25,7 +25,10 @@ from pmlmm.problem import Problem
 
 @dataclass(frozen=True)
 class SymbolicTheta:
-    """The hyperparameters as the densities use them: log lambda, and the arguments of each covariance's prior."""
+    """The hyperparameters as the densities use them: log lambda, and the arguments of each covariance's prior.
+
+    Groups in the units of y have ``-log tau^2`` in place of log lambda.
+    """
 
     log_lambda: list[Variable] = field(default_factory=list)
     covariances: list[Arguments] = field(default_factory=list)
@@ -130,7 +133,10 @@ def _theta_containers(problem: Problem, theta: Theta) -> SymbolicTheta:
     """Data containers lambda_*, b_*, A_*, ..., and what the densities use of them."""
     symbols = SymbolicTheta()
     for group, log_lambda in zip(problem.priors.penalty_groups, theta.log_lambda, strict=True):
-        symbols.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
+        if group.absolute:
+            symbols.log_lambda.append(pt.constant(float(log_lambda)))
+        else:
+            symbols.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
     for term, density in zip(problem.design.terms, theta.covariances, strict=True):
         symbols.covariances.append(graph_of(density).containers(term, density))
     return symbols
@@ -169,7 +175,8 @@ def _fixed_effects(problem: Problem, symbols: SymbolicTheta, sigma: TensorVariab
     if ridged:
         columns = np.concatenate([group.columns for group in ridged])
         which = [problem.priors.penalty_groups.index(group) for group in ridged for _ in group.columns]
-        scale = sigma * pt.exp(-0.5 * pt.stack(symbols.log_lambda)[which])
+        units = pt.stack([1.0 if group.absolute else sigma for group in problem.priors.penalty_groups])
+        scale = (units * pt.exp(-0.5 * pt.stack(symbols.log_lambda)))[which]
         used = used[columns].set(pm.Normal("beta_used", 0.0, scale, shape=len(columns)))
     flat = np.array(problem.priors.flat_columns, dtype=int)
     if len(flat):

@@ -105,8 +105,9 @@ def _square_sums(u: np.ndarray, data: Crossproducts, wide: np.ndarray) -> tuple[
     d, groups = data.parameters, len(data.counts)
     sums, counts = np.zeros(groups), np.minimum(data.counts, data.n)
     posterior = likelihood.condition(u, data)
+    counts = np.where(data.absolute, 0.0, counts)  # nothing is learned of them
     for block in data.blocks:
-        if block.ridge:
+        if block.ridge and not data.absolute[block.parameter]:
             sums[block.parameter] = np.sum(posterior.mean[block.columns] ** 2) / u[SIGMA] ** 2
     if wide.any():
         score = likelihood.evaluate(u, data, profile=False, order=1).gradient[d:]

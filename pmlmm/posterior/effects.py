@@ -103,7 +103,7 @@ class Parameters:
         step = max(1, _BLOCK // max(1, m * q * q))
         for first in range(0, len(dense), step):
             block = slice(first, first + step)
-            L = data.group_root(data.roots(self.natural[block])[0])[:, None]
+            L = data.group_root(data.roots(self.natural[block]))[:, None]
             factor = draws.group_factor(S, L)
             half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ self._residual(dense[block])[..., None])
             if rng is not None:

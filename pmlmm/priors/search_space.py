@@ -55,6 +55,8 @@ class Space:
         Number of groups of each term.
     group_names : tuple of str
         Of the penalty groups.
+    absolute : tuple of bool
+        Which of them have a prior in the units of y, and no lambda.
     group_sizes : tuple of int
         Number of coefficients of each penalty group.
     group_units : tuple of float
@@ -70,6 +72,7 @@ class Space:
     pools: tuple[Pool, ...]
     levels: tuple[int, ...]
     group_names: tuple[str, ...]
+    absolute: tuple[bool, ...]
     group_sizes: tuple[int, ...]
     group_units: tuple[float, ...]
     hyperprior: Hyperprior | None
@@ -154,9 +157,9 @@ def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperpri
     groups = priors.penalty_groups
     sizes = tuple(group.size for group in groups)
     units = tuple(_unit(group, design, priors, columns) for group in groups)
-    lambdas = [group.prior.lambda_ for group in groups]
-    starts = [float(np.log(s * u if v is None else v)) for v, s, u in zip(lambdas, sizes, units, strict=True)]
-    learned = [g for g, value in enumerate(lambdas) if value is None]
+    known = [group.log_lambda for group in groups]
+    starts = [float(np.log(s * u)) if v is None else v for v, s, u in zip(known, sizes, units, strict=True)]
+    learned = [g for g, group in enumerate(groups) if group.learned]
     penalties = tuple(_log_lambda(groups[g].name, sizes[g], units[g]) for g in learned)
     families = _families(design, priors, columns, hyperprior)
     terms, where, shared = _columns(families, priors.shared, len(penalties))
@@ -170,6 +173,7 @@ def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperpri
         pools=tuple(pool for pool in pools if pool is not None),
         levels=tuple(term.n_groups for term in design.terms),
         group_names=tuple(group.name for group in groups),
+        absolute=tuple(group.absolute for group in groups),
         group_sizes=sizes,
         group_units=units,
         hyperprior=hyperprior,

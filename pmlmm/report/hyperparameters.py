@@ -131,7 +131,8 @@ def _table(space: Space, phi: np.ndarray, curve: Curvature, rows: int) -> pd.Dat
         for c, value, sd, share in zip(space.coordinates, phi, curve.sd, curve.prior_share, strict=True)
     }
     theta = space.theta(phi)
-    shown = {f"lambda[{name}]": float(np.exp(v)) for name, v in zip(space.group_names, theta.log_lambda, strict=True)}
+    groups = zip(space.group_names, theta.log_lambda, space.absolute, strict=True)
+    shown = {f"lambda[{name}]": float(np.exp(v)) for name, v, absolute in groups if not absolute}
     for family, density in zip(space.families, theta.covariances, strict=True):
         shown |= family.table(density)
     entries = {name: learned.get(name) or _fixed(value) for name, value in shown.items()}

@@ -8,6 +8,7 @@ from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.posterior.residuals import ALARM, residual_checks
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.origin import far_columns
+from pmlmm.problem import Problem
 from pmlmm.report.describe import data_line, prior_lines
 from pmlmm.report.estimates import estimates
 from pmlmm.report.text import aligned, number, wrapped
@@ -15,6 +16,8 @@ from pmlmm.report.text import aligned, number, wrapped
 # Penalised columns that correlate more than this are named; more columns than this are not compared.
 _NEARLY_COLLINEAR = 0.999
 _MOST_COMPARED = 500
+# With fewer rows a column the summary advises a ridge.
+_ROWS_A_COLUMN = 3
 # A search that ends with a larger gradient (nats) has not arrived.
 _STEEP = 0.5
 
@@ -101,9 +104,11 @@ def _notes(posterior: Posterior) -> list[str]:
         )
     if pair := _nearly_collinear(posterior):
         notes.append(
-            f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
+            f"The columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: their prior shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
+    if many := _many_columns(posterior.problem):
+        notes.append(many)
     last = posterior.learned.records[-1]
     if last.gradient_norm > _STEEP:
         beside = ", beside points without a proper mode" if last.failures else ""
@@ -125,6 +130,17 @@ def _far_slopes(design: Design) -> list[str]:
         for term in alone
         if (names := far_columns(term))
     ]
+
+
+def _many_columns(problem: Problem) -> str:
+    """Advice where so many coefficients are hardly shrunk that least squares would be erratic."""
+    normals, rows = problem.priors.normals, problem.design.n_rows
+    if normals is None or len(normals.columns) * _ROWS_A_COLUMN <= rows:
+        return ""
+    return (
+        f"The formula has {len(normals.columns)} columns for {rows} rows, and their prior hardly shrinks them. "
+        "priors={'common': pmlmm.Ridge()} shrinks all of them as the data ask for, a tuple of names as key some."
+    )
 
 
 def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:

@@ -58,6 +58,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("structure_of_a", 1, True, "total", "A", ["identity", "pooled, sd 0.5", "default"]),
         ("talk_choices", 1, True, "KL, 5", "KL of", ["true, est.", "est., true"]),
         ("hyperprior_on_data", 1, True, "log p(y), sd 0.5", "model", ["ergoStool", "all together"]),
+        ("treatment_contrasts", 1, True, "mean", "prior", ["default", "flat", "ridge"]),
         ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
     ],
 )

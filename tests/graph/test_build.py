@@ -11,6 +11,7 @@ from pmlmm.graph.engine import compile_log_posterior
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech_slices
 from tests.bench import FORMULAS, parts_of, random_point
+from tests.problems import RIDGE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 FAST = "FAST_COMPILE"
@@ -92,7 +93,7 @@ def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
 
 
 def test_hyperparameters_are_data(sleepstudy):
-    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).graph(collapsed=True)
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, RIDGE).graph(collapsed=True)
     before = model.compile_logp(mode=FAST)(model.initial_point())
     with model:
         pm.set_data({"b_Subject": 0.8, "lambda_common": 3.0})

@@ -12,6 +12,7 @@ from pmlmm.priors.covariance_priors import COVARIANCE_PRIORS, PER_EFFECT
 from pmlmm.priors.flat import Flat, FlatDensity
 from pmlmm.priors.half_t import HalfT, HalfTDensity
 from pmlmm.priors.inverse_wishart import InverseWishart, InverseWishartDensity
+from tests.problems import RIDGE
 
 PRIORS = [
     InverseWishart(),
@@ -138,7 +139,7 @@ def test_it_is_normalised_in_unconstrained_coordinates(make):
 
 
 def family_of(prior, sleepstudy):
-    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, {"Subject": prior})
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, RIDGE | {"Subject": prior})
     return model, model._space(pmlmm.Hyperprior()).families[0]
 
 

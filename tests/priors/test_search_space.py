@@ -5,6 +5,7 @@ import pytest
 
 import pmlmm
 from pmlmm.priors.search_space import build_space
+from tests.problems import RIDGE
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -29,7 +30,7 @@ def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
 
 
 def test_gradient_of_the_hyperprior(sleepstudy, differences):
-    model = pmlmm.Model(FORMULA, sleepstudy)
+    model = pmlmm.Model(FORMULA, sleepstudy, RIDGE)
     space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
     phi = space.start + np.array([0.3, -0.4, 0.5, -1.0])
     np.testing.assert_allclose(

@@ -17,7 +17,7 @@ def test_summary_says_what_matters(sleepstudy):
         "18 groups of Subject (9 to 10 rows each)",
         "2 of 180 rows dropped for missing values (Days: 2)",
         "b[Subject]",
-        "lambda[common]",
+        "Days ~ Normal(0, 2.5 sd(y) / sd(x))",
         "Pareto k-hat",
         "given the learned hyperparameters",
         "eta - q + 1 ~ LogNormal",
