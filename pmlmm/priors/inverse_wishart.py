@@ -56,7 +56,7 @@ class InverseWishart(CovariancePrior):
     origin : "auto", "zero", "mean", float or mapping
         Where a structure A is stated: at which value of the term's columns intercept and slopes are uncorrelated. The
         user's zero, the columns' means, a number for the one column beside the intercept, or numbers by name of the
-        column. "auto" is the mean of a column whose zero is far from where its groups were seen: more than 10 of its
+        column. "auto" is the mean of a column whose zero is far from where its groups were seen: more than 5 of its
         standard deviations within groups (years, Julian days, ages); zero otherwise. A matrix A is meant at
         the user's zero unless an origin is given. Terms without an intercept stay as they are.
 

@@ -14,7 +14,7 @@ from pmlmm.priors.checked import is_finite
 #: What a user may say of it beside a number, and numbers by name of the column.
 ORIGINS = ("auto", "zero", "mean")
 #: A zero that is more than so many of a column's standard deviations within groups from its mean is far away.
-FAR = 10.0
+FAR = 5.0
 # Unless so large a share of the rows is at it.
 _ATTAINED = 0.1
 # A smaller share of a column's variance within groups is rounding: it does not vary there.

@@ -47,7 +47,7 @@ def visits():
         ("mostly", []),
         ("mostly * t", []),
         ("poly(year, 2)", []),
-        ("bs(age, df=4)", []),
+        ("bs(t, df=4)", []),
         ("np.log(age)", ["np.log(age)"]),
         ("scale(age)", []),
         ("0 + age", []),
