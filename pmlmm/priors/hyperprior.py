@@ -70,8 +70,8 @@ class Hyperprior:
         )
 
 
-def normal(value: float, mean: float, sd: float) -> tuple[float, float]:
-    """Log-density of N(mean, sd^2) at a value, and its slope."""
+def normal[X: (float, np.ndarray)](value: X, mean: float, sd: float) -> tuple[X, X]:
+    """Log-density of N(mean, sd^2) at a value or several, and its slope."""
     residual = (value - mean) / sd
     return -(0.5 * residual**2 + float(np.log(sd)) + 0.5 * LOG_2PI), -residual / sd
 
@@ -109,21 +109,19 @@ class Pool:
         shape = -2.0 * np.log(self.sizes) / self.power
         return shape - shape.mean()
 
-    def spread(self, phi: np.ndarray, prior: Hyperprior) -> tuple[float, np.ndarray]:
-        """Log-density of the entries given their mean, and its gradient in them; 0 for a single one."""
-        if len(self.columns) < 2:
-            return 0.0, np.zeros(len(self.columns))
+    def spread(self, phi: np.ndarray, prior: Hyperprior) -> tuple[np.ndarray, np.ndarray]:
+        """Log-density at phi (..., k) of the entries given their mean, and its gradient in them; 0 for a single one."""
         sd = prior.pool_sd / self.power
-        relative = phi[self.columns] - self.shape
-        residual = (relative - relative.mean()) / sd
-        constant = (len(residual) - 1) * (float(np.log(sd)) + 0.5 * LOG_2PI)
-        return -0.5 * float(residual @ residual) - constant, -residual / sd
+        relative = phi[..., self.columns] - self.shape
+        residual = (relative - relative.mean(axis=-1, keepdims=True)) / sd
+        constant = (len(self.columns) - 1) * (float(np.log(sd)) + 0.5 * LOG_2PI)
+        return -0.5 * np.sum(residual**2, axis=-1) - constant, -residual / sd
 
-    def level(self, phi: np.ndarray, prior: Hyperprior) -> tuple[float, np.ndarray]:
-        """Log-density of their mean, as one of an axis of unit length, and its gradient in the entries."""
+    def level(self, phi: np.ndarray, prior: Hyperprior) -> tuple[np.ndarray, np.ndarray]:
+        """The same of their mean, as one of an axis of unit length."""
         count, sd = len(self.columns), self.level_sd(prior)
-        value, slope = normal(float(np.mean(phi[self.columns] - self.start)), 0.0, sd)
-        return value - 0.5 * float(np.log(count)), np.full(count, slope / count)
+        value, slope = normal(np.mean(phi[..., self.columns] - self.start, axis=-1), 0.0, sd)
+        return value - 0.5 * float(np.log(count)), np.repeat(slope[..., None] / count, count, axis=-1)
 
     def level_sd(self, prior: Hyperprior) -> float:
         """Standard deviation of their mean on the search scale."""

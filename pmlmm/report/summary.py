@@ -130,15 +130,12 @@ def _integrated_evidence(posterior: Posterior, integrated: Integrated) -> str:
     verdict = "reliable" if posterior.reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
     lines = [
         f"Log evidence: {posterior.evidence.log_evidence:.4f} +- {posterior.evidence.error:.4f} (hyperparameters "
-        f"integrated out; {integrated.effective:.0f} effective settings of them, Pareto k-hat "
+        f"integrated out; {integrated.effective:.0f} effective draws, Pareto k-hat "
         f"{posterior.evidence.k_hat:.2f}, {verdict})",
-        f"              {integrated.lost_share:.0%} of the settings tried had no proper mode and were left out"
-        if integrated.lost_share
-        else "",
         f"Hyperprior: {posterior.learned.space.hyperprior}",
         *_level_words(posterior.learned.space),
     ]
-    return "\n".join(line for line in lines + _more_hyperpriors(posterior) if line)
+    return "\n".join(lines + _more_hyperpriors(posterior))
 
 
 def _level_words(space: Space) -> list[str]:
