@@ -38,12 +38,16 @@ _FEWEST_ROUNDS, _MOST_ROUNDS = 3, 8
 # Rounds go on below this effective share of a round's draws.
 _ENOUGH = 0.6
 # Nodes while proposals adapt; and at the end, in sets that are scrambled independently, which show the error.
-_PILOT_NODES, _NODES, _SETS = 64, 256, 8
+_PILOT_NODES, _NODES, _SETS = 64, 512, 8
 _FEWEST_NODES, _FEWEST_OF_USER = 64, 100
+# Fewer nodes where there are so many draws that the pairs would be more than this.
+_PAIRS = 2_000_000
 # Weights are tempered where fewer draws, for each dimension, are effective.
 _FEW, _TEMPER = 20.0, 0.6
-# Proposals are so much wider (variance) than what they are matched to; and further components of a mixture.
-_WIDER, _WIDER_MIXTURE, _COMPONENTS = 1.1, 1.4, 3
+# Proposals are so much wider (variance) than what they are matched to: one Student-t, nodes, a mixture of components.
+_WIDER, _WIDER_NODES, _WIDER_MIXTURE, _COMPONENTS = 1.1, 1.5, 1.54, 3
+# Draws of such a share of the average weight are left out.
+_NEGLIGIBLE = 1e-3
 # Share of draws from a much wider proposal, and how much wider.
 _DEFENCE, _MUCH_WIDER = 0.25, 6.0
 
@@ -125,10 +129,10 @@ def integrate_out(learned: Learned, nodes: int | None, draws: int | None, random
     for name, value, least in (("nodes", nodes, _FEWEST_NODES), ("draws", draws, _FEWEST_OF_USER)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
-    nodes, number = nodes or _NODES, draws or _draws_of_a_round(learned.data, learned.space, learned.weighable)
-    each = learned.problem.design.numbers_each(gamma=None, wide=None) + nodes
-    refuse_draws(_MOST_ROUNDS * number, each, f"integrate(nodes={nodes}, draws={number})")
-    nodes = 2 ** int(np.ceil(np.log2(nodes)))
+    number = draws or _draws_of_a_round(learned.data, learned.space, learned.weighable)
+    each = learned.problem.design.numbers_each(gamma=None, wide=None) + (nodes or _NODES)
+    refuse_draws(_MOST_ROUNDS * number, each, f"integrate(nodes={nodes}, draws={draws})")
+    nodes = nodes and 2 ** int(np.ceil(np.log2(nodes)))
     with blas_threads(learned.dense), np.errstate(all="ignore"):  # what overflows has no weight
         return _Integration(learned, nodes, number, random_seed).run()
 
@@ -163,8 +167,8 @@ def _operations_a_draw(data: Crossproducts, space: Space, weighable: bool) -> fl
 class _Integration:
     """The rounds of one model."""
 
-    def __init__(self, learned: Learned, nodes: int, draws: int, random_seed: int):
-        self.pairs, self.number_of_nodes, self.number_of_draws = Pairs(learned), nodes, draws
+    def __init__(self, learned: Learned, nodes: int | None, draws: int, random_seed: int):
+        self.pairs, self.nodes, self.number_of_draws = Pairs(learned), nodes, draws
         self.rng = np.random.default_rng([random_seed, 3])
         centre = np.concatenate([learned.proposal.x, learned.phi])
         covariance = _WIDER * joint_covariance(learned.proposal, learned.space, learned.phi)
@@ -183,7 +187,7 @@ class _Integration:
             self._adapt(count, drawn.points, nodes, weighed)
             last = count == _MOST_ROUNDS
             if last or (count >= _FEWEST_ROUNDS and self._settled(weighed)):
-                nodes, log_node_proposal = self._nodes(self.number_of_nodes, _SETS)
+                nodes, log_node_proposal = self._nodes(self._most_nodes(len(drawn.points)), _SETS)
                 weighed = self.pairs.weigh(drawn, log_proposal, nodes, log_node_proposal)
                 if last or self._settled(weighed):
                     break
@@ -204,26 +208,29 @@ class _Integration:
         nodes = np.concatenate([self.node_proposal.spread(number // sets, self.rng) for _ in range(sets)])
         return nodes, self.node_proposal.log_density(self.node_proposal.squares(nodes))
 
+    def _most_nodes(self, draws: int) -> int:
+        return self.nodes or max(_FEWEST_NODES, min(_NODES, 2 ** int(np.log2(_PAIRS / draws))))
+
     def _settled(self, weighed: Weighed) -> bool:
         return weighed.k_hat <= LARGEST_K_HAT and weighed.effective >= _ENOUGH * self.number_of_draws
 
     def _adapt(self, count: int, points: np.ndarray, nodes: np.ndarray, weighed: Weighed) -> None:
         """Proposals for the next round: matched to the weighted moments, and mixtures where these were not enough."""
         weights = _tempered(weighed.draws, points.shape[1])
-        proposal = Mixture.of(Student.matched(points, weights)).wider(_WIDER)
-        more = min(count - _FEWEST_ROUNDS + 1, _COMPONENTS - 1)
-        for _ in range(more):
-            proposal = proposal.with_one_more(points, weights)
-        self.proposal = proposal.wider(_WIDER_MIXTURE if more > 0 else 1.0).defended(_DEFENCE, _MUCH_WIDER)
-        self.node_proposal = Student.matched(nodes, _tempered(weighed.nodes, nodes.shape[1])).wider(_WIDER)
+        proposal, components = Mixture.of(Student.matched(points, weights)), 1
+        while components < min(count - _FEWEST_ROUNDS + 2, _COMPONENTS):
+            proposal, components = proposal.with_one_more(points, weights), components + 1
+        proposal = proposal.wider(_WIDER if components == 1 else _WIDER_MIXTURE)
+        self.proposal = proposal.defended(_DEFENCE, _MUCH_WIDER)
+        self.node_proposal = Student.matched(nodes, _tempered(weighed.nodes, nodes.shape[1])).wider(_WIDER_NODES)
 
     def _result(self, drawn: Drawn, nodes: np.ndarray, weighed: Weighed) -> Integrated:
-        """Without the draws that have no weight."""
-        sets = np.arange(len(nodes)) * _SETS // self.number_of_nodes
+        """Without the draws that have next to no weight."""
+        sets = np.arange(len(nodes)) * _SETS // len(nodes)
         of_sets = np.bincount(sets, weighed.nodes) * (sets[-1] + 1)
         between = np.var(of_sets, ddof=1) / len(of_sets) if len(of_sets) > 1 else 0.0
         within = np.sum(weighed.draws**2) - 1.0 / len(weighed.draws)
-        kept = weighed.draws > 0.0
+        kept = weighed.draws > _NEGLIGIBLE / len(weighed.draws)
         learned_lambda = drawn.points[kept][:, self.pairs.size :]
         return Integrated(
             drawn.covariances.natural[kept],

@@ -28,8 +28,8 @@ from pmlmm.problem import Problem
 
 # Importance sampling is skipped above so many floating-point operations: about a second.
 _MOST_WORK = 1e9
-# The Laplace search only has to come close where the refinement follows.
-_COARSE = 0.03
+# The Laplace search only has to come close where the refinement follows; an integration corrects more.
+_COARSE, _ROUGH = 0.03, 0.1
 _FINE, _FINE_IF_COSTLY = 1e-3, 5e-3
 _LARGEST_SD = 2.0
 # A fresh start must find a mode with so much more evidence (nats) to be followed.
@@ -57,13 +57,14 @@ def learn(
     may_refine = _may_refine(options) and not skipped and (options.refine is True or not integrate)
     fine = _FINE_IF_COSTLY if evidence.costly else _FINE
     phi = first_phi(problem, space, evidence, profile)
-    coarse = may_refine or integrate
-    phi, records = _search(problem, space, evidence, phi, _COARSE if coarse else fine, progress)
+    enough = _COARSE if may_refine else (_ROUGH if integrate else fine)
+    phi, records = _search(problem, space, evidence, phi, enough, progress)
     own = options.is_default or improper
     proposals = evidence if own else _default_evidence(problem, compiled, space, evidence.mode(phi).x)
     proposal = proposals.mode(phi)
     _refuse_unidentified(proposal, problem)  # before chance has a say in where phi ends
-    refined, words, sampler = False, skipped or "not refined" + ("" if len(phi) else ": nothing to learn"), None
+    unrefined = "not refined" + ("" if len(phi) else ": nothing to learn")
+    refined, words, sampler = False, skipped or unrefined, None
     if not skipped:
         sampler = Sampler(problem, space, proposals, options.number_of_draws(data), options.random_seed, data)
     if sampler is not None and may_refine and len(phi):

@@ -39,7 +39,8 @@ class IntegratedPosterior(Posterior):
 
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
         result, pinned = self.integrated, None if self.weighs_draws else self.learned.proposal.natural
-        return WeightedDraws(self.problem, result.natural, result.log_lambda, result.weights, pinned)
+        draws = WeightedDraws(self.problem, result.natural, result.log_lambda, result.weights, pinned)
+        return draws.in_few_pieces()
 
     def resample(self, number: int, rng: np.random.Generator) -> tuple[WeightedDraws, dict[str, np.ndarray]]:
         result = self.integrated

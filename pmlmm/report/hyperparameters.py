@@ -10,7 +10,6 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.inference.around_mode import profile_gradient
 from pmlmm.inference.empirical_bayes import AT_BOUND
 from pmlmm.inference.importance import ImportanceEvidence
-from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.hyperparameters import Hyperparameter
@@ -64,7 +63,7 @@ def table(posterior: Posterior) -> pd.DataFrame:
     """One row per hyperparameter: value, lower, upper (95%), state; see :attr:`pmlmm.Fit.hyperparameters`."""
     learned, integrated = posterior.learned, posterior.integrated
     with blas_threads(learned.dense), np.errstate(all="ignore"):
-        curve = curvature(_objective(learned), learned.phi, learned.space)
+        curve = curvature(_objective(posterior), learned.phi, learned.space)
     frame = _table(learned.space, learned.phi, curve, posterior.design.n_rows)
     if integrated is None:
         return frame
@@ -73,9 +72,10 @@ def table(posterior: Posterior) -> pd.DataFrame:
     return frame
 
 
-def _objective(learned: Learned) -> Callable:
-    """What the hyperparameters maximise, as a function of phi with its gradient."""
-    if learned.sample is None:
+def _objective(posterior: Posterior) -> Callable:
+    """What the hyperparameters maximise, as a function of phi with its gradient; for words alone approximately."""
+    learned = posterior.learned
+    if posterior.integrated is not None or learned.sample is None:
         return profile_gradient(learned.mode, learned.space, learned.phi)
     return ImportanceEvidence(learned.sample, learned.space) if learned.refined else learned.evidence
 
