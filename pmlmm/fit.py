@@ -223,7 +223,7 @@ class Fit:
         chains: int = 4,
         tune: int = 500,
         collapsed: bool = True,
-        hyperparameters: bool = False,
+        hyperparameters: bool | None = None,
         sampler: Literal["auto", "nutpie", "pymc"] = "auto",
         random_seed: int | None = None,
         progress: bool = True,
@@ -240,8 +240,9 @@ class Fit:
             Sample (sigma, Sigma) alone, beta and gamma drawn exactly given these; or the full graph with
             all of them, which shares no algebra with this library's fit. PyTensor takes a minute or so to
             compile the latter for the first time.
-        hyperparameters : bool
-            Sample lambda, b and A too, under the hyperprior: what :meth:`integrate` approximates.
+        hyperparameters : bool, optional
+            Sample lambda, b and A too, under the hyperprior: what :meth:`integrate` approximates. Default: what the
+            fit is, True for an :class:`pmlmm.IntegratedFit` (unless ``collapsed=False``).
         sampler : "auto", "nutpie" or "pymc"
             "auto" takes nutpie where it is installed (``pip install nutpie``).
         random_seed : int, optional
@@ -392,9 +393,11 @@ class Fit:
 
         Parameters
         ----------
-        nodes, draws : int, optional
-            Settings of the hyperparameters, and draws of (sigma, Sigma) at each. Default: 256 and 16, or 128
-            and 8 where an evaluation of the likelihood takes long.
+        nodes : int, optional
+            Settings of the covariances' hyperparameters; 256 by default.
+        draws : int, optional
+            Draws of (sigma, Sigma) and the learned lambdas in each of three to eight rounds. Default: 1000, or as many
+            as take a second or so.
         random_seed : int, optional
             The fit's by default.
 
@@ -407,8 +410,6 @@ class Fit:
         ------
         OptionError
             The fit has no hyperprior.
-        ConvergenceError
-            Most settings around the learned ones have no proper mode.
         """
         result = integrate_out(self._posterior.learned, nodes, draws, self._seed(random_seed))
         return IntegratedFit(self.model, IntegratedPosterior(self._posterior.learned, result))
@@ -435,21 +436,16 @@ class IntegratedFit(Fit):
 
     It has everything that a :class:`pmlmm.Fit` has. Means, sds, draws and predictions average over the
     hyperparameters; :attr:`hyperparameters` has their posterior medians and intervals, and draws of them
-    are in :attr:`posterior`. :attr:`log_evidence` is log p(y), and :attr:`k_hat` the Pareto shape of the weights of
-    hyperparameters and draws. :attr:`mode` and :meth:`profile` are those at the learned hyperparameters.
+    are in :attr:`posterior`. :attr:`log_evidence` is log p(y), and :attr:`k_hat` the Pareto shape of the weights.
+    :attr:`mode` and :meth:`profile` are those at the learned hyperparameters.
     """
 
     _posterior: IntegratedPosterior
 
     @property
-    def effective_nodes(self) -> float:
-        """Effective number of the settings of the hyperparameters that the posterior averages over."""
+    def effective_draws(self) -> float:
+        """Effective number of the draws of (sigma, Sigma) and lambda that the posterior averages over."""
         return self._posterior.integrated.effective
-
-    @property
-    def lost_nodes(self) -> float:
-        """Share of the settings of the hyperparameters that had no proper mode, and count as of no weight."""
-        return self._posterior.integrated.lost_share
 
 
 def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.Comparison:
@@ -461,7 +457,7 @@ def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.C
         Its Laplace approximation and the importance-sampled correction of that are compared; of an
         :class:`pmlmm.IntegratedFit` the integrated posterior.
     mcmc : DataTree
-        What ``fit.sample()`` returned, or ``fit.sample(hyperparameters=True)`` for an integrated fit.
+        What ``fit.sample()`` returned; for an integrated fit draws with ``hyperparameters=True``, its default.
     random_seed : int
         Of the Laplace draws and of bridge sampling.
 

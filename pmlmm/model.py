@@ -115,6 +115,7 @@ class Model:
         *,
         coordinates: Literal["unconstrained", "natural"] | None = None,
         hyperprior: Hyperprior | None = _DEFAULT_HYPERPRIOR,
+        integrate: bool | Literal["auto"] = False,
         refine: bool | Literal["auto"] = "auto",
         draws: int | None = None,
         random_seed: int = 0,
@@ -133,6 +134,9 @@ class Model:
             (sigma, Sigma), that of "joint".
         hyperprior : Hyperprior or None
             Weak prior on the hyperparameters; None is plain empirical Bayes.
+        integrate : bool or "auto"
+            Average over the hyperparameters, as :meth:`pmlmm.Fit.integrate` does; the search for them is coarse
+            then. "auto": with a hyperprior and the default approximation, where it takes well under a second.
         refine : bool or "auto"
             Move on to the importance-sampled evidence; "auto": where it pays (see the summary).
         draws : int, optional
@@ -148,6 +152,7 @@ class Model:
         Returns
         -------
         Fit
+            An :class:`pmlmm.IntegratedFit` where the hyperparameters are integrated out.
 
         Raises
         ------
@@ -163,13 +168,16 @@ class Model:
         """
         from pmlmm.fit import Fit
         from pmlmm.graph.engine import compile_log_posterior
+        from pmlmm.inference.integrate import refuse_without_hyperprior
         from pmlmm.inference.learn import learn
         from pmlmm.posterior.learned import LearnedPosterior
 
         if hyperprior is not None and not isinstance(hyperprior, Hyperprior):
             raise OptionError(f"fit(hyperprior={hyperprior!r}): give a pmlmm.Hyperprior, or None for no hyperprior.")
         coordinates = coordinates or ("natural" if approximation == "joint" else "unconstrained")
-        options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer)
+        options = _checked_options(approximation, coordinates, refine, draws, random_seed, optimizer, integrate)
+        if integrate is True:
+            refuse_without_hyperprior(hyperprior, "fit(integrate=True)")
         refuse_draws(options.draws or 1, self.design.numbers_each(gamma=None, wide=None), f"fit(draws={draws})")
         space = self._space(hyperprior)
         # what overflows on the way is not finite, and every search refuses it in words
@@ -181,7 +189,8 @@ class Model:
                 lambda profile: compile_log_posterior(self._problem, space.fixed, profile=profile),
                 progress,
             )
-        return Fit(self, LearnedPosterior(learned))
+        fit = Fit(self, LearnedPosterior(learned))
+        return fit.integrate() if learned.integrate else fit
 
     @property
     def structure(self) -> str:
@@ -228,13 +237,20 @@ def _checked_context(context: Any) -> dict[str, Any]:
 
 
 def _checked_options(
-    approximation: str, coordinates: str, refine: bool | str, draws: int | None, random_seed: int, optimizer: str
+    approximation: str,
+    coordinates: str,
+    refine: bool | str,
+    draws: int | None,
+    random_seed: int,
+    optimizer: str,
+    integrate: bool | str,
 ):
     from pmlmm.inference.learned import FitOptions
 
     choices = {
         "approximation": (approximation, ("marginal", "joint")),
         "coordinates": (coordinates, ("unconstrained", "natural")),
+        "integrate": (integrate, ("auto", True, False)),
         "refine": (refine, ("auto", True, False)),
         "optimizer": (optimizer, ("newton", "em")),
     }
@@ -247,4 +263,4 @@ def _checked_options(
         raise OptionError(f"fit(draws={draws!r}): at least 100 importance draws are needed.")
     if not (isinstance(random_seed, Integral) and random_seed >= 0):
         raise OptionError(f"fit(random_seed={random_seed!r}): the seed must be an integer of at least 0.")
-    return FitOptions(approximation, coordinates, refine, draws and int(draws), random_seed, optimizer)
+    return FitOptions(approximation, coordinates, refine, draws and int(draws), random_seed, optimizer, integrate)

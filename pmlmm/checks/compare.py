@@ -13,7 +13,8 @@ from pmlmm.checks import verdict
 from pmlmm.design.design import Design
 from pmlmm.errors import OptionError
 from pmlmm.inference.bridge import bridge
-from pmlmm.inference.conditional import conditional, hyperparameter_density
+from pmlmm.inference.conditional import Conditional
+from pmlmm.inference.integrate import Integrated
 from pmlmm.kernels.coordinates import from_natural, vech, vech_indices
 from pmlmm.options import count
 from pmlmm.posterior.draws import WeightedDraws
@@ -197,31 +198,27 @@ def _of_mcmc(mcmc: xr.DataTree, design: Design) -> tuple[list[str], Marginals, n
 def _of_fit(posterior: Posterior, rng: np.random.Generator) -> list[Marginals]:
     """Laplace's approximation and the weighted draws, or the integrated posterior."""
     if posterior.integrated is not None:
-        return [_of_draws("integrated", posterior.weighted, rng, posterior.integrated.node)]
+        return [_of_draws("integrated", posterior.weighted, rng, posterior.integrated)]
     found = [_of_draws("Laplace", posterior.laplace(_LAPLACE_DRAWS, rng), rng)]
     if (weighted := posterior.importance) is not None:
         found.append(_of_draws("PSIS", weighted, rng))
     return found
 
 
-def _of_draws(method: str, draws: WeightedDraws, rng: np.random.Generator, node: np.ndarray | None = None) -> Marginals:
-    """Weighted draws with their Monte Carlo errors; draws of one node count as one for these."""
+def _of_draws(
+    method: str, draws: WeightedDraws, rng: np.random.Generator, integrated: Integrated | None = None
+) -> Marginals:
+    """Weighted draws with their Monte Carlo errors, and those of the nodes of an integrated posterior."""
     _, values = labelled_columns(draws.draw(rng, gamma=False, wide=False), draws.problem.design)
     weights = draws.weights
     mean = weights @ values
     squares = (values - mean) ** 2
     variance = weights @ squares
     influence = weights[:, None] * (values - mean), weights[:, None] * (squares - variance)
-    if node is not None:
-        influence = _sums(influence[0], node), _sums(influence[1], node)
-    errors = [np.sqrt(np.sum(part**2, axis=0)) for part in influence]
-    return Marginals(method, values, weights, errors[0], errors[1] / (2.0 * np.sqrt(variance)))
-
-
-def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    total = np.zeros((int(group.max()) + 1, values.shape[1]))
-    np.add.at(total, group, values)
-    return total
+    errors = [np.sum(part**2, axis=0) for part in influence]
+    if integrated is not None:
+        errors = [error + integrated.variance(part) for error, part in zip(errors, influence, strict=True)]
+    return Marginals(method, values, weights, np.sqrt(errors[0]), np.sqrt(errors[1] / (4.0 * variance)))
 
 
 def _table(labels: list[str], approximations: list[Marginals], reference: Marginals) -> pd.DataFrame:
@@ -258,12 +255,12 @@ def _effects(posterior: Posterior, mcmc: xr.DataTree) -> pd.DataFrame:
 def _evidence(posterior: Posterior, mcmc: xr.DataTree, rng: np.random.Generator) -> pd.DataFrame:
     """Evidence by every method."""
     learned, draws, design = posterior.learned, mcmc["posterior"], posterior.design
-    near = conditional(learned)
+    near = Conditional(learned)
     x = from_natural(covariance_draws(draws.to_dataset(), design, posterior.problem.statistics.origins), design.sizes)
     if posterior.integrated is not None:
         x = np.concatenate([x, search_scale(learned.space, draws.to_dataset())], axis=-1)
         rows = {"integrated": (posterior.evidence.log_evidence, posterior.evidence.error)}
-        density: Callable = hyperparameter_density(near)
+        density: Callable = near.hyperparameter_density()
     else:
         rows = {
             "Laplace": (posterior.evidence.log_evidence, np.nan),

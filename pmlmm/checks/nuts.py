@@ -8,7 +8,7 @@ import xarray as xr
 
 from pmlmm.errors import OptionError
 from pmlmm.inference import nuts
-from pmlmm.inference.conditional import conditional, hyperparameter_density
+from pmlmm.inference.conditional import Conditional
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.log_posterior import Whitened
 from pmlmm.kernels.threads import blas_threads
@@ -35,7 +35,7 @@ def sample(
     chains: int,
     tune: int,
     collapsed: bool,
-    hyperparameters: bool,
+    hyperparameters: bool | None,
     sampler: str,
     random_seed: int | None,
     progress: bool,
@@ -47,6 +47,8 @@ def sample(
         if not (isinstance(value, Integral) and value >= least):
             raise OptionError(f"sample({name}={value!r}): an integer of at least {least}.")
     chosen = seed(random_seed, posterior.learned.options.random_seed, "sample(random_seed={})")
+    if hyperparameters is None:
+        hyperparameters = posterior.integrated is not None and collapsed
     if hyperparameters and not collapsed:
         raise OptionError("sample(hyperparameters=True) runs on the collapsed density: leave collapsed=True.")
     if hyperparameters and posterior.learned.space.hyperprior is None:
@@ -73,12 +75,11 @@ def _collapsed(
     posterior: Posterior, schedule: nuts.Schedule, hyperparameters: bool, gamma: bool | None, wide: bool | None
 ) -> xr.DataTree:
     """NUTS on (sigma, Sigma), perhaps with the hyperparameters; beta and gamma drawn exactly given these."""
-    near, phi = conditional(posterior.learned), posterior.learned.phi
+    near, phi = Conditional(posterior.learned), posterior.learned.phi
     if hyperparameters:
         k = len(phi)
-        density = hyperparameter_density(near)
-        scale = np.block([[near.scale, near.slopes], [np.zeros((k, near.size)), np.eye(k)]])
-        whitened = Whitened(density, np.concatenate([near.x, phi]), scale)
+        scale = np.block([[near.scale, near.slopes], [np.zeros((k, len(near.x))), np.eye(k)]])
+        whitened = Whitened(near.hyperparameter_density(), np.concatenate([near.x, phi]), scale)
     else:
         whitened = Whitened(near.density(phi), near.x, near.scale)
     chains = nuts.sample(whitened, schedule, _density_graph)

@@ -130,9 +130,7 @@ def _advice(trustworthy: dict[str, bool], shown: str) -> str:
     if shown == "integrated":
         if trustworthy["integrated"]:
             return "Verdict: use the integrated fit; it is as good as NUTS over the hyperparameters."
-        return (
-            "Verdict: use the NUTS draws, not the integrated fit (or integrate with more nodes: integrate(nodes=1024))."
-        )
+        return "Verdict: use the NUTS draws, not the integrated fit (or more draws: integrate(draws=4000))."
     given = "given the learned hyperparameters; fit.integrate() adds their uncertainty"
     if trustworthy[shown]:
         both = "Laplace's approximation and its correction"

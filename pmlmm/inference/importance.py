@@ -46,11 +46,6 @@ class BaseDraws:
     log_density: np.ndarray
     normal: np.ndarray
 
-    def part(self, first: int, number: int) -> "BaseDraws":
-        """``number`` of them from ``first`` on."""
-        chosen = slice(first, first + number)
-        return BaseDraws(self.values[chosen], self.log_density[chosen], self.normal[chosen])
-
 
 def base_draws(number: int, size: int, rng: np.random.Generator) -> BaseDraws:
     """Draws that every re-centring reuses: common random numbers."""
@@ -88,6 +83,41 @@ class Weights:
         return self.k_hat <= LARGEST_K_HAT
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnCovariances:
+    """Draws of (sigma, Sigma) with all that their priors need of them.
+
+    Attributes
+    ----------
+    x, natural : (draws, d) arrays
+        In unconstrained and natural coordinates.
+    precisions, log_dets : lists of (draws, q, q) and (draws,) arrays
+        Inverses of each term's Sigma, and log-determinants of these Sigma.
+    log_constant : (draws,) array
+        log p(sigma) and the Jacobian of the unconstrained coordinates; ``-inf`` where a Sigma is singular to rounding.
+    """
+
+    x: np.ndarray
+    natural: np.ndarray
+    precisions: list[np.ndarray]
+    log_dets: list[np.ndarray]
+    log_constant: np.ndarray
+
+    @classmethod
+    def at(cls, x: np.ndarray, mode: Mode, sizes: tuple[int, ...], prior: HalfStudentT | Flat) -> "DrawnCovariances":
+        """At x (draws, d); far in the tails a Sigma can be singular to rounding: the mode stands for such a draw."""
+        natural, good = coordinates.natural_draws(x, sizes)
+        x = np.where(good[:, None], x, mode.x)
+        natural[~good] = mode.natural
+        precisions, log_dets = [], []
+        for q, part in zip(sizes, vech_slices(sizes), strict=True):
+            C = coordinates.precision_cholesky(x[:, part], q)
+            precisions.append(C @ np.swapaxes(C, 1, 2))
+            log_dets.append(-2.0 * np.sum(np.log(np.diagonal(C, axis1=1, axis2=2)), axis=1))
+        log_constant = _log_sigma_prior(natural[:, SIGMA], prior) + coordinates.log_jacobian(x, sizes)
+        return cls(x, natural, precisions, log_dets, np.where(good, log_constant, -np.inf))
+
+
 class ImportanceSample:
     """Draws from the proposal at one mode, with all of the density that Theta does not touch.
 
@@ -106,24 +136,12 @@ class ImportanceSample:
         centre: np.ndarray | None = None,
     ):
         self.data, self.sigma_prior = data, sigma_prior
-        sizes = data.sizes
         factor = np.linalg.cholesky(precision)
         x = (mode.x if centre is None else centre) + np.linalg.solve(factor.T, base.values.T).T
-        # far in the tails a Sigma can be singular to rounding: such a draw has no weight
-        self.natural, good = coordinates.natural_draws(x, sizes)
-        x[~good], self.natural[~good] = mode.x, mode.natural
-        self.x = x
+        drawn = DrawnCovariances.at(x, mode, data.sizes, sigma_prior)
+        self.x, self.natural, self.precisions, self.log_dets = drawn.x, drawn.natural, drawn.precisions, drawn.log_dets
         self._likelihood = (draws.Exact if draws.cheap(data) else draws.Expansion)(self.natural, log_lambda, data)
-        self.precisions, self.log_dets = [], []
-        for q, part in zip(sizes, vech_slices(sizes), strict=True):
-            C = coordinates.precision_cholesky(x[:, part], q)
-            self.precisions.append(C @ np.swapaxes(C, 1, 2))
-            self.log_dets.append(-2.0 * np.sum(np.log(np.diagonal(C, axis1=1, axis2=2)), axis=1))
-        log_proposal = base.log_density + float(np.sum(np.log(np.diag(factor))))
-        self._constant = (
-            _log_sigma_prior(self.natural[:, SIGMA], sigma_prior) + coordinates.log_jacobian(x, sizes) - log_proposal
-        )
-        self._constant[~good] = -np.inf
+        self._constant = drawn.log_constant - base.log_density - float(np.sum(np.log(np.diag(factor))))
         self._last = Last()
 
     def moments(self, weights: Weights) -> tuple[np.ndarray, np.ndarray]:

@@ -1,291 +1,253 @@
-"""Theta integrated out: nodes in the space of the hyperparameters, a corrected Laplace approximation at each.
+"""Theta integrated out: draws of what the likelihood depends on, nodes for the rest, and all pairs of them weighed.
 
-    p(psi | y) = int p(psi | y, phi) p(phi | y) dphi,    p(phi | y) ~ p(y | phi) p(phi)
+The likelihood of s = (sigma, Sigma, lambda) does not depend on the hyperparameters psi of the covariances (b, A, ...):
+one set of draws s and one of nodes psi make draws x nodes weights
 
-The nodes phi_j are quasi-random draws from a split Student-t: first around the maximum of p(phi | y), its
-widths on either side of every axis measured there (as Rue, Martino and Chopin 2009, JRSS B 71, section 6.5
-have it), then from one fitted to these nodes and their weights. At each node psi = (sigma, Sigma) is drawn
-from a Student-t around its mode. The joint weight
+    w_sj = p(y | s) p(sigma) p(lambda) p(Sigma | psi_j) p(psi_j) / [q(s) g(psi_j)]
 
-    p(y, psi | phi) p(phi) / [g(phi) q(psi | phi)]
-
-corrects both, so the result is exact up to Monte Carlo error, which the weights themselves show.
+for one evaluation of the likelihood a draw. Their mean is p(y), the sums of their rows weigh the draws, those of their
+columns the nodes. Draws come in rounds (adaptive multiple importance sampling: Cornuet, Marin, Mira and Robert 2012,
+Scandinavian Journal of Statistics 39): first from a Student-t with the covariance that the second derivatives at the
+mode give, then from ones matched to the weighted draws so far, and from mixtures where these do not do. All are kept,
+under the mixture of their proposals. Nodes are scrambled Sobol points of a Student-t that is matched likewise. The
+result is exact up to Monte Carlo error, which the weights themselves show.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
-from scipy.stats import chi2, norm, qmc
 
-from pmlmm.errors import ConvergenceError, OptionError
-from pmlmm.inference.conditional import Conditional, conditional
-from pmlmm.inference.importance import base_draws, smooth
+from pmlmm.errors import OptionError
+from pmlmm.inference.around_mode import joint_covariance
+from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.learned import Learned
-from pmlmm.kernels import coordinates
+from pmlmm.inference.pairs import Drawn, Pairs, Weighed, joined
+from pmlmm.inference.student import Mixture, Student
+from pmlmm.kernels import likelihood_at_draws
+from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
+from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.search_space import Space
 
-LogDensity = Callable[[np.ndarray], float]
-
-# Nodes, and draws at each; fewer where an evaluation takes longer than this (seconds).
-_NODES, _DRAWS = 256, 16
-_FEW_NODES, _FEW_DRAWS, _SLOW = 128, 8, 2e-4
-_NU = 5.0
-# Step (search scale) of second differences of the log-density of phi, which is known to 1e-5 or so.
-_STEP = 0.1
-# Widths are measured where the log-density should have fallen by this, within factors of the curvature's.
-_DROP, _NARROWEST, _WIDEST = 2.0, 0.5, 3.0
-# A direction in which the density is flatter than this (nats per unit squared) is held to be so curved.
-_LEAST_CURVATURE = 0.02
-_ASCENT_STEPS, _ENOUGH, _LONGEST = 10, 0.05, 1.5
-
-
-@dataclass(frozen=True)
-class Centre:
-    """Maximum of log p(phi | y), the axes there (columns), and widths below and above along each."""
-
-    phi: np.ndarray
-    axes: np.ndarray
-    below: np.ndarray
-    above: np.ndarray
+# Draws of a round, fewer where together they would take more than so many floating-point operations.
+_DRAWS, _FEWEST_DRAWS, _OPERATIONS = 1000, 150, 3e8
+# What a draw takes at least, what one that is evaluated by itself does, and what an integration may that is quick.
+_FEW_OPERATIONS, _BY_ITSELF, _QUICK = 200.0, 1e5, 5e8
+_FEWEST_ROUNDS, _MOST_ROUNDS = 3, 8
+# Rounds go on below this effective share of a round's draws.
+_ENOUGH = 0.6
+# Nodes while proposals adapt; and at the end, in sets that are scrambled independently, which show the error.
+_PILOT_NODES, _NODES, _SETS = 64, 512, 8
+_FEWEST_NODES, _FEWEST_OF_USER = 64, 100
+# Fewer nodes where there are so many draws that the pairs would be more than this.
+_PAIRS = 2_000_000
+# Weights are tempered where fewer draws, for each dimension, are effective.
+_FEW, _TEMPER = 20.0, 0.6
+# Proposals are so much wider (variance) than what they are matched to: one Student-t, nodes, a mixture of components.
+_WIDER, _WIDER_NODES, _WIDER_MIXTURE, _COMPONENTS = 1.1, 1.5, 1.54, 3
+# Draws of such a share of the average weight are left out.
+_NEGLIGIBLE = 1e-3
+# Share of draws from a much wider proposal, and how much wider.
+_DEFENCE, _MUCH_WIDER = 0.25, 6.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Integrated:
-    """Weighted draws of (phi, sigma, Sigma).
+    """Weighted draws of (sigma, Sigma, lambda), nodes of the other hyperparameters, and how they go together.
 
     Attributes
     ----------
-    phi : (nodes, k) array
-    node_weights : (nodes,) array
-        Posterior weights of the nodes; they sum to 1.
-    node : (draws,) int array
-        Node of each draw.
     natural : (draws, d) array
+    learned_lambda : (draws, l) array
+        Logarithms of the learned lambdas.
+    log_lambda : (draws, G) or (G,) array
+        The same of all penalty groups; of one dimension where none is learned.
     weights : (draws,) array
-        Of the draws; they sum to 1.
+        They sum to 1.
+    nodes : (nodes, k - l) array
+        The other hyperparameters, on the search scale.
+    given : (draws, nodes) array
+        Posterior probabilities of the nodes given each draw.
+    sets : (nodes,) int array
+        Of which set each node is; sets are independent.
     log_evidence, error : float
         log of ``int p(y | phi) p(phi) dphi`` with its Monte Carlo standard error (nats).
     k_hat : float
-        Pareto shape of the weights, the worse of nodes and draws.
-    effective : float
-        Effective number of nodes.
-    lost : int
-        Nodes without a proper mode, which count as of no weight.
+        Pareto shape of the draws' weights.
     """
 
-    phi: np.ndarray
-    node_weights: np.ndarray
-    node: np.ndarray
     natural: np.ndarray
+    learned_lambda: np.ndarray
+    log_lambda: np.ndarray
     weights: np.ndarray
+    nodes: np.ndarray
+    given: np.ndarray
+    sets: np.ndarray
     log_evidence: float
     error: float
     k_hat: float
-    effective: float
-    lost: int
 
     @property
-    def lost_share(self) -> float:
-        """Share of the nodes that had no proper mode."""
-        return self.lost / (self.lost + len(self.phi))
+    def effective(self) -> float:
+        """Effective number of draws."""
+        return float(1.0 / np.sum(self.weights**2))
+
+    def variance(self, influence: np.ndarray) -> np.ndarray:
+        """Variance that the nodes add to means whose influence of each draw this is, (draws, ...): from set to set."""
+        of_draws = np.stack([self.given[:, self.sets == s].sum(axis=1) for s in range(self.sets[-1] + 1)])
+        of_sets = of_draws @ influence
+        number = len(of_sets)
+        return number * np.var(of_sets, axis=0, ddof=1) if number > 1 else np.zeros(influence.shape[1:])
+
+    def quantiles(self, levels: list[float]) -> np.ndarray:
+        """Of every hyperparameter on its search scale: (k, levels)."""
+        of_nodes = self.weights @ self.given
+        of_nodes /= np.sum(of_nodes)
+        pairs = [(values, self.weights) for values in self.learned_lambda.T] + [(v, of_nodes) for v in self.nodes.T]
+        found = [np.quantile(values, levels, weights=w, method="inverted_cdf") for values, w in pairs]
+        return np.reshape(found, (len(pairs), len(levels)))
+
+    def phi(self, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Hyperparameters for some of the draws, a node drawn given each: (len(chosen), k)."""
+        cumulative = np.cumsum(self.given[chosen], axis=1, dtype=float)
+        node = np.argmax(cumulative > rng.random((len(chosen), 1)) * cumulative[:, -1:], axis=1)
+        return np.hstack([self.learned_lambda[chosen], self.nodes[node]])
 
 
 def integrate_out(learned: Learned, nodes: int | None, draws: int | None, random_seed: int) -> Integrated:
-    """Integrate the hyperparameters of a model out around their learned values.
+    """Integrate the hyperparameters of a model out around their learned values; see the module.
+
+    ``draws`` are those of a round; ``nodes`` are rounded up to a power of two.
 
     Raises
     ------
     OptionError
         There is no hyperprior, or an option is out of its range.
-    ConvergenceError
-        As of :func:`integrate`.
     """
-    if learned.space.hyperprior is None:
-        raise OptionError(
-            "integrate() needs a proper hyperprior, and this fit has none (hyperprior=None). Fit with the default, or "
-            "with a pmlmm.Hyperprior of your own."
-        )
-    for name, value, least in (("nodes", nodes, 64), ("draws", draws, 1)):
+    refuse_without_hyperprior(learned.space.hyperprior, "integrate()")
+    for name, value, least in (("nodes", nodes, _FEWEST_NODES), ("draws", draws, _FEWEST_OF_USER)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise OptionError(f"integrate({name}={value!r}): an integer of at least {least}.")
-    each = learned.problem.design.numbers_each(gamma=None, wide=None)
-    refuse_draws((nodes or 1) * (draws or 1), each, f"integrate(nodes={nodes}, draws={draws})")
-    slow = learned.data.seconds() > _SLOW
-    nodes = nodes or (_FEW_NODES if slow else _NODES)
-    draws = draws or (_FEW_DRAWS if slow else _DRAWS)
-    with blas_threads(learned.dense):
-        return integrate(conditional(learned), learned.space, learned.phi, nodes, draws, random_seed)
+    number = draws or _draws_of_a_round(learned.data, learned.space, learned.weighable)
+    each = learned.problem.design.numbers_each(gamma=None, wide=None) + (nodes or _NODES)
+    refuse_draws(_MOST_ROUNDS * number, each, f"integrate(nodes={nodes}, draws={draws})")
+    nodes = nodes and 2 ** int(np.ceil(np.log2(nodes)))
+    with blas_threads(learned.dense), np.errstate(all="ignore"):  # what overflows has no weight
+        return _Integration(learned, nodes, number, random_seed).run()
 
 
-def integrate(
-    given: Conditional, space: Space, phi: np.ndarray, nodes: int, draws: int, random_seed: int
-) -> Integrated:
-    """Integrate the hyperparameters out; see the module.
-
-    Parameters
-    ----------
-    given : Conditional
-        The law of (sigma, Sigma) at every phi.
-    space : Space
-        With a hyperprior.
-    phi : (k,) array
-        Where the hyperparameters were learned.
-    nodes, draws : int
-        Number of nodes, and of draws at each.
-    random_seed : int
-
-    Raises
-    ------
-    ConvergenceError
-        Hardly a node has a proper mode.
-    """
-
-    def log_density(point: np.ndarray) -> float:
-        try:
-            return given.at(point, exact=True).log_evidence + space.log_prior(point)[0]
-        except (ConvergenceError, np.linalg.LinAlgError):
-            return -np.inf
-
-    if not len(phi):
-        return _visit(given, space, np.empty((nodes, 0)), np.zeros(nodes), draws, random_seed)
-    centre = find_centre(log_density, phi)
-    pilot = _visit(given, space, *draw_nodes(centre, nodes // 2, random_seed), draws, random_seed)
-    adapted = adapt(pilot.phi, pilot.node_weights)
-    return _visit(given, space, *draw_nodes(adapted, nodes, random_seed + 1), draws, random_seed + 1)
-
-
-def _visit(
-    given: Conditional, space: Space, points: np.ndarray, log_g: np.ndarray, draws: int, seed: int
-) -> Integrated:
-    """Draw at every node, and weigh."""
-    nodes = len(points)
-    base = base_draws(nodes * draws, given.size, np.random.default_rng([seed, 3]))
-    kept, thetas, log_weights = [], [], []
-    for j, point in enumerate(points):
-        try:
-            node = given.at(point)
-        except (ConvergenceError, np.linalg.LinAlgError):
-            continue
-        x, own = node.draw(base.part(j * draws, draws), given.corrected)
-        kept.append(j)
-        thetas.append(coordinates.natural_draws(x, given.sizes)[0])
-        log_weights.append(own + space.log_prior(point)[0] - log_g[j])
-    if len(kept) < nodes / 2:
-        raise ConvergenceError(
-            f"Only {len(kept)} of {nodes} settings of the hyperparameters have a proper mode: they cannot be "
-            "integrated out this way. Use fit.sample(hyperparameters=True), or a tighter Hyperprior."
+def refuse_without_hyperprior(hyperprior: Hyperprior | None, call: str) -> None:
+    """Raise where there is nothing to integrate against; ``call`` is what the user wrote."""
+    if hyperprior is None:
+        raise OptionError(
+            f"{call} needs a proper hyperprior, and this fit has none (hyperprior=None). Fit with the default, or with "
+            "a pmlmm.Hyperprior of your own."
         )
-    theta = np.concatenate(thetas)
-    good = np.isfinite(theta).all(axis=1)
-    return _combine(points[kept], theta, np.stack(log_weights), nodes, given.corrected, good)
 
 
-def adapt(phi: np.ndarray, weights: np.ndarray) -> Centre:
-    """Centre at the mean, axes of the covariance, and on either side of each the root mean square distance.
-
-    Weights are tempered so that a few heavy nodes do not decide alone.
-    """
-    tempered = np.cbrt(weights) if 1.0 / np.sum(weights**2) < 4.0 * phi.shape[1] else weights
-    tempered = tempered / tempered.sum()
-    mean = tempered @ phi
-    deviations = phi - mean
-    _, axes = np.linalg.eigh((deviations.T * tempered) @ deviations)
-    along = deviations @ axes
-    below, above = (
-        np.sqrt(tempered @ np.where(sign * along > 0, along, 0.0) ** 2 / np.maximum(tempered @ (sign * along > 0), 0.1))
-        for sign in (-1.0, 1.0)
-    )
-    overall = np.sqrt(tempered @ along**2)
-    return Centre(mean, axes, *(np.clip(w, overall / 2.0, 2.0 * overall) for w in (below, above)))
+def is_quick(data: Crossproducts, space: Space, weighable: bool) -> bool:
+    """Whether an integration takes well under a second, by its operations: the same on every machine."""
+    operations = _draws_of_a_round(data, space, weighable) * _operations_a_draw(data, space, weighable)
+    return _FEWEST_ROUNDS * operations <= _QUICK
 
 
-def find_centre(log_density: LogDensity, phi: np.ndarray) -> Centre:
-    """Climb from phi by Newton's method on differences, then measure the widths."""
-    value = log_density(phi)
-    for _ in range(_ASCENT_STEPS):
-        gradient, hessian = _differences(log_density, phi, value)
-        values, axes = np.linalg.eigh(-hessian)
-        slopes = axes.T @ gradient
-        move = slopes / np.maximum(np.abs(values), _LEAST_CURVATURE)
-        if 0.5 * float(slopes @ move) < _ENOUGH:
-            break
-        move = axes @ move * min(1.0, _LONGEST / np.max(np.abs(move)))
-        while (trial := log_density(phi + move)) <= value and np.max(np.abs(move)) > _STEP:
-            move = move / 2.0
-        if trial <= value:
-            break
-        phi, value = phi + move, trial
-    sds = 1.0 / np.sqrt(np.maximum(values, _LEAST_CURVATURE))
-    below, above = (
-        np.array([_width(log_density, phi, value, sign * axis, sd) for axis, sd in zip(axes.T, sds, strict=True)])
-        for sign in (-1.0, 1.0)
-    )
-    return Centre(phi, axes, below, above)
+def _draws_of_a_round(data: Crossproducts, space: Space, weighable: bool) -> int:
+    return int(np.clip(_OPERATIONS / _operations_a_draw(data, space, weighable), _FEWEST_DRAWS, _DRAWS))
 
 
-def _differences(log_density: LogDensity, phi: np.ndarray, value: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient and Hessian by central differences of values; zero where a neighbour has no density."""
-    k, units = len(phi), np.eye(len(phi)) * _STEP
-    up, down = (np.array([log_density(phi + sign * unit) for unit in units]) for sign in (1.0, -1.0))
-    gradient, hessian = (up - down) / (2.0 * _STEP), np.diag((up + down - 2.0 * value) / _STEP**2)
-    for a in range(k):
-        for b in range(a):
-            corner = log_density(phi + units[a] + units[b]) + log_density(phi - units[a] - units[b])
-            mixed = corner - up[a] - down[a] - up[b] - down[b] + 2.0 * value
-            hessian[a, b] = hessian[b, a] = mixed / (2.0 * _STEP**2)
-    known = np.isfinite(gradient) & np.isfinite(hessian).all(axis=0)
-    return np.where(known, gradient, 0.0), np.where(np.outer(known, known), hessian, 0.0)
+def _operations_a_draw(data: Crossproducts, space: Space, weighable: bool) -> float:
+    """Of the likelihood; few where an expansion takes its place."""
+    if not weighable:
+        return _FEW_OPERATIONS
+    by_itself = data.columns > likelihood_at_draws.LARGE or (data.ridges and len(space.learned_groups))
+    return data.first.work() + data.columns**3 / 5.0 + (_BY_ITSELF if by_itself else _FEW_OPERATIONS)
 
 
-def _width(log_density: LogDensity, phi: np.ndarray, value: float, axis: np.ndarray, sd: float) -> float:
-    """Standard deviation of the normal that falls as far along the axis as the density does."""
-    drop = value - log_density(phi + np.sqrt(2.0 * _DROP) * sd * axis)
-    return sd * float(np.clip(np.sqrt(_DROP / max(drop, 1e-3)), _NARROWEST, _WIDEST))
+class _Integration:
+    """The rounds of one model."""
+
+    def __init__(self, learned: Learned, nodes: int | None, draws: int, random_seed: int):
+        self.pairs, self.nodes, self.number_of_draws = Pairs(learned), nodes, draws
+        self.rng = np.random.default_rng([random_seed, 3])
+        centre = np.concatenate([learned.proposal.x, learned.phi])
+        covariance = _WIDER * joint_covariance(learned.proposal, learned.space, learned.phi)
+        split = self.pairs.size + self.pairs.lambdas
+        first = Student.of(centre[:split], covariance[:split, :split])
+        self.proposal = Mixture.of(first).defended(_DEFENCE, _MUCH_WIDER)
+        self.node_proposal = Student.of(centre[split:], covariance[split:, split:])
+        self.proposals: list[Mixture] = []
+        self.rounds: list[Drawn] = []
+
+    def run(self) -> Integrated:
+        for count in range(1, _MOST_ROUNDS + 1):
+            drawn, log_proposal = self._draw()
+            nodes, log_node_proposal = self._nodes(_PILOT_NODES, 1)
+            weighed = self.pairs.weigh(drawn, log_proposal, nodes, log_node_proposal)
+            self._adapt(count, drawn.points, nodes, weighed)
+            last = count == _MOST_ROUNDS
+            if last or (count >= _FEWEST_ROUNDS and self._settled(weighed)):
+                nodes, log_node_proposal = self._nodes(self._most_nodes(len(drawn.points)), _SETS)
+                weighed = self.pairs.weigh(drawn, log_proposal, nodes, log_node_proposal)
+                if last or self._settled(weighed):
+                    break
+        return self._result(drawn, nodes, weighed)
+
+    def _draw(self) -> tuple[Drawn, np.ndarray]:
+        """Another round; all draws so far, and their log-density under the mixture of the proposals."""
+        self.proposals.append(self.proposal)
+        self.rounds.append(self.pairs.at(self.proposal.draw(self.number_of_draws, self.rng)))
+        drawn = joined(self.rounds)
+        each = [proposal.log_density(drawn.points) for proposal in self.proposals]
+        return drawn, np.logaddexp.reduce(each, axis=0) - np.log(len(each))
+
+    def _nodes(self, number: int, sets: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sets of nodes, one after the other, and their log-density; a single node where there is nothing to vary."""
+        if not len(self.node_proposal.centre):
+            return np.empty((1, 0)), np.zeros(1)
+        nodes = np.concatenate([self.node_proposal.spread(number // sets, self.rng) for _ in range(sets)])
+        return nodes, self.node_proposal.log_density(self.node_proposal.squares(nodes))
+
+    def _most_nodes(self, draws: int) -> int:
+        return self.nodes or max(_FEWEST_NODES, min(_NODES, 2 ** int(np.log2(_PAIRS / draws))))
+
+    def _settled(self, weighed: Weighed) -> bool:
+        return weighed.k_hat <= LARGEST_K_HAT and weighed.effective >= _ENOUGH * self.number_of_draws
+
+    def _adapt(self, count: int, points: np.ndarray, nodes: np.ndarray, weighed: Weighed) -> None:
+        """Proposals for the next round: matched to the weighted moments, and mixtures where these were not enough."""
+        weights = _tempered(weighed.draws, points.shape[1])
+        proposal, components = Mixture.of(Student.matched(points, weights)), 1
+        while components < min(count - _FEWEST_ROUNDS + 2, _COMPONENTS):
+            proposal, components = proposal.with_one_more(points, weights), components + 1
+        proposal = proposal.wider(_WIDER if components == 1 else _WIDER_MIXTURE)
+        self.proposal = proposal.defended(_DEFENCE, _MUCH_WIDER)
+        self.node_proposal = Student.matched(nodes, _tempered(weighed.nodes, nodes.shape[1])).wider(_WIDER_NODES)
+
+    def _result(self, drawn: Drawn, nodes: np.ndarray, weighed: Weighed) -> Integrated:
+        """Without the draws that have next to no weight."""
+        sets = np.arange(len(nodes)) * _SETS // len(nodes)
+        of_sets = np.bincount(sets, weighed.nodes) * (sets[-1] + 1)
+        between = np.var(of_sets, ddof=1) / len(of_sets) if len(of_sets) > 1 else 0.0
+        within = np.sum(weighed.draws**2) - 1.0 / len(weighed.draws)
+        kept = weighed.draws > _NEGLIGIBLE / len(weighed.draws)
+        learned_lambda = drawn.points[kept][:, self.pairs.size :]
+        return Integrated(
+            drawn.covariances.natural[kept],
+            learned_lambda,
+            self.pairs.log_lambda(learned_lambda),
+            weighed.draws[kept] / np.sum(weighed.draws[kept]),
+            nodes,
+            weighed.given[kept].astype(np.float32),
+            sets,
+            weighed.log_evidence,
+            float(np.sqrt(max(within, 0.0) + between)),
+            weighed.k_hat,
+        )
 
 
-def draw_nodes(centre: Centre, number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quasi-random split Student-t draws (number, k) and their log-density."""
-    k = len(centre.phi)
-    exponent = int(np.ceil(np.log2(number)))
-    uniform = qmc.Sobol(k + 1, rng=np.random.default_rng(seed)).random_base2(exponent)[:number]
-    uniform = np.clip(uniform, 1e-10, 1.0 - 1e-10)
-    # as many draws on either side as it is wide, so that both halves meet at the centre
-    share = centre.below / (centre.below + centre.above)
-    side = uniform[:, :k]
-    side = np.where(side < share, 0.5 * side / share, 0.5 + 0.5 * (side - share) / (1.0 - share))
-    z = norm.ppf(side) * np.sqrt(_NU / chi2.ppf(uniform[:, k:], _NU))
-    log_density = gammaln((_NU + k) / 2) - gammaln(_NU / 2) - k / 2 * np.log(_NU * np.pi)
-    log_density = log_density - (_NU + k) / 2 * np.log1p(np.sum(z**2, axis=1) / _NU)
-    log_density = log_density - np.sum(np.log((centre.below + centre.above) / 2.0))
-    return centre.phi + (z * np.where(z < 0, centre.below, centre.above)) @ centre.axes.T, log_density
-
-
-def _combine(
-    phi: np.ndarray, theta: np.ndarray, log_weights: np.ndarray, number: int, corrected: bool, good: np.ndarray
-) -> Integrated:
-    """Smoothed weights of all draws (nodes, draws), and what they say of the evidence; ``good`` draws are kept."""
-    nodes, per_node = log_weights.shape
-    of_nodes = logsumexp(log_weights, axis=1) - np.log(per_node)
-    smoothed, node_k, _ = smooth(of_nodes)
-    if corrected:
-        weights, k_hat, _ = smooth(log_weights.ravel())
-    else:
-        weights, k_hat = np.repeat(smoothed / per_node, per_node), -np.inf
-    node_weights = weights.reshape(nodes, per_node).sum(axis=1)
-    raw = np.exp(of_nodes - logsumexp(of_nodes))
-    return Integrated(
-        phi,
-        node_weights,
-        np.repeat(np.arange(nodes), per_node)[good],
-        theta[good],
-        weights[good] / np.sum(weights[good]),
-        float(logsumexp(of_nodes) - np.log(number)),
-        float(np.sqrt(max(np.sum(raw**2) - 1.0 / number, 0.0))),
-        max(node_k, k_hat),
-        float(1.0 / np.sum(node_weights**2)),
-        number - nodes,
-    )
+def _tempered(weights: np.ndarray, dimension: int) -> np.ndarray:
+    """Weights of which a few do not decide alone."""
+    if 1.0 / np.sum(weights**2) >= _FEW * dimension:
+        return weights
+    return weights**_TEMPER / np.sum(weights**_TEMPER)

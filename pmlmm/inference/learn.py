@@ -15,6 +15,7 @@ from pmlmm.inference.empirical_bayes import (
 from pmlmm.inference.expanded_search import COSTLY, climb
 from pmlmm.inference.identified import refuse_collinear, refuse_exact_fit, unbounded
 from pmlmm.inference.importance import work
+from pmlmm.inference.integrate import is_quick
 from pmlmm.inference.laplace import Laplace, LogPosterior, Mode
 from pmlmm.inference.learned import FitOptions, Learned
 from pmlmm.inference.refine import Sampler, refine
@@ -27,8 +28,8 @@ from pmlmm.problem import Problem
 
 # Importance sampling is skipped above so many floating-point operations: about a second.
 _MOST_WORK = 1e9
-# The Laplace search only has to come close where the refinement follows.
-_COARSE = 0.03
+# The Laplace search only has to come close where the refinement follows; an integration corrects more.
+_COARSE, _ROUGH = 0.03, 0.1
 _FINE, _FINE_IF_COSTLY = 1e-3, 5e-3
 _LARGEST_SD = 2.0
 # A fresh start must find a mode with so much more evidence (nats) to be followed.
@@ -52,15 +53,18 @@ def learn(
     evidence = _asked_for(problem, space, options, compiled)
     profile, data = options.approximation == "joint", problem.statistics.crossproducts()
     skipped = "not refined: the posterior is improper" if improper else _reason_to_skip(options, data)
-    may_refine = _may_refine(options) and not skipped
+    integrate = _will_integrate(options, space, data, skipped, improper)
+    may_refine = _may_refine(options) and not skipped and (options.refine is True or not integrate)
     fine = _FINE_IF_COSTLY if evidence.costly else _FINE
     phi = first_phi(problem, space, evidence, profile)
-    phi, records = _search(problem, space, evidence, phi, _COARSE if may_refine else fine, progress)
+    enough = _COARSE if may_refine else (_ROUGH if integrate else fine)
+    phi, records = _search(problem, space, evidence, phi, enough, progress)
     own = options.is_default or improper
     proposals = evidence if own else _default_evidence(problem, compiled, space, evidence.mode(phi).x)
     proposal = proposals.mode(phi)
     _refuse_unidentified(proposal, problem)  # before chance has a say in where phi ends
-    refined, words, sampler = False, skipped or "not refined" + ("" if len(phi) else ": nothing to learn"), None
+    unrefined = "not refined" + ("" if len(phi) else ": nothing to learn")
+    refined, words, sampler = False, skipped or unrefined, None
     if not skipped:
         sampler = Sampler(problem, space, proposals, options.number_of_draws(data), options.random_seed, data)
     if sampler is not None and may_refine and len(phi):
@@ -71,9 +75,8 @@ def learn(
             records += more
         proposal = proposals.mode(phi)
     mode = proposal if proposals is evidence else evidence.mode(phi)
-    drawn = None if sampler is None else sampler.at(proposal, phi)
-    found = phi, mode, proposal, drawn, refined, words, tuple(records)
-    return Learned(problem, space, options, space.theta(phi), *found, evidence, proposals)
+    found = phi, mode, proposal, refined, words, tuple(records)
+    return Learned(problem, space, options, space.theta(phi), *found, integrate, evidence, proposals, sampler)
 
 
 def _asked_for(problem: Problem, space: Space, options: FitOptions, compiled: Compiler) -> LaplaceEvidence:
@@ -105,6 +108,14 @@ def _refuse_unidentified(proposal: Mode, problem: Problem) -> None:
 
 def _may_refine(options: FitOptions) -> bool:
     return options.refine is True or (options.refine == "auto" and options.is_default)
+
+
+def _will_integrate(options: FitOptions, space: Space, data: Crossproducts, skipped: str, improper: str) -> bool:
+    """Whether the hyperparameters are integrated out afterwards."""
+    if options.integrate != "auto":
+        return options.integrate
+    usual = options.is_default and space.hyperprior is not None and not improper
+    return usual and is_quick(data, space, not skipped)
 
 
 def _reason_to_skip(options: FitOptions, data: Crossproducts) -> str:

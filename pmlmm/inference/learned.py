@@ -2,6 +2,7 @@
 
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, SearchRecord
 from pmlmm.inference.importance import ImportanceSample, Weights
 from pmlmm.inference.laplace import Approximation, Coordinates, Mode
+from pmlmm.inference.refine import Sampler
 from pmlmm.kernels import likelihood_at_draws
 from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.threads import blas_threads
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
@@ -28,6 +31,7 @@ class FitOptions:
     draws: int | None
     random_seed: int
     optimizer: Literal["newton", "em"]
+    integrate: bool | Literal["auto"] = False
 
     @property
     def is_marginal_newton(self) -> bool:
@@ -60,13 +64,13 @@ class Learned:
         In the approximation and coordinates that were asked for.
     proposal : Mode
         In the default ones.
-    drawn : tuple or None
-        Importance draws at the final Theta and their weights; None where skipped.
     refined : bool
         Whether phi maximises the importance-sampled evidence.
     refinement : str
         What was done, in words.
     records : tuple of SearchRecord
+    integrate : bool
+        Whether the hyperparameters are to be integrated out.
     """
 
     problem: Problem
@@ -76,12 +80,26 @@ class Learned:
     phi: np.ndarray
     mode: Mode
     proposal: Mode
-    drawn: tuple[ImportanceSample, Weights] | None
     refined: bool
     refinement: str
     records: tuple[SearchRecord, ...]
+    integrate: bool
     _evidence: LaplaceEvidence
     _proposals: LaplaceEvidence
+    _sampler: Sampler | None
+
+    @property
+    def weighable(self) -> bool:
+        """Whether importance draws pay here."""
+        return self._sampler is not None
+
+    @cached_property
+    def drawn(self) -> tuple[ImportanceSample, Weights] | None:
+        """Importance draws at the learned Theta and their weights; None where they do not pay."""
+        if self._sampler is None:
+            return None
+        with blas_threads(self.dense), np.errstate(all="ignore"):  # what overflows has no weight
+            return self._sampler.at(self.proposal, self.phi)
 
     @property
     def sample(self) -> ImportanceSample | None:

@@ -1,12 +1,20 @@
 """Refine the Laplace search on the importance-sampled evidence."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from pmlmm.errors import ConvergenceError
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, SearchRecord, maximize_evidence
-from pmlmm.inference.importance import LARGEST_K_HAT, ImportanceEvidence, ImportanceSample, Weights, base_draws
+from pmlmm.inference.importance import (
+    LARGEST_K_HAT,
+    BaseDraws,
+    ImportanceEvidence,
+    ImportanceSample,
+    Weights,
+    base_draws,
+)
 from pmlmm.inference.laplace import Mode
 from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.priors.search_space import Space
@@ -36,8 +44,12 @@ class Sampler:
         self, problem: Problem, space: Space, proposals: LaplaceEvidence, draws: int, seed: int, data: Crossproducts
     ):
         self.problem, self.space, self.proposals, self.data = problem, space, proposals, data
-        rng = np.random.default_rng(seed)
-        self.base = base_draws(draws, proposals.laplace.size, rng)
+        self._draws, self._seed = draws, seed
+
+    @cached_property
+    def base(self) -> BaseDraws:
+        """The random numbers behind all of them."""
+        return base_draws(self._draws, self.proposals.laplace.size, np.random.default_rng(self._seed))
 
     def at(self, mode: Mode, phi: np.ndarray) -> tuple[ImportanceSample, Weights]:
         """Draws around the mode at phi, and their weights there.

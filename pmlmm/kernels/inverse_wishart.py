@@ -14,11 +14,10 @@ from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_g
 LOG_2, LOG_PI = float(np.log(2.0)), float(np.log(np.pi))
 
 
-def log_normaliser(eta: float, log_det_Phi: float, q: int) -> float:
-    """Log of the constant in front of ``|Sigma|^{-(eta+q+1)/2} exp(-tr(Phi Sigma^{-1})/2)``."""
-    j = np.arange(q)
-    log_gamma = vech_size(q - 1) / 2 * LOG_PI + np.sum(gammaln((eta - j) / 2))
-    return float(eta / 2 * log_det_Phi - eta * q / 2 * LOG_2 - log_gamma)
+def log_normaliser[X: (float, np.ndarray)](eta: X, log_det_Phi: X, q: int) -> X:
+    """Log of the constant in front of ``|Sigma|^{-(eta+q+1)/2} exp(-tr(Phi Sigma^{-1})/2)``; of one or of several."""
+    log_gamma = vech_size(q - 1) / 2 * LOG_PI + sum(gammaln((eta - j) / 2) for j in range(q))
+    return eta / 2 * log_det_Phi - eta * q / 2 * LOG_2 - log_gamma
 
 
 def log_density(w: np.ndarray, q: int) -> Derivatives:
@@ -68,6 +67,14 @@ def log_densities(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Si
     q = len(Phi)
     quadratic = np.sum(precision * Phi, axis=(-2, -1))
     return log_normaliser(eta, np.linalg.slogdet(Phi)[1], q) - 0.5 * ((eta + q + 1.0) * log_det_Sigma + quadratic)
+
+
+def log_density_pairs(eta: np.ndarray, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: np.ndarray) -> np.ndarray:
+    """The same under each of several priors (priors,), (priors, q, q): (draws, priors)."""
+    q = Phi.shape[-1]
+    quadratic = precision.reshape(len(precision), -1) @ Phi.reshape(len(Phi), -1).T
+    normaliser = log_normaliser(eta, np.linalg.slogdet(Phi)[1], q)
+    return normaliser - 0.5 * (np.multiply.outer(log_det_Sigma, eta + q + 1.0) + quadratic)
 
 
 def hyperparameter_gradient(eta: float, Phi: np.ndarray, precision: np.ndarray, log_det_Sigma: float) -> np.ndarray:

@@ -180,15 +180,13 @@ class Expansion:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        if self.data.columns > LARGE:
-            return self._at.value
-        return _in_batches(self.theta, self.centre, self.data, 0).value
+        return self._at.value if self.data.columns > LARGE else values(self.theta, self.centre, self.data)
 
     @cached_property
     def _at(self) -> DrawLikelihood:
         if self.data.columns > LARGE:
             return _each(self.theta, self.centre, self.data)
-        return _in_batches(self.theta, self.centre, self.data, 2)
+        return _in_batches(self.theta, self.centre, self.data)
 
 
 class Exact:
@@ -211,11 +209,9 @@ def _batches(number: int, data: Crossproducts) -> Iterator[slice]:
     return (slice(first, min(first + step, number)) for first in range(0, number, step))
 
 
-def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts, order: int) -> DrawLikelihood:
+def _in_batches(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> DrawLikelihood:
     batches = (reduce(theta[part], log_lambda, data) for part in _batches(len(theta), data))
-    parts = [evaluate(batch, log_lambda, data, order=order) for batch in batches]
-    if order == 0:
-        return DrawLikelihood(np.concatenate([part.value for part in parts]), None)
+    parts = [evaluate(batch, log_lambda, data, order=2) for batch in batches]
     return DrawLikelihood(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
@@ -229,6 +225,22 @@ def _each(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> Dra
         if np.isfinite(at.value):
             values[s], gradient[s], hessian[s] = at
     return DrawLikelihood(values, gradient, hessian)
+
+
+def values(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts) -> np.ndarray:
+    """log p(y | sigma, Sigma, lambda) of every draw, (draws,); ``log_lambda`` is (G,), or (draws, G).
+
+    A draw at a time where a penalised column with a lambda of each draw's own is eliminated first.
+    """
+    if data.columns > LARGE or (log_lambda.ndim == 2 and data.ridges):
+        rows = zip(theta, np.broadcast_to(log_lambda, (len(theta), log_lambda.shape[-1])), strict=True)
+        each = (likelihood.evaluate(np.concatenate(row), data, profile=False, order=0).value for row in rows)
+        return np.fromiter(each, dtype=float, count=len(theta))
+    found = np.empty(len(theta))
+    for part in _batches(len(theta), data):
+        own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
+        found[part] = evaluate(reduce(theta[part], own, data), own, data, order=0).value
+    return found
 
 
 class Effects(NamedTuple):
@@ -291,16 +303,8 @@ def conditionable(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
 
     ``log_lambda`` is (G,), or (draws, G) where no penalised column is eliminated first.
     """
-    good = np.empty(len(theta), dtype=bool)
-    for part in _batches(len(theta), data):
-        own = log_lambda if log_lambda.ndim == 1 else log_lambda[part]
-        with np.errstate(all="ignore"):  # what overflows has no likelihood
-            if data.columns > LARGE:
-                u = np.concatenate([theta[part.start], own.ravel()])
-                good[part] = np.isfinite(likelihood.evaluate(u, data, profile=False, order=0).value)
-            else:
-                good[part] = np.isfinite(evaluate(reduce(theta[part], own, data), own, data, order=0).value)
-    return good
+    with np.errstate(all="ignore"):  # what overflows has no likelihood
+        return np.isfinite(values(theta, log_lambda, data))
 
 
 def group_factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:

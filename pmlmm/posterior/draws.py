@@ -22,6 +22,8 @@ from pmlmm.problem import Problem
 PREDICTOR = "linear_predictor"
 # More numbers in the draws of gamma than this, and means condition gamma on the other means.
 _FEW_GAMMA = 1_000_000
+# Draws of wide models have two to the power of this different lambdas.
+_HALVINGS = 7
 # Draws over which the conditional covariance of wide blocks is averaged.
 _FEW_DRAWS = 50
 
@@ -90,9 +92,8 @@ class WeightedDraws:
 
     def pieces(self) -> Iterator[Piece]:
         """The draws, those of one lambda together where lambda reaches into the first elimination."""
-        data, every = self.problem.statistics.crossproducts(), np.arange(len(self.natural))
-        at_once = not self.problem.design.wide and data.columns <= LARGE
-        if self.log_lambda.ndim == 1 or at_once:
+        every = np.arange(len(self.natural))
+        if self.log_lambda.ndim == 1 or self._at_once:
             yield Piece(every, self._parameters(every, self.log_lambda))
             return
         values, which = np.unique(self.log_lambda, axis=0, return_inverse=True)
@@ -100,6 +101,20 @@ class WeightedDraws:
         edges = np.cumsum(np.bincount(which.ravel()))[:-1]
         for log_lambda, index in zip(values, np.split(order, edges), strict=True):
             yield Piece(index, self._parameters(index, log_lambda))
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether draws with different lambdas can be worked with in one go."""
+        return not self.problem.design.wide and self.problem.statistics.crossproducts().columns <= LARGE
+
+    def in_few_pieces(self) -> "WeightedDraws":
+        """With few different lambdas, where each would be a piece of its own: nearest ones get their mean."""
+        if self.log_lambda.ndim == 1 or self._at_once:
+            return self
+        log_lambda = self.log_lambda.copy()
+        for near in _halved(self.log_lambda, np.arange(len(log_lambda)), _HALVINGS):
+            log_lambda[near] = np.average(log_lambda[near], axis=0, weights=self.weights[near])
+        return replace(self, log_lambda=log_lambda)
 
     def _parameters(self, index: np.ndarray, log_lambda: np.ndarray) -> Parameters:
         return Parameters(self.natural[index], log_lambda, self.problem.design, self.problem.statistics)
@@ -208,6 +223,15 @@ class WeightedDraws:
             f"beta_{block.block.name}": np.sqrt(block.variances(total[part, part], float(variance)))
             for block, part, variance in zip(self.problem.statistics.wide, slices, unseen, strict=True)
         }
+
+
+def _halved(points: np.ndarray, index: np.ndarray, times: int) -> list[np.ndarray]:
+    """Points (draws, k) in 2^times sets of near ones: halved at the median where they spread most, and again."""
+    if times == 0 or len(index) < 2:
+        return [index]
+    axis = np.argmax(np.ptp(points[index], axis=0))
+    halves = np.array_split(index[np.argsort(points[index, axis], kind="stable")], 2)
+    return [part for half in halves for part in _halved(points, half, times - 1)]
 
 
 def linear_predictor(

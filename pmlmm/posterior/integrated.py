@@ -1,7 +1,5 @@
 """The posterior with the hyperparameters integrated out."""
 
-from typing import Any
-
 import numpy as np
 
 from pmlmm.inference.importance import LARGEST_K_HAT
@@ -12,12 +10,9 @@ from pmlmm.posterior.source import Evidence, Posterior
 from pmlmm.posterior.tree import hyperparameter_draws
 from pmlmm.priors.draw import draw_covariance_parameters
 
-# A larger share of settings without a proper mode leaves out too much of the hyperparameters' posterior.
-_MOST_LOST = 0.05
-
 
 class IntegratedPosterior(Posterior):
-    """Weighted draws of (phi, sigma, Sigma), node by node."""
+    """Weighted draws of (sigma, Sigma, lambda), and of the other hyperparameters given these."""
 
     about_hyperparameters = "posterior medians and 95% intervals"
     about_intervals = "Estimates and intervals carry the uncertainty of the hyperparameters."
@@ -35,27 +30,22 @@ class IntegratedPosterior(Posterior):
 
     @property
     def reliable(self) -> bool:
-        return self.integrated.k_hat <= LARGEST_K_HAT and self.integrated.lost_share <= _MOST_LOST
+        return self.integrated.k_hat <= LARGEST_K_HAT
 
     @property
     def about_weights(self) -> str:
-        given = "" if self.weighs_draws else " hyperparameters, Laplace draws given them"
+        given = "" if self.weighs_draws else " from Laplace's approximation at every setting of the hyperparameters"
         return f"importance-resampled{given}{'' if self.reliable else ', unreliable'}"
 
-    @property
-    def attributes(self) -> dict[str, Any]:
-        return super().attributes | {"lost_nodes": self.integrated.lost_share}
-
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:
-        result, space = self.integrated, self.learned.space
-        log_lambda = np.stack([space.theta(phi).log_lambda for phi in result.phi])[result.node]
-        pinned = None if self.weighs_draws else self.learned.proposal.natural
-        return WeightedDraws(self.problem, result.natural, log_lambda, result.weights, pinned)
+        result, pinned = self.integrated, None if self.weighs_draws else self.learned.proposal.natural
+        draws = WeightedDraws(self.problem, result.natural, result.log_lambda, result.weights, pinned)
+        return draws.in_few_pieces()
 
     def resample(self, number: int, rng: np.random.Generator) -> tuple[WeightedDraws, dict[str, np.ndarray]]:
         result = self.integrated
         chosen = resample(result.weights, number, rng)
-        more = hyperparameter_draws(self.learned.space, result.phi[result.node[chosen]], self.design)
+        more = hyperparameter_draws(self.learned.space, result.phi(chosen, rng), self.design)
         return self.draw(number, rng).take(chosen), more
 
     def draw_prior(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -91,7 +91,7 @@ class Posterior(ABC):
     @property
     def weighs_draws(self) -> bool:
         """Whether draws of (sigma, Sigma) have importance weights of their own; Laplace's otherwise."""
-        return self.learned.sample is not None
+        return self.learned.weighable
 
     @property
     def more_groups(self) -> dict[str, xr.Dataset]:

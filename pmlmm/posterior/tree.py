@@ -79,19 +79,14 @@ def fingerprint(*parts: Any) -> str:
 
 def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[str, np.ndarray]:
     """The hyperparameters of all parts of which some are learned, at every phi (draws, k): lambda_*, b_*, A_*, ..."""
-    if not len(space.coordinates):
-        return {}
-    result: dict[str, list] = {}
-    distinct, which = np.unique(phi, axis=0, return_inverse=True)
-    for point in distinct:
-        theta = space.theta(point)
-        for g in space.learned_groups:
-            result.setdefault(f"lambda_{space.group_names[g]}", []).append(np.exp(theta.log_lambda[g]))
-        terms = zip(design.terms, space.families, space.columns, theta.covariances, strict=True)
-        for term, family, columns, density in terms:
-            for name, value in family.variables(density).items() if len(columns) else ():
-                result.setdefault(f"{name}_{term.name}", []).append(value)
-    return {name: np.array(values)[which.ravel()] for name, values in result.items()}
+    result = {f"lambda_{space.group_names[g]}": np.exp(phi[:, j]) for j, g in enumerate(space.learned_groups)}
+    for term, family, columns in zip(design.terms, space.families, space.columns, strict=True):
+        if len(columns):
+            distinct, which = np.unique(phi[:, columns], axis=0, return_inverse=True)
+            found = [family.variables(family.at(values)) for values in distinct]
+            for name in found[0]:
+                result[f"{name}_{term.name}"] = np.array([values[name] for values in found])[which.ravel()]
+    return result
 
 
 def covariance_draws(draws: xr.Dataset, design: Design, origins: Sequence[Origin]) -> np.ndarray:

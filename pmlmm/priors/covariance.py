@@ -7,9 +7,9 @@ log-posterior takes. A new prior is one file with these three, its kernel, a lin
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -94,6 +94,11 @@ class CovarianceDensity(ABC):
     @abstractmethod
     def log_densities(self, precision: np.ndarray, log_det: np.ndarray | float) -> np.ndarray:
         """Log-density of many Sigma, given by their precisions (..., q, q) and log-determinants (...)."""
+
+    @classmethod
+    def log_density_pairs(cls, densities: Sequence[Self], precision: np.ndarray, log_det: np.ndarray) -> np.ndarray:
+        """Those of many Sigma, (draws, q, q), under each of several densities of this kind: (draws, densities)."""
+        return np.stack([density.log_densities(precision, log_det) for density in densities], axis=-1)
 
     @abstractmethod
     def weighted_gradient(self, precision: np.ndarray, log_det: np.ndarray, weights: np.ndarray) -> np.ndarray:

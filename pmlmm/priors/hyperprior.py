@@ -105,21 +105,21 @@ class Pool:
         shape = -2.0 * np.log(self.sizes) / self.power
         return shape - shape.mean()
 
-    def spread(self, phi: np.ndarray, prior: Hyperprior) -> tuple[float, np.ndarray]:
-        """Log-density of the entries given their mean, and its gradient in them; 0 for a single one."""
-        if len(self.columns) < 2:
-            return 0.0, np.zeros(len(self.columns))
+    def spread(self, phi: np.ndarray, prior: Hyperprior) -> tuple[np.ndarray, np.ndarray]:
+        """Log-density at phi (..., k) of the entries given their mean, and its gradient in them; 0 for a single one."""
         sd = prior.pool_sd / self.power
-        relative = phi[self.columns] - self.shape
-        residual = (relative - relative.mean()) / sd
-        constant = (len(residual) - 1) * (float(np.log(sd)) + 0.5 * LOG_2PI)
-        return -0.5 * float(residual @ residual) - constant, -residual / sd
+        relative = phi[..., self.columns] - self.shape
+        residual = (relative - relative.mean(axis=-1, keepdims=True)) / sd
+        constant = (len(self.columns) - 1) * (float(np.log(sd)) + 0.5 * LOG_2PI)
+        return -0.5 * np.sum(residual**2, axis=-1) - constant, -residual / sd
 
-    def level(self, phi: np.ndarray, prior: Hyperprior) -> tuple[float, np.ndarray]:
-        """Log-density of their mean, as one of an axis of unit length, and its gradient in the entries."""
+    def level(self, phi: np.ndarray, prior: Hyperprior) -> tuple[np.ndarray, np.ndarray]:
+        """The same of their mean, as one of an axis of unit length."""
         count, power = len(self.columns), self.power
-        value, slope = LogRatio(prior.level).log_density(power * float(np.mean(phi[self.columns] - self.start)))
-        return value + float(np.log(power) - 0.5 * np.log(count)), np.full(count, slope * power / count)
+        mean = np.mean(phi[..., self.columns] - self.start, axis=-1)
+        value, slope = LogRatio(prior.level).log_density(power * mean)
+        constant = float(np.log(power) - 0.5 * np.log(count))
+        return value + constant, np.repeat(slope[..., None] * power / count, count, axis=-1)
 
     def draw(self, number: int, prior: Hyperprior, rng: np.random.Generator) -> np.ndarray:
         """Entries from both, (number, q)."""

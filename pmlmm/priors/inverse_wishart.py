@@ -1,8 +1,8 @@
 """The inverse-Wishart prior IW(b, A) on the covariance of a random-effect term."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -295,6 +295,11 @@ class InverseWishartDensity(CovarianceDensity):
 
     def log_densities(self, precision: np.ndarray, log_det: np.ndarray | float) -> np.ndarray:
         return inverse_wishart.log_densities(self.eta, self.Phi, precision, log_det)
+
+    @classmethod
+    def log_density_pairs(cls, densities: Sequence[Self], precision: np.ndarray, log_det: np.ndarray) -> np.ndarray:
+        eta, Phi = np.array([d.eta for d in densities]), np.stack([d.Phi for d in densities])
+        return inverse_wishart.log_density_pairs(eta, Phi, precision, log_det)
 
     def weighted_gradient(self, precision: np.ndarray, log_det: np.ndarray, weights: np.ndarray) -> np.ndarray:
         mean = np.tensordot(weights, precision, axes=1)  # linear in the precision and in log|Sigma|

@@ -131,14 +131,40 @@ class Space:
             return total, gradient
         for column, coordinate in enumerate(self.coordinates):
             if (own := coordinate.density(self.hyperprior)) is not None:
-                value, gradient[column] = own.log_density(float(phi[column]))
-                total += value
+                value, gradient[column] = own.log_density(phi[column])
+                total += float(value)
         for pool in self.pools:
             for part in (pool.spread, pool.level):
                 value, slope = part(phi, self.hyperprior)
-                total += value
+                total += float(value)
                 gradient[pool.columns] += slope
-        return float(total), gradient
+        return total, gradient
+
+    def log_prior_of_lambda(self, phi: np.ndarray) -> np.ndarray:
+        """The part of :meth:`log_prior` that the learned lambdas have, of which the rest is independent: (draws,).
+
+        ``phi`` (draws, l) has the first columns of phi.
+        """
+        return self._log_densities(phi, 0)
+
+    def log_prior_of_covariances(self, phi: np.ndarray) -> np.ndarray:
+        """The rest of it; ``phi`` (draws, k - l) has the other columns of phi: (draws,)."""
+        first = len(self.learned_groups)
+        total = self._log_densities(phi, first)
+        whole = np.hstack([np.zeros((len(phi), first)), phi])
+        assert self.hyperprior is not None
+        for pool in self.pools:
+            total += pool.spread(whole, self.hyperprior)[0] + pool.level(whole, self.hyperprior)[0]
+        return total
+
+    def _log_densities(self, phi: np.ndarray, first: int) -> np.ndarray:
+        """Log-densities of the coordinates from ``first`` on that have a hyperprior of their own."""
+        total = np.zeros(len(phi))
+        assert self.hyperprior is not None
+        for coordinate, values in zip(self.coordinates[first : first + phi.shape[1]], phi.T, strict=True):
+            if (own := coordinate.density(self.hyperprior)) is not None:
+                total += own.log_density(values)[0]
+        return total
 
     def draw_prior(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """phi from :meth:`log_prior`, (number, k)."""

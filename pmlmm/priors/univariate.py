@@ -12,8 +12,8 @@ from pmlmm.kernels.derivatives import LOG_2PI
 class Univariate(Protocol):
     """What a hyperprior on one hyperparameter can do."""
 
-    def log_density(self, value: float) -> tuple[float, float]:
-        """Normalised, and its slope."""
+    def log_density(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised, and its slope; of one value or of several (...)."""
 
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """(number,)"""
@@ -29,7 +29,7 @@ class Normal:
     def __str__(self) -> str:
         return f"Normal({self.mean:.3g}, {self.sd:.3g})"
 
-    def log_density(self, value: float) -> tuple[float, float]:
+    def log_density(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         residual = (value - self.mean) / self.sd
         return -(0.5 * residual**2 + float(np.log(self.sd)) + 0.5 * LOG_2PI), -residual / self.sd
 
@@ -51,10 +51,10 @@ class LogRatio:
     def __str__(self) -> str:
         return f"Beta({self.a:g}, {self.a:g})"
 
-    def log_density(self, value: float) -> tuple[float, float]:
+    def log_density(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         s = value - self.centre
         density = self.a * s - 2.0 * self.a * np.logaddexp(0.0, s) + lgamma(2.0 * self.a) - 2.0 * lgamma(self.a)
-        return float(density), -self.a * float(np.tanh(0.5 * s))
+        return density, -self.a * np.tanh(0.5 * s)
 
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
         V, W = rng.gamma(self.a, size=(2, number))

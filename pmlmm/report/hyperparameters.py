@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.errors import ConvergenceError
+from pmlmm.inference.around_mode import profile_gradient
 from pmlmm.inference.empirical_bayes import AT_BOUND
 from pmlmm.inference.importance import ImportanceEvidence
-from pmlmm.inference.laplace import Mode
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.posterior.source import Posterior
@@ -30,23 +30,6 @@ class Curvature:
 
     sd: np.ndarray
     prior_share: np.ndarray
-
-
-def profile_gradient(mode: Mode, space: Space, phi: np.ndarray) -> Callable:
-    """Gradient in phi of ``max_psi log p(y, psi | phi)`` + hyperprior, to first order around a mode.
-
-    Its curvature is that of the Laplace evidence but for the change of log|H|, a fraction d / m of it;
-    no pass over the groups is needed.
-    """
-    hessian, d = mode.at.hessian, len(mode.x)
-    across = hessian[d:, :d] @ np.linalg.solve(hessian[:d, :d], hessian[:d, d:])
-    centre = space.theta(phi).packed
-
-    def function(point: np.ndarray) -> tuple[float, np.ndarray]:
-        gradient = mode.at.gradient[d:] + (hessian[d:, d:] - across) @ (space.theta(point).packed - centre)
-        return np.nan, gradient @ space.pack_jacobian(point) + space.log_prior(point)[1]
-
-    return function
 
 
 def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
@@ -83,22 +66,22 @@ def table(posterior: Posterior) -> pd.DataFrame:
     """One row per hyperparameter: value, lower, upper (95%), state; see :attr:`pmlmm.Fit.hyperparameters`."""
     learned, integrated = posterior.learned, posterior.integrated
     with blas_threads(learned.dense), np.errstate(all="ignore"):
-        curve, vanishing = curvature(_objective(learned), learned.phi, learned.space), _vanishing(learned)
+        curve, vanishing = curvature(_objective(posterior), learned.phi, learned.space), _vanishing(learned)
     frame = _table(learned.space, learned.phi, curve, posterior.design.n_rows)
     for c in learned.space.coordinates:
         if c.name in vanishing:
             frame.loc[c.name, "state"] = f"flat towards zero: {c.bound_words[0]}"
     if integrated is None:
         return frame
-    for c, phi in zip(learned.space.coordinates, integrated.phi.T, strict=True):
-        ends = np.quantile(phi, [0.5, 0.025, 0.975], weights=integrated.node_weights, method="inverted_cdf")
+    for c, ends in zip(learned.space.coordinates, integrated.quantiles([0.5, 0.025, 0.975]), strict=True):
         frame.loc[c.name, ["value", "lower", "upper"]] = c.shown(ends)
     return frame
 
 
-def _objective(learned: Learned) -> Callable:
-    """What the hyperparameters maximise, as a function of phi with its gradient."""
-    if learned.sample is None:
+def _objective(posterior: Posterior) -> Callable:
+    """What the hyperparameters maximise, as a function of phi with its gradient; for words alone approximately."""
+    learned = posterior.learned
+    if posterior.integrated is not None or learned.sample is None:
         return profile_gradient(learned.mode, learned.space, learned.phi)
     return ImportanceEvidence(learned.sample, learned.space) if learned.refined else learned.evidence
 

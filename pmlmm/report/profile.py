@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.errors import OptionError, suggest
+from pmlmm.inference.around_mode import profile_gradient
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
 from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
-from pmlmm.report.hyperparameters import curvature, profile_gradient
+from pmlmm.report.hyperparameters import curvature
 
 _TOLERANCE = 0.01
 # A grid point so close to the learned value is that value.

@@ -6,7 +6,7 @@ from scipy.integrate import dblquad, quad
 
 import pmlmm
 from pmlmm.errors import OptionError
-from pmlmm.inference.conditional import conditional
+from pmlmm.inference.conditional import Conditional
 from pmlmm.inference.integrate import Centre, adapt, draw_nodes, find_centre
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -93,7 +93,7 @@ def test_variance_component_against_two_dimensional_quadrature(sleepstudy):
     prior = {"Subject": pmlmm.InverseWishart(b=0.6), "common": pmlmm.Ridge(0.5), "sigma": pmlmm.HalfStudentT(4, 30.0)}
     fit = pmlmm.Model("Reaction ~ Days + (1 | Subject)", table, prior).fit()
     integrated = fit.integrate(draws=32)
-    near, space = conditional(fit._posterior.learned), fit._posterior.learned.space
+    near, space = Conditional(fit._posterior.learned), fit._posterior.learned.space
 
     def over_sigma(log_C, phi):
         density = near.density(np.array([phi]))
