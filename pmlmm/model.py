@@ -115,7 +115,7 @@ class Model:
         *,
         coordinates: Literal["unconstrained", "natural"] | None = None,
         hyperprior: Hyperprior | None = _DEFAULT_HYPERPRIOR,
-        integrate: bool | Literal["auto"] = False,
+        integrate: bool | Literal["auto"] = "auto",
         refine: bool | Literal["auto"] = "auto",
         draws: int | None = None,
         random_seed: int = 0,
