@@ -21,7 +21,9 @@ def test_ten_by_ten_cubic_is_positive_definite():
     assert np.linalg.eigvalsh(Sigma)[0] > 0
     assert np.linalg.cond(Sigma) < 1e3
     learned = fit.hyperparameters.drop("lambda[Intercept]")
-    assert (learned["state"].str.startswith("interior")).all()
+    # by the evidence any one of the four effects may be absent, if the others are there
+    assert (learned.loc[["lambda[common]", "b[ind]"], "state"] == "interior").all()
+    assert learned["state"].str.startswith(("interior", "flat towards zero")).all()
     assert np.isfinite(learned["value"]).all()
 
 

@@ -75,8 +75,8 @@ class Hyperparameter(ABC):
         """What it means to sit on the lower and on the upper bound."""
 
     @property
-    def vanishing(self) -> float | None:
-        """Where, above its lower bound, what it scales has vanished for any data; None where nothing vanishes."""
+    def vanishing(self) -> tuple[float, str] | None:
+        """Where what it scales has vanished for any data, and how to say so; None where nothing vanishes."""
         return None
 
     def flat_words(self, value: float, rows: int) -> str:
@@ -129,9 +129,13 @@ class LogLambda(Hyperparameter):
             "these coefficients are indistinguishable from zero",
         )
 
+    @property
+    def vanishing(self) -> tuple[float, str]:
+        return self.upper, f"flat towards large values: {self.bound_words[1]}"
+
     def flat_words(self, value: float, rows: int) -> str:
         if value > np.log(_STRONG * rows):
-            return f"flat towards large values: {self.bound_words[1]}"
+            return self.vanishing[1]
         return f"flat towards small values: {self.bound_words[0]}" if value < np.log(_WEAK * rows) else ""
 
     def remark(self, value: float) -> str:
@@ -176,8 +180,8 @@ class ScaleOfEffect(Hyperparameter):
         return None
 
     @property
-    def vanishing(self) -> float:
-        return self.lower + self.of_log_variance * _VANISHED
+    def vanishing(self) -> tuple[float, str]:
+        return self.lower + self.of_log_variance * _VANISHED, f"flat towards zero: {self.bound_words[0]}"
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -188,4 +192,4 @@ class ScaleOfEffect(Hyperparameter):
 
     def flat_words(self, value: float, rows: int) -> str:
         near = self.of_log_variance * _NEAR_ZERO
-        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < near else ""
+        return self.vanishing[1] if value - self.lower < near else ""

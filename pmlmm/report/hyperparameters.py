@@ -68,9 +68,8 @@ def table(posterior: Posterior) -> pd.DataFrame:
     with blas_threads(learned.dense), np.errstate(all="ignore"):
         curve, vanishing = curvature(_objective(posterior), learned.phi, learned.space), _vanishing(learned)
     frame = _table(learned.space, learned.phi, curve, posterior.design.n_rows)
-    for c in learned.space.coordinates:
-        if c.name in vanishing:
-            frame.loc[c.name, "state"] = f"flat towards zero: {c.bound_words[0]}"
+    for name, words in vanishing.items():
+        frame.loc[name, "state"] = words
     if integrated is None:
         return frame
     for c, ends in zip(learned.space.coordinates, integrated.quantiles([0.5, 0.025, 0.975]), strict=True):
@@ -86,23 +85,23 @@ def _objective(posterior: Posterior) -> Callable:
     return ImportanceEvidence(learned.sample, learned.space) if learned.refined else learned.evidence
 
 
-def _vanishing(learned: Learned) -> list[str]:
-    """Hyperparameters whose evidence loses less than a nat where the variance that they scale vanishes.
+def _vanishing(learned: Learned) -> dict[str, str]:
+    """States of hyperparameters whose evidence loses less than a nat where the variance that they scale vanishes.
 
-    Curvature cannot tell: the evidence is flat towards zero, but where the search stops the hyperprior curves it.
+    Curvature cannot tell: the evidence is flat that way, but where the search stops the hyperprior curves it.
     """
-    evidence, phi = learned.evidence, learned.phi
-    if evidence.costly:
-        return []
-    found, here = [], evidence.mode(phi).log_evidence
+    evidence, phi, found = learned.evidence, learned.phi, dict[str, str]()
+    if evidence.costly or learned.space.hyperprior is None:
+        return found
+    here = evidence.mode(phi).log_evidence
     for j, c in enumerate(learned.space.coordinates):
-        if c.vanishing is None or not c.lower + AT_BOUND < phi[j] < c.upper - AT_BOUND:
+        if c.vanishing is None or _at_bound(c, phi[j]):
             continue
         gone = phi.copy()
-        gone[j] = min(c.vanishing, phi[j])
+        gone[j], words = c.vanishing
         try:
             if evidence.mode(gone).log_evidence > here - _FLAT:
-                found.append(c.name)
+                found[c.name] = words
         except ConvergenceError:
             continue
     return found
