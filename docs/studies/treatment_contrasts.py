@@ -100,7 +100,7 @@ def one_precise(groups: int, sigma: float, balanced: bool, seed: int) -> list[di
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """Bias, coverage and the distance to the fit with flat priors, in standard errors of the latter."""
     rows = rows[rows["setting"] != "coding"]
-    flat = rows[rows["prior"] == "flat"].set_index(["setting", "what", "seed"])
+    flat = rows[rows["prior"] == "flat"].set_index(["setting", "what", "seed"]).sort_index()
     found = []
     for (setting, what, prior), part in rows.groupby(["setting", "what", "prior"], sort=False):
         beside = flat.loc[setting, what].loc[part["seed"]]
