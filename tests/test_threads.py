@@ -56,7 +56,7 @@ def test_one_model_in_many_threads(sleepstudy):
 def test_what_comes_after_a_fit(sleepstudy):
     def work(seed):
         fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).fit(random_seed=seed, draws=300)
-        integrated = fit.integrate(nodes=64, draws=4)
+        integrated = fit.integrate(nodes=64, draws=100)
         return (
             str(fit),
             integrated.log_evidence,

@@ -1,13 +1,18 @@
 """What draws of (sigma, Sigma, lambda) and nodes of the other hyperparameters weigh, pair by pair."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from pmlmm.inference.importance import DrawnCovariances, smooth
 from pmlmm.inference.learned import Learned
-from pmlmm.kernels import likelihood_at_draws
+from pmlmm.kernels import likelihood, likelihood_at_draws
+
+# Values of each lambda, about one for every factor of e, between which the log-likelihood is interpolated.
+_KNOTS = 33
 
 
 class Drawn(NamedTuple):
@@ -58,8 +63,8 @@ class Pairs:
         mode, prior = learned.proposal, learned.problem.priors.sigma
         drawn = DrawnCovariances.at(points[:, : self.size], mode, learned.data.sizes, prior)
         if learned.weighable:
-            likelihood = likelihood_at_draws.values(drawn.natural, self.log_lambda(lambdas), learned.data)
-            log_constant = likelihood + drawn.log_constant
+            log_constant = likelihood_at_draws.values(drawn.natural, self.log_lambda(lambdas), learned.data)
+            log_constant += drawn.log_constant
         else:
             log_constant = self._expanded(drawn, points)
         return Drawn(points, drawn, log_constant + learned.space.log_prior_of_lambda(lambdas))
@@ -74,17 +79,37 @@ class Pairs:
         return every
 
     def _expanded(self, drawn: DrawnCovariances, points: np.ndarray) -> np.ndarray:
-        """The same to second order around the mode, where the likelihood of every draw would take too long."""
+        """The same where the likelihood of every draw would take too long: to second order around the mode.
+
+        Along each lambda by itself, where a few coefficients make it far from quadratic, it is exact.
+        """
         learned, mode = self.learned, self.learned.proposal
         where = np.concatenate([np.arange(self.size), self.size + learned.space.learned_groups]).astype(int)
-        steps = points - np.concatenate([mode.x, learned.phi[: self.lambdas]])
-        values, axes = np.linalg.eigh(mode.at.hessian[np.ix_(where, where)])
-        curved = 0.5 * (steps @ axes) ** 2 @ np.minimum(values, 0.0)
-        total = mode.at.value + steps @ mode.at.gradient[where] + curved
+        steps, hessian = points - np.concatenate([mode.x, learned.phi[: self.lambdas]]), mode.at.hessian
+        curved = hessian[np.ix_(where, where)].copy()
+        own = np.arange(self.size, len(where))
+        curved[own, own] = 0.0
+        total = mode.at.value + steps[:, : self.size] @ mode.at.gradient[: self.size]
+        total = total + 0.5 * np.einsum("si,ij,sj->s", steps, curved, steps, optimize=True)
+        for curve, values in zip(self._along_lambda, points[:, self.size :].T, strict=True):
+            total += curve(np.clip(values, curve.x[0], curve.x[-1]))
         covariances = drawn.precisions, drawn.log_dets
         for density, precision, log_det in zip(learned.theta.covariances, *covariances, strict=True):
             total = total - density.log_densities(precision, log_det)
         return np.where(np.isfinite(drawn.log_constant), total, -np.inf)
+
+    @cached_property
+    def _along_lambda(self) -> list[CubicSpline]:
+        """How the log-likelihood at the mode changes with each learned lambda."""
+        learned, natural = self.learned, self.learned.proposal.natural
+        centre, curves = np.concatenate([natural, learned.theta.log_lambda]), []
+        for position, c in zip(learned.space.learned_groups, learned.space.coordinates, strict=False):
+            knots = np.linspace(c.lower, c.upper, _KNOTS)
+            at = np.tile(centre, (_KNOTS, 1))
+            at[:, self.size + position] = knots
+            values = [likelihood.evaluate(u, learned.data, profile=False, order=0).value for u in (*at, centre)]
+            curves.append(CubicSpline(knots, np.array(values[:-1]) - values[-1]))
+        return curves
 
     def weigh(
         self, drawn: Drawn, log_proposal: np.ndarray, nodes: np.ndarray, log_node_proposal: np.ndarray

@@ -97,7 +97,9 @@ def test_units_of_the_response_do_not_matter(sleepstudy, unit):
 
 
 @pytest.mark.slow
-def test_noisy_integration_is_not_called_good(sleep_fit, sleepstudy):
-    integrated = sleep_fit.integrate(nodes=64, draws=1)
-    report = pmlmm.compare(integrated, sleep_fit.sample(600, hyperparameters=True, progress=False))
-    assert not report.trustworthy["integrated"]
+def test_few_draws_and_nodes_are_seen_in_the_errors(sleep_fit, integrated):
+    few = sleep_fit.integrate(nodes=64, draws=100)
+    mcmc = integrated.sample(600, progress=False)
+    noisy, good = (pmlmm.compare(fit, mcmc).table["integrated"] for fit in (few, integrated))
+    assert (noisy["mcse"] > 1.5 * good["mcse"].reindex(noisy.index)).all()
+    assert (noisy["z"] < 5.0).all()

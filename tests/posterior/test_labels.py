@@ -82,7 +82,7 @@ def test_after_a_file(fit, tmp_path):
 
 
 def test_integrated_and_predictive(fit):
-    integrated = fit.integrate(nodes=64, draws=4)
+    integrated = fit.integrate(nodes=64, draws=100)
     assert_labels(integrated.posterior)
     assert_labels(integrated.posterior, var_names=["A_item", "gamma_item", "Sigma_item"])
     assert_labels(fit.sample_posterior_predictive(draws=50))

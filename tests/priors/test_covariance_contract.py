@@ -47,6 +47,20 @@ def test_every_prior_is_here():
         graph_of(make(2))
 
 
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.words)
+def test_pairs_of_draws_and_densities(sleepstudy, prior):
+    """All at once is one after the other."""
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, {"Subject": prior})
+    family, rng = model._space(pmlmm.Hyperprior()).families[0], np.random.default_rng(6)
+    start = np.array([h.start for h in (*family.own, *family.shared)])
+    densities = [family.at(start + 0.5 * rng.normal(size=len(start))) for _ in range(4)]
+    drawn = np.stack([covariance(rng, 2, 300.0) for _ in range(5)])
+    precision, log_det = np.linalg.inv(drawn), np.linalg.slogdet(drawn)[1]
+    pairs = type(densities[0]).log_density_pairs(densities, precision, log_det)
+    expected = [[log_density(density, Sigma) for density in densities] for Sigma in drawn]
+    np.testing.assert_allclose(pairs, expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize("q", [1, 2, 3])
 @pytest.mark.parametrize("make", DENSITIES)
 def test_derivatives_and_their_compiled_twin(differences, make, q):
