@@ -59,6 +59,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("talk_choices", 1, True, "KL, 5", "KL of", ["true, est.", "est., true"]),
         ("hyperprior_on_data", 1, True, "log p(y), default", "model", ["ergoStool", "all together"]),
         ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
+        ("origin_of_a", 2, False, "k", "uncorrelated", ["at zero", "at the mean", ".3 at the mean"]),
     ],
 )
 @pytest.mark.slow
