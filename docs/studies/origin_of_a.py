@@ -5,7 +5,7 @@ same times or at times of their own (their means have standard deviation 5). The
 uncorrelated at the mean, or has correlation .3 there. Scored by KL(true || estimate) of the law of a group's y at the
 posterior mean. Then ages 20 to 80 with each subject seen over four years: are the subjects' slopes and their spread
 covered?
-``python docs/studies/origin_of_a.py`` takes about twenty minutes on two cores.
+``python docs/studies/origin_of_a.py`` takes about half an hour on one core.
 """
 
 from dataclasses import dataclass

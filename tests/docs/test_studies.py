@@ -60,6 +60,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("hyperprior_on_data", 1, True, "log p(y), sd 0.5", "model", ["ergoStool", "all together"]),
         ("treatment_contrasts", 1, True, "mean", "prior", ["default", "flat", "ridge"]),
         ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
+        ("origin_of_a", 2, False, "k", "uncorrelated", ["at zero", "at the mean", ".3 at the mean"]),
     ],
 )
 @pytest.mark.slow
