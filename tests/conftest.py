@@ -53,8 +53,8 @@ def reference():
 
 @pytest.fixture(scope="session")
 def sleep_fit(sleepstudy):
-    """The default fit of the default model."""
-    return pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).fit()
+    """Given the learned hyperparameters."""
+    return pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).fit(integrate=False)
 
 
 @pytest.fixture(scope="session")

@@ -173,18 +173,20 @@ class _Integration:
         centre = np.concatenate([learned.proposal.x, learned.phi])
         covariance = _WIDER * joint_covariance(learned.proposal, learned.space, learned.phi)
         split = self.pairs.size + self.pairs.lambdas
-        first = Student.of(centre[:split], covariance[:split, :split])
-        self.proposal = Mixture.of(first).defended(_DEFENCE, _MUCH_WIDER)
+        # s = centre + root z: in z the units of y and of the columns do not matter
+        self.centre, self.root = centre[:split], np.linalg.cholesky(covariance[:split, :split])
+        self.proposal = Mixture.of(Student(np.zeros(split), np.eye(split))).defended(_DEFENCE, _MUCH_WIDER)
         self.node_proposal = Student.of(centre[split:], covariance[split:, split:])
         self.proposals: list[Mixture] = []
         self.rounds: list[Drawn] = []
+        self.standard = np.empty((0, split))
 
     def run(self) -> Integrated:
         for count in range(1, _MOST_ROUNDS + 1):
             drawn, log_proposal = self._draw()
             nodes, log_node_proposal = self._nodes(_PILOT_NODES, 1)
             weighed = self.pairs.weigh(drawn, log_proposal, nodes, log_node_proposal)
-            self._adapt(count, drawn.points, nodes, weighed)
+            self._adapt(count, nodes, weighed)
             last = count == _MOST_ROUNDS
             if last or (count >= _FEWEST_ROUNDS and self._settled(weighed)):
                 nodes, log_node_proposal = self._nodes(self._most_nodes(len(drawn.points)), _SETS)
@@ -196,10 +198,12 @@ class _Integration:
     def _draw(self) -> tuple[Drawn, np.ndarray]:
         """Another round; all draws so far, and their log-density under the mixture of the proposals."""
         self.proposals.append(self.proposal)
-        self.rounds.append(self.pairs.at(self.proposal.draw(self.number_of_draws, self.rng)))
-        drawn = joined(self.rounds)
-        each = [proposal.log_density(drawn.points) for proposal in self.proposals]
-        return drawn, np.logaddexp.reduce(each, axis=0) - np.log(len(each))
+        z = self.proposal.draw(self.number_of_draws, self.rng)
+        self.standard = np.concatenate([self.standard, z])
+        self.rounds.append(self.pairs.at(self.centre + z @ self.root.T))
+        each = [proposal.log_density(self.standard) for proposal in self.proposals]
+        volume = np.log(len(each)) + np.sum(np.log(np.diag(self.root)))
+        return joined(self.rounds), np.logaddexp.reduce(each, axis=0) - volume
 
     def _nodes(self, number: int, sets: int) -> tuple[np.ndarray, np.ndarray]:
         """Sets of nodes, one after the other, and their log-density; a single node where there is nothing to vary."""
@@ -214,8 +218,9 @@ class _Integration:
     def _settled(self, weighed: Weighed) -> bool:
         return weighed.k_hat <= LARGEST_K_HAT and weighed.effective >= _ENOUGH * self.number_of_draws
 
-    def _adapt(self, count: int, points: np.ndarray, nodes: np.ndarray, weighed: Weighed) -> None:
+    def _adapt(self, count: int, nodes: np.ndarray, weighed: Weighed) -> None:
         """Proposals for the next round: matched to the weighted moments, and mixtures where these were not enough."""
+        points = self.standard
         weights = _tempered(weighed.draws, points.shape[1])
         proposal, components = Mixture.of(Student.matched(points, weights)), 1
         while components < min(count - _FEWEST_ROUNDS + 2, _COMPONENTS):

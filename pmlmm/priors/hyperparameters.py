@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from pmlmm.priors.hyperprior import Hyperprior
-from pmlmm.priors.univariate import LogRatio, Univariate
+from pmlmm.priors.univariate import HeavyTailed, Univariate
 
 #: Bounds of log lambda over the size of its block: beyond them the evidence is flat to far less than 0.01 nats.
 LOG_LAMBDA = (float(np.log(1e-10)), float(np.log(1e8)))
@@ -119,8 +119,8 @@ class LogLambda(Hyperparameter):
     def variable(self) -> str:
         return f"lambda_{self.group}"
 
-    def density(self, hyperprior: Hyperprior) -> LogRatio:
-        return LogRatio(hyperprior.share, float(np.log(self.size * self.unit)))
+    def density(self, hyperprior: Hyperprior) -> HeavyTailed:
+        return HeavyTailed(float(np.log(self.size * self.unit)), hyperprior.signal)
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -145,7 +145,7 @@ class LogLambda(Hyperparameter):
 
     @property
     def has_density(self) -> str:
-        return f"share of {self.group} in its variance and that of the noise"
+        return f"log lambda[{self.group}]"
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,10 @@ class Hyperprior:
     ----------
     eta_median, eta_sd : float
         ``log(eta - q + 1) ~ N(log eta_median, eta_sd^2)``: the degrees of freedom of Sigma's diagonal entries.
-    share : float
-        ``V / (V + sigma^2) ~ Beta(share, share)`` with ``V = p u sigma^2 / lambda``, the variance that p penalised
-        columns of mean square u (1 where they are standardised) carry together. With 1/2 the square root of
-        ``V / sigma^2`` is half-Cauchy. The units of y and of the columns change nothing, and the slope in log lambda
-        never exceeds ``share``.
+    signal : float
+        ``log(V / sigma^2) ~ t_3(0, signal^2)`` with ``V = p u sigma^2 / lambda``, the variance that p penalised
+        columns of mean square u (1 where they are standardised) carry together: log lambda is around log(p u). The
+        units of y and of the columns change nothing, and far out the slope dies away, so that precise measurements win.
     pool_sd : float
         For a diagonal A, ``log(A_a s_a^2) ~ N(common level, pool_sd^2)``, s_a the size of column z_a: the effects are
         expected to contribute alike, whatever the units of their columns.
@@ -50,7 +49,7 @@ class Hyperprior:
 
     eta_median: float = 2.0
     eta_sd: float = 1.5
-    share: float = 0.5
+    signal: float = 4.0
     pool_sd: float = 1.5
     pool_at: Literal["largest", "mean square"] = "largest"
     rho_sd: float = 1.0

@@ -49,7 +49,7 @@ def test_comparison_of_an_integrated_fit(integrated, sleep_fit, mcmc):
 
 
 def test_comparison_of_a_bad_fit_says_so():
-    fit = bad_model().fit()
+    fit = bad_model().fit(integrate=False)
     report = pmlmm.compare(fit, fit.sample(1500, tune=1500, progress=False))
     assert report.trustworthy["NUTS"]
     assert not report.trustworthy["Laplace"]
@@ -58,7 +58,7 @@ def test_comparison_of_a_bad_fit_says_so():
 
 
 def test_comparison_refuses_other_draws(sleep_fit, sleepstudy, mcmc):
-    other = pmlmm.Model("Reaction ~ 1 + (1 | Subject)", sleepstudy).fit()
+    other = pmlmm.Model("Reaction ~ 1 + (1 | Subject)", sleepstudy).fit(integrate=False)
     with pytest.raises(OptionError, match="other coefficients"):
         pmlmm.compare(other, mcmc)
     with pytest.raises(OptionError, match="DataTree"):
@@ -74,10 +74,10 @@ def test_comparison_refuses_other_draws(sleep_fit, sleepstudy, mcmc):
 
 
 def test_draws_of_another_fit_are_refused(sleep_fit, sleepstudy, mcmc):
-    other = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(b=0.8)}).fit()
+    other = pmlmm.Model(FORMULA, sleepstudy, {"Subject": pmlmm.InverseWishart(b=0.8)}).fit(integrate=False)
     with pytest.raises(OptionError, match="other hyperparameters"):
         pmlmm.compare(other, mcmc)
-    moved = pmlmm.Model(FORMULA, sleepstudy.assign(Reaction=sleepstudy["Reaction"] + 1.0)).fit()
+    moved = pmlmm.Model(FORMULA, sleepstudy.assign(Reaction=sleepstudy["Reaction"] + 1.0)).fit(integrate=False)
     with pytest.raises(OptionError, match="other data"):
         pmlmm.compare(moved, mcmc)
     with pytest.raises(OptionError, match="other data"):
@@ -88,7 +88,7 @@ def test_draws_of_another_fit_are_refused(sleep_fit, sleepstudy, mcmc):
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_units_of_the_response_do_not_matter(sleepstudy, unit):
-    fit = pmlmm.Model(FORMULA, sleepstudy.assign(Reaction=sleepstudy["Reaction"] * unit)).fit()
+    fit = pmlmm.Model(FORMULA, sleepstudy.assign(Reaction=sleepstudy["Reaction"] * unit)).fit(integrate=False)
     report = pmlmm.compare(fit, fit.sample(400, progress=False))
     assert report.trustworthy["PSIS"]
     one, other = report.evidence.loc["PSIS"], report.evidence.loc["bridge"]

@@ -69,8 +69,9 @@ def test_left_out_groups_against_dense_algebra(name, flat, monkeypatch):
         grouping = next(g for g in design.groupings if g.factor == factor)
         batches = list(row_batches(design, statistics, factor))
         values = group_densities(law, statistics, batches, grouping.n_groups)
+        lambdas = np.broadcast_to(law.log_lambda, (2, len(model.priors.penalty_groups)))
         for s, theta in enumerate(law.natural):
-            everything = dense(model, np.concatenate([theta, law.log_lambda]))
+            everything = dense(model, np.concatenate([theta, lambdas[s]]))
             for g in range(grouping.n_groups):
                 rest = everything.rows(grouping.codes != g)
                 assert values[s, g] == pytest.approx(everything.marginal() - rest.marginal(), abs=1e-8)

@@ -141,11 +141,11 @@ def case(request, table):
 
 
 def dense_evidence(model, u, blocks):
-    """From the design and the statement of the priors alone, on the user's scale."""
+    """From the design and the statement of the priors alone; random effects from their origin."""
     design, priors = model.design, model.priors
     n, position = design.n_rows, 1
     V = u[0] ** 2 * np.eye(n)
-    for term in design.terms:
+    for term in model.statistics.terms:
         size = coordinates.vech_size(term.q)
         Sigma = coordinates.unvech(u[position : position + size], term.q)
         together = term.grouping.codes[:, None] == term.grouping.codes

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from pmlmm.priors.univariate import LogRatio, Normal
+from pmlmm.priors.univariate import HeavyTailed, LogRatio, Normal
 
 DENSITIES = [Normal(0.4, 1.5), LogRatio(0.5, -1.0), LogRatio(1.0), LogRatio(3.0, 2.0)]
+HEAVY = HeavyTailed(1.0, 4.0)
 
 
 @pytest.mark.parametrize("density", DENSITIES, ids=str)
@@ -21,6 +22,17 @@ def test_density_is_proper_and_draws_are_its_own(density, differences):
     for function in (lambda x: x, np.square, np.tanh):
         values = function(drawn)
         assert abs(values.mean() - weighted(function)) < 4.0 * values.std() / 200.0
+
+
+def test_heavy_tails_are_scipys_student(differences):
+    from scipy.stats import t
+
+    points = np.array([-90.0, -3.0, 1.0, 25.0])
+    np.testing.assert_allclose(HEAVY.log_density(points)[0], t.logpdf(points, 3, loc=1.0, scale=4.0), rtol=1e-12)
+    slopes = [differences(lambda x: HEAVY.log_density(x[0])[0], np.array([point]))[0] for point in points]
+    np.testing.assert_allclose(HEAVY.log_density(points)[1], slopes, atol=1e-8)
+    drawn = HEAVY.draw(40_000, np.random.default_rng(0))
+    np.testing.assert_allclose(np.quantile(drawn, [0.1, 0.5, 0.9]), t.ppf([0.1, 0.5, 0.9], 3, 1.0, 4.0), atol=0.15)
 
 
 def test_half_of_a_log_ratio_is_the_log_of_a_half_cauchy():

@@ -11,7 +11,7 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 def test_summary_says_what_matters(sleepstudy):
     table = sleepstudy.copy()
     table.loc[[3, 40], "Days"] = np.nan
-    fit = pmlmm.Model(FORMULA, table).fit()
+    fit = pmlmm.Model(FORMULA, table).fit(integrate=False)
     text = " ".join(repr(fit).split())  # wherever lines end
     for words in (
         "18 groups of Subject (9 to 10 rows each)",
@@ -26,7 +26,8 @@ def test_summary_says_what_matters(sleepstudy):
     assert fit.refinement.startswith("refined on the importance-sampled evidence")
 
 
-def test_what_decides_comes_first(sleep_fit):
+def test_what_decides_comes_first(sleep_fit, integrated):
+    assert str(integrated).splitlines()[2].startswith("Estimates and intervals carry")
     lines = str(sleep_fit).splitlines()
     assert lines[2].startswith("Intervals are plug-in")
     sections = ["Fixed effects", "Standard deviations", "Hyperparameters", "Priors", "Log evidence"]
@@ -62,7 +63,7 @@ def test_nearly_collinear_penalised_columns_are_named(sleepstudy):
 
 def test_failed_importance_sampling_is_said_in_words(sleepstudy, monkeypatch):
     monkeypatch.setattr("pmlmm.inference.importance._FEWEST_DRAWS", 2.0)  # more than all draws
-    fit = pmlmm.Model(FORMULA, sleepstudy).fit()
+    fit = pmlmm.Model(FORMULA, sleepstudy).fit(integrate=False)
     assert np.isinf(fit.k_hat)
     assert "importance sampling failed: hardly a draw has a likelihood" in repr(fit)
     assert "nan +- nan" not in repr(fit)
