@@ -55,15 +55,15 @@ def test_random_intercepts_against_quadrature_over_everything(few_groups):
     result = integrated._posterior.integrated
     logs = np.log(result.natural)
     found = result.weights @ logs
-    np.testing.assert_allclose((found - means) / sds, 0.0, atol=0.025)
-    np.testing.assert_allclose(np.sqrt(result.weights @ (logs - found) ** 2) / sds, 1.0, atol=0.025)
+    np.testing.assert_allclose((found - means) / sds, 0.0, atol=0.03)
+    np.testing.assert_allclose(np.sqrt(result.weights @ (logs - found) ** 2) / sds, 1.0, atol=0.03)
     of_phi = prior + logsumexp(joint, axis=0)
     grids = np.meshgrid(log_eta, log_A, log_v, indexing="ij")[:2]
     _, means, sds = moments(of_phi, *grids)
     weights = result.weights @ result.given
     found = weights @ result.nodes
-    np.testing.assert_allclose((found - means) / sds, 0.0, atol=0.025)
-    np.testing.assert_allclose(np.sqrt(weights @ (result.nodes - found) ** 2) / sds, 1.0, atol=0.025)
+    np.testing.assert_allclose((found - means) / sds, 0.0, atol=0.03)
+    np.testing.assert_allclose(np.sqrt(weights @ (result.nodes - found) ** 2) / sds, 1.0, atol=0.03)
 
 
 def test_a_learned_lambda_against_quadrature():
@@ -84,8 +84,8 @@ def test_a_learned_lambda_against_quadrature():
     result = integrated._posterior.integrated
     values = np.hstack([np.log(result.natural), result.learned_lambda])
     found = result.weights @ values
-    np.testing.assert_allclose((found - means) / sds, 0.0, atol=0.025)
-    np.testing.assert_allclose(np.sqrt(result.weights @ (values - found) ** 2) / sds, 1.0, atol=0.025)
+    np.testing.assert_allclose((found - means) / sds, 0.0, atol=0.03)
+    np.testing.assert_allclose(np.sqrt(result.weights @ (values - found) ** 2) / sds, 1.0, atol=0.03)
     assert result.nodes.shape == (1, 0)
 
 
