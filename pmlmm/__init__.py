@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "SamplingInterrupted",
         ],
         "model": ["Model"],
-        "priors.stated": ["HalfStudentT", "Ridge"],
+        "priors.stated": ["HalfStudentT", "Normal", "Ridge"],
         "priors.flat": ["Flat"],
         "priors.hyperprior": ["Hyperprior"],
         "priors.inverse_wishart": ["InverseWishart"],

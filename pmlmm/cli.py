@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", metavar="FILE.nc", help="write the posterior DataTree as netCDF")
     fit.add_argument("--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal")
     fit.add_argument("--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior")
+    fit.add_argument("--ridge", action="store_true", help="shrink the formula's columns too, with one learned lambda")
     fit.add_argument("--no-standardize", action="store_true", help="leave the penalised columns as they are")
     fit.add_argument(
         "--penalized",
@@ -111,11 +112,13 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
     _check_files(options, blocks)
     from pmlmm.model import Model
     from pmlmm.priors.hyperprior import Hyperprior
+    from pmlmm.priors.stated import Ridge
 
     data, penalized = _tables(options, blocks, progress)
     model = Model(
         options.formula,
         data,
+        {"common": Ridge()} if options.ridge else None,
         penalized=penalized,
         standardize=not options.no_standardize,
         trusted=not options.untrusted,

@@ -18,6 +18,7 @@ from pmlmm.inference.learned import FitOptions
 from pmlmm.options import count, optional_count, seed
 from pmlmm.posterior.integrated import IntegratedPosterior
 from pmlmm.posterior.predict import predict
+from pmlmm.posterior.residuals import residual_checks
 from pmlmm.posterior.source import Posterior
 from pmlmm.report import hyperparameters, profile, summary
 
@@ -60,7 +61,8 @@ class Fit:
         """lambda, b and A: value, 95% interval from the evidence's curvature, state in words.
 
         The intervals are on the search scale (log lambda, log(eta - q + 1), log A), transformed; A has
-        the units of y^2 over those of the random-effect columns.
+        the units of y^2 over those of the random-effect columns, and is stated at the origin of these
+        (:class:`InverseWishart`).
         """
         return hyperparameters.table(self._posterior)
 
@@ -337,6 +339,29 @@ class Fit:
             A prior is flat.
         """
         return predictive.prior_predictive(self._posterior, count("draws", draws), self._seed(random_seed))
+
+    def check_residuals(self, *, random_seed: int | None = None) -> pd.DataFrame:
+        """Whether the residuals look like normal errors of one variance: a posterior predictive check.
+
+        Where they do not, the interval of sigma, and with it those of the random effects' sds, are not to be believed.
+
+        Parameters
+        ----------
+        random_seed : int, optional
+            The fit's by default.
+
+        Returns
+        -------
+        DataFrame
+            A row for the tails (``statistic``: kurtosis, 3 of a normal), one for the spread over fitted values (rank
+            correlation) and one for the spread over the groups of each factor (ratio of mean squares), with
+            ``p_value`` and ``words``.
+
+        References
+        ----------
+        Johnson (2007). Bayesian model assessment using pivotal quantities. Bayesian Analysis 2(4), 719-734.
+        """
+        return residual_checks(self._posterior, self._seed(random_seed))
 
     def logo(self, factor: str | None = None, *, draws: int | None = None, random_seed: int | None = None) -> Any:
         """Leave-one-group-out predictive accuracy: how well the model predicts all rows of a new group.

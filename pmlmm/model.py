@@ -28,7 +28,7 @@ _DEFAULT_HYPERPRIOR = Hyperprior()
 class Model:
     """A linear mixed model ``y = X beta + Z gamma + eps`` with priors to be learned.
 
-    ``beta_j ~ N(0, sigma^2 / lambda)``, ``gamma_i ~ N(0, Sigma)``, ``Sigma ~ IW(b, A)``,
+    ``beta_j ~ N(mean_j, sd_j^2)``, ``gamma_i ~ N(0, Sigma)``, ``Sigma ~ IW(b, A)``,
     ``eps ~ N(0, sigma^2)``.
 
     Parameters
@@ -40,18 +40,19 @@ class Model:
     data : pandas, polars or Arrow table, or dict of columns
         Rows with a missing value in a needed column are dropped, and counted in the summary.
     priors : mapping, optional
-        What is not given is learned. Keys: a grouping factor or term (:class:`InverseWishart`,
+        What is not given is learned, but for fixed effects of the formula, which have a diffuse :class:`Normal` prior
+        in the units of y. Keys: a grouping factor or term (:class:`InverseWishart`,
         :class:`Flat`); ``"common"``, ``"Intercept"``, a wide block or the name of a fixed effect
-        (:class:`Ridge`, :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`). A tuple of fixed
-        effects makes them one penalty group; a tuple of random-effect terms lets them share A. ``"| g"`` is
-        the factor g where a fixed effect has that name too.
+        (:class:`Normal`, :class:`Ridge`, :class:`Flat`); ``"sigma"`` (:class:`HalfStudentT`, :class:`Flat`). A tuple
+        of fixed effects gives them one prior, a :class:`Ridge` one lambda; a tuple of random-effect terms lets them
+        share A. ``"| g"`` is the factor g where a fixed effect has that name too.
     penalized : mapping, optional
         Wide blocks of columns, ``{"genes": G}``: arrays, data frames or SciPy sparse matrices with a row for
         every row of the data and any number of columns; each has its own lambda. Their coefficients are
         ``beta_genes``, with dimension ``genes``.
     standardize : bool
         Centre the columns (where there is an intercept) and scale the penalised ones to unit standard
-        deviation, so that one lambda is fair to all; results are on the user's scale either way.
+        deviation, so that one prior is fair to all; results are on the user's scale either way.
     context : mapping, optional
         Functions and values that the formula uses beside the columns.
     trusted : bool
@@ -114,7 +115,7 @@ class Model:
         *,
         coordinates: Literal["unconstrained", "natural"] | None = None,
         hyperprior: Hyperprior | None = _DEFAULT_HYPERPRIOR,
-        integrate: bool | Literal["auto"] = False,
+        integrate: bool | Literal["auto"] = "auto",
         refine: bool | Literal["auto"] = "auto",
         draws: int | None = None,
         random_seed: int = 0,
@@ -202,7 +203,8 @@ class Model:
         """The model as a PyMC graph.
 
         Hyperparameters are data containers ``lambda_*``, ``b_*``, ``A_*``: fixed values, or starting
-        values where they are to be learned (``Fit.graph`` has the learned ones).
+        values where they are to be learned (``Fit.graph`` has the learned ones). ``A_*`` is stated at the origin
+        of its columns (:class:`InverseWishart`); where that is not 0 ``Sigma_*_used`` is sampled, ``Sigma_*`` follows.
 
         Parameters
         ----------

@@ -111,5 +111,5 @@ def dense(model, u: np.ndarray) -> Dense:
     for group, log_lambda in zip(priors.penalty_groups, u[position:], strict=True):
         own = X[:, list(group.columns)] if group.block is None else wide_columns(design.wide[group.block])
         columns.append(own)
-        lam += [np.exp(log_lambda)] * own.shape[1]
+        lam += [np.exp(log_lambda) * (u[0] ** 2 if group.absolute else 1.0)] * own.shape[1]
     return Dense(design.y - standard.offset, np.hstack(columns), np.array(lam), u[0], tuple(Zs), tuple(Gs))

@@ -78,7 +78,8 @@ def random_case(seed, terms, sizes, flat=False, n=24):
     )
     formula = " + ".join(["y ~ x + t", *terms])
     penalized = {f"w{k}": rng.normal(size=(n, p)) for k, p in enumerate(sizes)}
-    model = pmlmm.Model(formula, table, {"x": pmlmm.Flat()} if flat else None, penalized=penalized)
+    priors = {"x": pmlmm.Flat(), "t": pmlmm.Ridge()} if flat else None
+    model = pmlmm.Model(formula, table, priors, penalized=penalized)
     d = 1 + sum(coordinates.vech_size(q) for q in model.design.sizes)
     natural = coordinates.to_natural(0.4 * rng.normal(size=d), model.design.sizes)
     return Case(model, np.concatenate([natural, rng.normal(size=len(model.priors.penalty_groups))]))
@@ -115,11 +116,14 @@ def table_of(seed):
     return pd.DataFrame(data | {"y": y}), rng
 
 
+#: One learned lambda for the columns of the formula, and the intercept in units of sigma.
+RIDGE = {"common": pmlmm.Ridge(), "Intercept": pmlmm.Ridge(1e-4, "response")}
+
 # One wide block beside random intercepts and slopes.
 
 WIDE = "y ~ t + (1 + t | ind)"
 #: Nothing is learned, so that two computations of one model differ by rounding alone.
-FIXED = {"t": pmlmm.Ridge(0.5), "ind": pmlmm.InverseWishart(0.6, [[0.5, 0.1], [0.1, 0.4]])}
+FIXED = RIDGE | {"common": pmlmm.Ridge(0.5), "ind": pmlmm.InverseWishart(0.6, [[0.5, 0.1], [0.1, 0.4]])}
 
 
 def wide_data(seed=0, m=8, rows=6, p=70):

@@ -37,6 +37,11 @@ def test_verbose_says_what_is_eliminated_how(capsys):
     assert "evaluations" in error
 
 
+def test_a_ridge_by_name(capsys):
+    assert main(["fit", "sleepstudy", "Reaction ~ Days + (Days | Subject)", "--ridge"]) == 0
+    assert "common (Days) ~ N(0, sigma^2 / lambda), lambda learned" in capsys.readouterr().out
+
+
 def test_penalised_block_from_a_file(tmp_path, capsys, sleepstudy):
     noise = pd.DataFrame(np.random.default_rng(0).normal(size=(180, 200)), columns=[f"n{j}" for j in range(200)])
     noise.to_parquet(tmp_path / "noise.parquet")

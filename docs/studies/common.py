@@ -8,6 +8,8 @@ import pandas as pd
 
 import pmlmm
 
+#: What the talk has for fixed effects: one learned lambda, and an intercept that is hardly penalised.
+RIDGE = {"common": pmlmm.Ridge(), "Intercept": pmlmm.Ridge(1e-4, "response")}
 DATA = Path(__file__).parents[2] / "tests" / "data"
 
 

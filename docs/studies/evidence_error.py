@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from common import Setting, formula, simulate
+from common import RIDGE, Setting, formula, simulate
 from parallel import replicate
 
 import pmlmm
@@ -26,7 +26,7 @@ def row(groups: int, q: int, repeats: int, p: int, b: float, seed: int) -> dict:
     setting = Setting("", groups, repeats, q, covariates=p)
     data, _ = simulate(setting, seed)
     smallest = 2.0 * q / (groups + 2.0 * q)
-    prior = {"g": pmlmm.InverseWishart(b=max(b, 1.05 * smallest), A=np.eye(q)), "common": pmlmm.Ridge(1.0)}
+    prior = RIDGE | {"g": pmlmm.InverseWishart(b=max(b, 1.05 * smallest), A=np.eye(q)), "common": pmlmm.Ridge(1.0)}
     model = pmlmm.Model(formula(setting), data, prior)
     fit = model.fit()
     reference = pmlmm.compare(fit, fit.sample(1000, random_seed=seed, progress=False)).evidence.loc["bridge"]

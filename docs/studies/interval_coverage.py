@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 import pandas as pd
-from common import Setting, formula, simulate
+from common import RIDGE, Setting, formula, simulate
 from parallel import replicate
 
 import pmlmm
@@ -31,7 +31,7 @@ LEVELS = (0.5, 0.8, 0.95)
 def covered(setting: Setting, structure: str, seed: int, nuts: bool) -> list[dict]:
     """Which intervals of one data set hold the truth."""
     data, truth = simulate(setting, seed)
-    model = pmlmm.Model(formula(setting), data, {"g": pmlmm.InverseWishart(A=structure)})
+    model = pmlmm.Model(formula(setting), data, RIDGE | {"g": pmlmm.InverseWishart(A=structure)})
     try:
         fit = model.fit()
         integrated = fit.integrate()

@@ -1,4 +1,4 @@
-"""Which structure of the scale A serves best by default: identity, free diagonal, or a diagonal pooled how?
+"""Which structure of the scale A serves best: identity, free diagonal, or a diagonal pooled how?
 
 Data as in the talk's first table, with E Sigma = I and with standard deviations 2, 1, 1, 0.5; random-effect columns
 that are independent, and powers of a time. Every structure is scored by KL(true || estimate) of the law of y at the
@@ -14,12 +14,13 @@ from parallel import replicate
 
 STRUCTURES = {
     "A identity": "identity",
-    "default": "pooled, sd 0.5 (default)",
+    "A pooled, sd 0.5": "pooled, sd 0.5",
     "A pooled, sd 0.7": "pooled, sd 0.7",
     "A pooled, sd 1": "pooled, sd 1",
     "A pooled at the mean square": "at the mean square, sd 0.5",
     "A pooled at the mean square, sd 0.7": "at the mean square, sd 0.7",
     "A free diagonal": "free diagonal",
+    "default": "default",
 }
 SCALES = {"equal": None, "2, 1, 1, 0.5": (2.0, 1.0, 1.0, 0.5)}
 
@@ -40,7 +41,9 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         for method, name in STRUCTURES.items():
             total = part[method].sum() / part["oracle"].sum()
             ratio = part[method] / part["oracle"]
-            gain, error = methods.geometric_mean(part[method] / part["default"], part.index.get_level_values("seed"))
+            gain, error = methods.geometric_mean(
+                part[method] / part["A pooled, sd 0.5"], part.index.get_level_values("seed")
+            )
             found.append(
                 {
                     "Z": effects,
@@ -49,7 +52,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
                     "total": total,
                     "median": ratio.median(),
                     "90%": ratio.quantile(0.9),
-                    "to the default": gain,
+                    "to sd 0.5": gain,
                     "± error": error,
                     "refused": int(refused.get((effects, scales, method), 0)),
                 }
@@ -71,8 +74,9 @@ def main() -> None:
     caption = (
         f"KL over the oracle's by structure of A, posterior means, 40 individuals with {', '.join(map(str, repeats))} "
         f"repeats, {options.replicates} data sets each (seeds from {options.seed}), less those that some method "
-        "refuses: over the totals, median and 90% quantile over data sets, and the geometric mean of the ratio to the "
-        "default with its Monte Carlo error, seeds as the units."
+        "refuses: over the totals, median and 90% quantile over data sets, and the geometric mean of the ratio to "
+        '"pooled, sd 0.5" with its Monte Carlo error, seeds as the units. All but the default have a median of 7 for '
+        "eta - q + 1."
     )
     report.save_table("structure_of_a", summarise(rows), options, caption)
 

@@ -29,7 +29,8 @@ def one(p: int, variance: float, scaled: bool, method: str, seed: int) -> dict:
         [REPEATS] * INDIVIDUALS, q=2, covariates=p, beta_sd=beta_sd, nu=6.0, sigma=np.sqrt(variance), seed=seed
     )
     x = [f"x{j + 1}" for j in range(p)]
-    priors = {"ind": pmlmm.InverseWishart(A="identity")} if method == "talk" else None
+    priors = {"ind": pmlmm.InverseWishart(A="identity")} if method == "talk" else {}
+    priors |= {"common": pmlmm.Ridge()} if p < 10 else {}
     formula = f"y ~ 0 + {' + '.join(x) if p < 10 else '0'} + (0 + z1 + z2 | ind)"
     block = None if p < 10 else {"x": data[x].to_numpy()}
     row = {"p": p, "variance": variance, "X beta": 1.0 if scaled else p, "method": method}

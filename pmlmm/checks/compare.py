@@ -256,7 +256,7 @@ def _evidence(posterior: Posterior, mcmc: xr.DataTree, rng: np.random.Generator)
     """Evidence by every method."""
     learned, draws, design = posterior.learned, mcmc["posterior"], posterior.design
     near = Conditional(learned)
-    x = from_natural(covariance_draws(draws.to_dataset(), design), design.sizes)
+    x = from_natural(covariance_draws(draws.to_dataset(), design, posterior.problem.statistics.origins), design.sizes)
     if posterior.integrated is not None:
         x = np.concatenate([x, search_scale(learned.space, draws.to_dataset())], axis=-1)
         rows = {"integrated": (posterior.evidence.log_evidence, posterior.evidence.error)}

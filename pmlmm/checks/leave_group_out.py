@@ -111,12 +111,12 @@ class RowBatch(NamedTuple):
 
 def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator[RowBatch]:
     """The rows group by group, groups of similar size together."""
-    own = [term for term in design.terms if term.factor == factor]
+    own = [term for term in statistics.terms if term.factor == factor]
     codes, m = own[0].grouping.codes, own[0].n_groups
     order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes, minlength=m)
     starts = np.cumsum(sizes) - sizes
     Z, W = np.hstack([term.Z for term in own])[order], dense_columns(design, statistics)[order]
-    y = design.y[order] - statistics.standardization.offset
+    y = (design.y - statistics.standardization.offset)[order]
     left = np.argsort(sizes, kind="stable")
     while len(left):
         largest = np.maximum.accumulate(sizes[left])
@@ -142,7 +142,7 @@ def group_densities(draws: WeightedDraws, statistics: Statistics, batches: list[
     result = np.empty((len(draws.natural), number))
     for s, natural in enumerate(draws.natural):
         u = np.concatenate([natural, log_lambda[s]])
-        effects, root = likelihood.condition(u, data), data.group_root(data.roots(u)[0])
+        effects, root = likelihood.condition(u, data), data.group_root(data.roots(u))
         for batch in batches:
             result[s, batch.groups] = _densities_at(effects, root, natural[SIGMA] ** 2, batch)
     return result

@@ -17,7 +17,7 @@ from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior import tree
 from pmlmm.posterior.draws import PREDICTOR, linear_predictor
-from pmlmm.posterior.labels import covariance_parameters, data_groups, label, response_name
+from pmlmm.posterior.labels import covariance_parameters, covariances, data_groups, label, response_name
 from pmlmm.posterior.source import CHAINS, Posterior
 from pmlmm.problem import Problem
 
@@ -55,7 +55,7 @@ def posterior_predictive(
     likelihoods = {name: (by_row, ("row",))}
     coords = dict(row)
     for grouping in design.groupings:
-        by_group = group_log_likelihood(design, grouping.factor, values, predictor)
+        by_group = group_log_likelihood(posterior.problem, grouping.factor, values, predictor)
         likelihoods[f"{name}_by_{grouping.factor}"] = (by_group, (grouping.factor,))
         coords[grouping.factor] = design.coords()[grouping.factor]
     groups["log_likelihood"] = _dataset(likelihoods, coords, shape)
@@ -93,7 +93,7 @@ def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], 
 
 
 def _predictor_of(values: dict[str, np.ndarray], design: Design) -> np.ndarray:
-    total = linear_predictor(design, values["beta"], values)
+    total = linear_predictor(design.X, design.terms, values["beta"], values)
     for block in design.wide:
         beta = values[f"beta_{block.name}"]
         for part, columns in block.chunks():
@@ -111,14 +111,16 @@ def _dataset(values: dict[str, tuple], coords: dict, shape: tuple[int, int]) -> 
 
 
 def group_log_likelihood(
-    design: Design, factor: str, values: dict[str, np.ndarray], predictor: np.ndarray
+    problem: Problem, factor: str, values: dict[str, np.ndarray], predictor: np.ndarray
 ) -> np.ndarray:
     """log p(y of a group | everything but the factor's own effects), for each draw and group: (draws, m).
 
     The effects of the factor are integrated out; those of other factors are as drawn.
     """
-    own = [term for term in design.terms if term.factor == factor]
-    grouping, Z = own[0].grouping, np.hstack([term.Z for term in own])
+    design, statistics = problem.design, problem.statistics
+    chosen = [k for k, term in enumerate(design.terms) if term.factor == factor]
+    own, origins = [design.terms[k] for k in chosen], [statistics.origins[k] for k in chosen]
+    grouping, Z = own[0].grouping, np.hstack([statistics.terms[k].Z for k in chosen])
     m, q, codes = grouping.n_groups, Z.shape[1], grouping.codes
     S = np.zeros((m, q, q))
     np.add.at(S, codes, Z[:, :, None] * Z[:, None, :])
@@ -137,7 +139,8 @@ def group_log_likelihood(
         squares = np.add.reduceat(residual**2, starts, axis=1)
         moved = np.add.reduceat(residual[:, :, None] * Z[order], starts, axis=1)
         variance = values["sigma"][part, None] ** 2
-        Sigma = block_diagonal([values[f"Sigma_{term.name}"][part] for term in own])
+        pairs = zip(own, origins, strict=True)
+        Sigma = block_diagonal([origin.used(values[f"Sigma_{term.name}"][part]) for term, origin in pairs])
         L = np.linalg.cholesky(Sigma / variance[:, :, None])[:, None]
         chol = group_factor(S, L)
         half = np.linalg.solve(chol, np.swapaxes(L, 2, 3) @ moved[..., None])[..., 0]
@@ -150,7 +153,7 @@ def group_log_likelihood(
 def marginal_log_likelihood(learned: Learned, draws: xr.Dataset) -> xr.DataArray:
     """See :meth:`pmlmm.Fit.marginal_log_likelihood`."""
     packed, log_lambda = flatten(learned.data), learned.theta.log_lambda
-    theta = tree.covariance_draws(draws, learned.problem.design)
+    theta = tree.covariance_draws(draws, learned.problem.design, learned.problem.statistics.origins)
     with blas_threads(learned.dense):
         values = [
             value_and_gradient(np.concatenate([point, log_lambda]), packed)[0]
@@ -167,15 +170,14 @@ def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.D
     design = problem.design
     refuse_draws(draws, design.n_rows + design.numbers_each(gamma=True, wide=None), f"draws={draws}")
     natural, log_lambda = posterior.draw_prior(draws, rng)
-    values = covariance_parameters(natural, design)
-    for term in design.terms:
-        # by eigenvalues, as a weak prior draws covariances that are singular to rounding
-        squares, axes = np.linalg.eigh(values[f"Sigma_{term.name}"])
-        unit = rng.standard_normal((draws, term.n_groups, term.q))
-        values[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
+    statistics = problem.statistics
+    values, gamma = covariance_parameters(natural, design, statistics.origins), _prior_effects(problem, natural, rng)
+    for (name, used), origin in zip(gamma.items(), statistics.origins, strict=True):
+        values[name] = origin.users_effects(used)
     coefficients, fixed = _prior_coefficients(problem, natural[:, SIGMA], log_lambda, rng)
     values |= coefficients
-    predictor = fixed + linear_predictor(design, np.zeros((draws, len(design.coefficients))), values)
+    beta = np.zeros((draws, len(design.coefficients)))
+    predictor = fixed + linear_predictor(design.X, statistics.terms, beta, gamma)
     replicated = predictor + natural[:, SIGMA, None] * rng.standard_normal(predictor.shape)
     shaped = {name: value[None] for name, value in values.items()}
     name = response_name(design)
@@ -186,13 +188,26 @@ def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.D
     return xr.DataTree.from_dict(groups | data_groups(design))
 
 
+def _prior_effects(problem: Problem, natural: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """gamma given each Sigma, with the columns' zero at their origin, (draws, m, q) by name."""
+    result, design = {}, problem.design
+    for term, Sigma in zip(design.terms, covariances(natural, design.sizes), strict=True):
+        # by eigenvalues, as a weak prior draws covariances that are singular to rounding
+        squares, axes = np.linalg.eigh(Sigma)
+        unit = rng.standard_normal((len(natural), term.n_groups, term.q))
+        result[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
+    return result
+
+
 def _prior_coefficients(
     problem: Problem, sigma: np.ndarray, log_lambda: np.ndarray, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """beta, and of wide blocks where they are few, from their priors; and what all of them predict, (draws, n)."""
     design, standard, draws = problem.design, problem.statistics.standardization, len(sigma)
     shift, used, wide = np.zeros(draws), np.zeros((draws, len(design.coefficients))), np.zeros((draws, design.n_rows))
-    sd = sigma[:, None] * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
+    absolute = np.array([group.absolute for group in problem.priors.penalty_groups], dtype=bool)
+    units = np.where(absolute, 1.0, sigma[:, None])
+    sd = units * np.exp(-0.5 * np.broadcast_to(log_lambda, (draws, log_lambda.shape[-1])))
     few = draws * sum(block.p for block in design.wide) <= tree.MOST_WIDE
     values = {}
     for g, group in enumerate(problem.priors.penalty_groups):

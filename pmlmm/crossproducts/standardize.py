@@ -13,38 +13,36 @@ from pmlmm.priors.prior_set import PriorSet
 class Standardization:
     """How the columns of X and the response were shifted and scaled before the cross-products.
 
-    ``X_used = (X - center) / scale`` and ``y_used = y - offset``. ``transform`` and ``shift`` lead
-    back: ``beta = transform @ beta_used + shift``. ``intercept`` is the column of the intercept, if any.
+    ``X_used = (X - center) / scale`` and ``y_used = y - offset``, with ``offset`` (n,) the prior mean of every row.
+    ``transform`` and ``shift`` lead back: ``beta = transform @ beta_used + shift``. ``intercept`` is the column of the
+    intercept, if any.
     """
 
     center: np.ndarray
     scale: np.ndarray
-    offset: float
+    offset: np.ndarray
     intercept: int | None
     transform: np.ndarray
     shift: np.ndarray
 
 
 def standardization(
-    X: np.ndarray, scaled: np.ndarray, centred: np.ndarray, intercept: int | None, offset: float
+    X: np.ndarray, scale: np.ndarray, centred: np.ndarray, intercept: int | None, mean: np.ndarray
 ) -> Standardization:
-    """Centre the columns marked in ``centred`` (p,), and scale those in ``scaled`` to unit standard deviation.
+    """Centre the columns marked in ``centred`` (p,), divide by ``scale`` (p,), and take the prior means off.
 
-    Columns are centred only where there is an intercept to take up the shift, as glmnet does. Unpenalised
-    columns need it too: with the intercept's prior at their zero it would be a penalty on them.
+    ``mean`` (p,) are those of the coefficients, of the intercept where columns are centred. Columns are centred only
+    where there is an intercept to take up the shift, as glmnet does. Unpenalised columns need it too: with the
+    intercept's prior at their zero it would be a penalty on them.
     """
-    p = X.shape[1]
-    center, scale = np.zeros(p), np.ones(p)
-    if scaled.any():
-        deviation = X[:, scaled] - X[:, scaled].mean(axis=0)
-        scale[scaled] = np.sqrt(np.mean(deviation**2, axis=0))
+    center = np.zeros(X.shape[1])
     if intercept is not None and centred.any():
         center[centred] = X[:, centred].mean(axis=0)
-    transform, shift = np.diag(1.0 / scale), np.zeros(p)
+    transform, shift = np.diag(1.0 / scale), mean.copy()
     if intercept is not None:
         transform[intercept] -= center / scale
-        shift[intercept] = offset
-    return Standardization(center, scale, offset, intercept, transform, shift)
+        shift[intercept] -= center @ mean
+    return Standardization(center, scale, (X - center) @ mean, intercept, transform, shift)
 
 
 def standardization_of(design: Design, priors: PriorSet) -> Standardization:
@@ -52,4 +50,4 @@ def standardization_of(design: Design, priors: PriorSet) -> Standardization:
     names = design.coefficients
     intercept = names.index(INTERCEPT) if INTERCEPT in names else None
     centred = np.array([priors.standardize and name != INTERCEPT for name in names], dtype=bool)
-    return standardization(design.X, np.array(priors.standardized), centred, intercept, priors.intercept_mean)
+    return standardization(design.X, np.array(priors.scales), centred, intercept, np.array(priors.means))

@@ -1,7 +1,7 @@
 """Cross-products: the data are touched once, and every evaluation works on these sums."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from pmlmm.kernels.eliminate.eigenbasis import EigenbasisRidge
 from pmlmm.kernels.eliminate.groups import Groups
 from pmlmm.kernels.eliminate.row_kernels import RowKernelRidge
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
+from pmlmm.priors.origin import Origin
 from pmlmm.priors.prior_set import PriorSet
 from pmlmm.priors.search_space import ColumnSizes
 
@@ -74,6 +75,8 @@ class Statistics:
     ----------
     standardization : Standardization
         Of the columns of X and of y.
+    terms : tuple of Term
+        Random-effect terms with their columns from the origin.
     wide : tuple of StandardizedBlock
     columns : ColumnSizes
         How large the columns are that priors act on.
@@ -82,16 +85,22 @@ class Statistics:
     """
 
     standardization: Standardization
+    terms: tuple[Term, ...]
     wide: tuple[StandardizedBlock, ...]
     columns: ColumnSizes
     elimination: Elimination
     _design: Design
     _priors: PriorSet
 
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where the columns of each term have their zero here, and the way back."""
+        return self._priors.origins
+
     @cached_property
     def marginal(self) -> Reduced:
         """For the marginal likelihood: beta and gamma integrated out."""
-        return _assemble(self._design, self._priors, self.standardization, self.wide, self.elimination)
+        return _assemble(self._design, self._priors, self.standardization, self.terms, self.wide, self.elimination)
 
     @cached_property
     def profile(self) -> Reduced:
@@ -99,7 +108,7 @@ class Statistics:
         if not self.elimination.wide_first:
             return self.marginal
         elimination = plan(self._design, tuple(block.rank for block in self.wide), profile=True)
-        return _assemble(self._design, self._priors, self.standardization, self.wide, elimination)
+        return _assemble(self._design, self._priors, self.standardization, self.terms, self.wide, elimination)
 
     def crossproducts(self, profile: bool = False) -> Crossproducts:
         """What the likelihood needs."""
@@ -116,12 +125,14 @@ def build_statistics(
 ) -> Statistics:
     """Standardise, rotate wide blocks, choose what is eliminated how; ``method`` and ``factor`` force that choice."""
     wide = tuple(standardize(block, priors.standardize, standard.intercept is not None) for block in design.wide)
+    terms = tuple(_from_origin(term, origin) for term, origin in zip(design.terms, priors.origins, strict=True))
     return Statistics(
         standardization=standard,
+        terms=terms,
         wide=wide,
         columns=ColumnSizes(
-            moments=tuple(term.Z.T @ term.Z / design.n_rows for term in design.terms),
-            largest=tuple(np.abs(term.Z).max(axis=0) for term in design.terms),
+            moments=tuple(term.Z.T @ term.Z / design.n_rows for term in terms),
+            largest=tuple(np.abs(term.Z).max(axis=0) for term in terms),
             wide=tuple(float(np.sum(b.columns**2)) / (len(b.columns) * b.block.p) for b in wide),
         ),
         elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method, factor=factor),
@@ -130,16 +141,20 @@ def build_statistics(
     )
 
 
+def _from_origin(term: Term, origin: Origin) -> Term:
+    return replace(term, Z=term.Z - origin.shift) if origin.moved else term
+
+
 def _assemble(
     design: Design,
     priors: PriorSet,
     standard: Standardization,
+    terms: tuple[Term, ...],
     wide: tuple[StandardizedBlock, ...],
     elimination: Elimination,
 ) -> Reduced:
     """Sums for one choice of what goes first."""
-    terms = design.terms
-    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset
+    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset[:, None]
     grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
@@ -164,6 +179,7 @@ def _assemble(
         blocks=blocks,
         gammas=gammas,
         counts=np.array([group.size for group in priors.penalty_groups], dtype=float),
+        absolute=np.array([group.absolute for group in priors.penalty_groups], dtype=bool),
         n=float(len(Y)),
     )
     return Reduced(data, segments, S, c, wide_sums)
@@ -235,7 +251,7 @@ def dense_columns(design: Design, statistics: Statistics) -> np.ndarray:
     parts = [np.zeros((design.n_rows, 0))]
     for segment in statistics.marginal.segments:
         if segment.kind == "gamma":
-            parts.append(_dense_rows(design.terms[segment.index]))
+            parts.append(_dense_rows(statistics.terms[segment.index]))
         elif segment.kind == "alpha":
             parts.append(statistics.wide[segment.index].columns)
         else:

@@ -28,6 +28,11 @@ class Term:
         return self.grouping.factor
 
     @property
+    def intercept(self) -> int | None:
+        """Position of the intercept's column; None without one."""
+        return self.coefficients.index("Intercept") if "Intercept" in self.coefficients else None
+
+    @property
     def q(self) -> int:
         return len(self.coefficients)
 

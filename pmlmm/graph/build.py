@@ -25,7 +25,10 @@ from pmlmm.problem import Problem
 
 @dataclass(frozen=True)
 class SymbolicTheta:
-    """The hyperparameters as the densities use them: log lambda, and the arguments of each covariance's prior."""
+    """The hyperparameters as the densities use them: log lambda, and the arguments of each covariance's prior.
+
+    Groups in the units of y have ``-log tau^2`` in place of log lambda.
+    """
 
     log_lambda: list[Variable] = field(default_factory=list)
     covariances: list[Arguments] = field(default_factory=list)
@@ -94,7 +97,9 @@ def build_full(problem: Problem, theta: Theta) -> pm.Model:
     """Graph of p(y, beta, gamma, sigma, Sigma | Theta): shares no algebra with the kernels.
 
     ``beta`` is on the user's scale; the sampled ``beta_used`` is on that of the ridge, and the sampled
-    ``gamma_*_unit`` are standard: their covariance enters through its Cholesky factor (non-centred).
+    ``gamma_*_unit`` are standard: their covariance enters through its Cholesky factor (non-centred). Where columns
+    of a term have their zero elsewhere inside (:class:`pmlmm.priors.origin.Origin`) its ``Sigma_*_used`` is sampled,
+    and ``Sigma_*`` follows.
     """
     numba_dispatch.register()
     design, standard = problem.design, problem.statistics.standardization
@@ -113,10 +118,12 @@ def build_full(problem: Problem, theta: Theta) -> pm.Model:
         if standard.intercept is not None:
             beta = beta[standard.intercept].inc(-moved)
         pm.Deterministic("beta", beta, dims="coefficient")
-        for term, Sigma in zip(design.terms, Sigmas, strict=True):
+        origins = problem.statistics.origins
+        for term, origin, Sigma in zip(problem.statistics.terms, origins, Sigmas, strict=True):
             dims = (term.factor, f"{term.name}_effect")
             unit = pm.Normal(f"gamma_{term.name}_unit", dims=dims)
-            gamma = pm.Deterministic(f"gamma_{term.name}", unit @ pt.linalg.cholesky(Sigma).T, dims=dims)
+            gamma = unit @ pt.linalg.cholesky(Sigma).T
+            pm.Deterministic(f"gamma_{term.name}", origin.users_effects(gamma), dims=dims)
             mu = mu + pt.sum(term.Z * gamma[term.grouping.codes], axis=-1)
         pm.Normal("y", mu, sigma, observed=design.y, dims="row")
     return model
@@ -126,7 +133,10 @@ def _theta_containers(problem: Problem, theta: Theta) -> SymbolicTheta:
     """Data containers lambda_*, b_*, A_*, ..., and what the densities use of them."""
     symbols = SymbolicTheta()
     for group, log_lambda in zip(problem.priors.penalty_groups, theta.log_lambda, strict=True):
-        symbols.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
+        if group.absolute:
+            symbols.log_lambda.append(pt.constant(float(log_lambda)))
+        else:
+            symbols.log_lambda.append(pt.log(pm.Data(f"lambda_{group.name}", np.exp(log_lambda))))
     for term, density in zip(problem.design.terms, theta.covariances, strict=True):
         symbols.covariances.append(graph_of(density).containers(term, density))
     return symbols
@@ -144,10 +154,16 @@ def _covariance_parameters(problem: Problem, theta: Theta, symbols: SymbolicThet
         sigma = pm.HalfFlat("sigma", **options)
         pm.Potential("sigma_prior", HalfStudentTLogDensity()(sigma[None], *handles.sigma_prior))
     Sigmas, variance = [], np.var(problem.design.y)
-    for term, density, arguments in zip(problem.design.terms, theta.covariances, symbols.covariances, strict=True):
+    origins = problem.statistics.origins
+    parts = zip(problem.design.terms, origins, theta.covariances, symbols.covariances, strict=True)
+    for term, origin, density, arguments in parts:
         name, dims = f"Sigma_{term.name}", covariance_dims(term.name)
         start = pt.as_tensor_variable(np.eye(term.q) * variance)
-        Sigmas.append(graph_of(density).variable(name, arguments, start, dims=dims, **options))
+        own = f"{name}_used" if origin.moved else name
+        Sigmas.append(graph_of(density).variable(own, arguments, start, dims=dims, **options))
+        if origin.moved:
+            back = origin.matrix(-1.0)
+            pm.Deterministic(name, back @ Sigmas[-1] @ back.T, dims=dims)
     handles.free = [sigma, *Sigmas]
     return sigma, [pt.specify_shape(S, (q, q)) for S, q in zip(Sigmas, q_of, strict=True)]
 
@@ -159,7 +175,8 @@ def _fixed_effects(problem: Problem, symbols: SymbolicTheta, sigma: TensorVariab
     if ridged:
         columns = np.concatenate([group.columns for group in ridged])
         which = [problem.priors.penalty_groups.index(group) for group in ridged for _ in group.columns]
-        scale = sigma * pt.exp(-0.5 * pt.stack(symbols.log_lambda)[which])
+        units = pt.stack([1.0 if group.absolute else sigma for group in problem.priors.penalty_groups])
+        scale = (units * pt.exp(-0.5 * pt.stack(symbols.log_lambda)))[which]
         used = used[columns].set(pm.Normal("beta_used", 0.0, scale, shape=len(columns)))
     flat = np.array(problem.priors.flat_columns, dtype=int)
     if len(flat):

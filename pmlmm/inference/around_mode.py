@@ -25,7 +25,7 @@ def profile_gradient(mode: Mode, space: Space, phi: np.ndarray) -> Callable:
 
     def function(point: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = mode.at.gradient[d:] + (hessian[d:, d:] - across) @ (space.theta(point).packed - centre)
-        return np.nan, gradient @ space.pack_jacobian(point) + space.log_hyperprior(point)[1]
+        return np.nan, gradient @ space.pack_jacobian(point) + space.log_prior(point)[1]
 
     return function
 

@@ -24,8 +24,8 @@ def em(
     """Run EM in natural coordinates.
 
     The E-step is read off the score (Fisher's identity): for m groups
-    ``sum_i E[gamma_i gamma_i'] = m Sigma + 2 Sigma (dl/dSigma) Sigma`` and, with N = n + number of
-    ridge columns (dense ones, in the marginal variant), ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``.
+    ``sum_i E[gamma_i gamma_i'] = m Sigma + 2 Sigma (dl/dSigma) Sigma`` and, with N = n + number of columns whose prior
+    is in units of sigma (dense ones, in the marginal variant), ``E[RSS + beta' T beta] = sigma^2 (dl/dlog sigma + N)``.
     The M-step is that of each covariance's prior, for the inverse-Wishart the talk's
     ``Sigma <- b A + (1 - b) mean_i E[gamma_i gamma_i']``, and a quadratic equation for sigma^2.
 
@@ -64,7 +64,7 @@ def _step(
     point = np.concatenate([u, theta.log_lambda])
     score = likelihood.evaluate(point, data, profile=profile, order=1).gradient
     new = np.empty_like(u)
-    total = data.n + (float(np.sum(data.counts)) if profile else data.ridge_columns)
+    total = data.n + (float(np.sum(data.counts[~data.absolute])) if profile else data.ridge_columns)
     new[SIGMA] = _sigma(u[SIGMA] ** 2 * (u[SIGMA] * score[SIGMA] + total), total, sigma_prior)
     terms = zip(data.sizes, data.levels, vech_slices(data.sizes), theta.covariances, strict=True)
     for q, m, part, prior in terms:

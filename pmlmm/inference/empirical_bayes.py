@@ -162,7 +162,7 @@ class LaplaceEvidence:
             self.space.pack_jacobian(phi),
         )
         self._x, self._moved = mode.x, (phi.copy(), slopes)
-        log_prior, slope = self.space.log_hyperprior(phi)
+        log_prior, slope = self.space.log_prior(phi)
         return mode.log_evidence + log_prior, gradient + slope
 
 

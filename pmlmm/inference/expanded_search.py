@@ -116,7 +116,7 @@ def _at(evidence: LaplaceEvidence, phi: np.ndarray, x: np.ndarray) -> _Point:
     """The mode at phi, searched from x."""
     space, hyper = evidence.space, evidence.space.theta(phi).packed
     mode = evidence.laplace.find_mode(x, hyper, ENOUGH)
-    return _Point(phi, hyper, mode, mode.log_evidence + space.log_hyperprior(phi)[0])
+    return _Point(phi, hyper, mode, mode.log_evidence + space.log_prior(phi)[0])
 
 
 def _missed(reached: _Point, found: Mode, space: Space) -> float:

@@ -13,7 +13,7 @@ from pmlmm.design.term import Term
 from pmlmm.errors import ConvergenceError, DataError
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.coordinates import vech
-from pmlmm.priors.prior_set import COLLINEAR, PriorSet
+from pmlmm.priors.prior_set import COLLINEAR
 from pmlmm.priors.search_space import Space
 from pmlmm.problem import Problem
 
@@ -28,15 +28,16 @@ _STEPS, _MOST_STEPS = 4, 2_000
 _OUTSIDE = 1e-12
 
 
-def unbounded(design: Design, priors: PriorSet) -> str:
+def unbounded(problem: Problem) -> str:
     """Why the posterior of a covariance with a flat prior is improper, in words; empty where none is.
 
     As the variance of one effect grows the likelihood falls as its power ``-(m - r) / 2``: m groups have the effect,
     and r combinations of unpenalised coefficients are mimicked by it. The volume of q x q covariances grows as its
     power q, so ``m - r`` must be above 2 q.
     """
-    flat = design.X[:, list(priors.flat_columns)]
-    for term, prior in zip(design.terms, priors.covariances, strict=True):
+    priors, statistics = problem.priors, problem.statistics
+    flat = (problem.design.X - statistics.standardization.center)[:, list(priors.flat_columns)]
+    for term, prior in zip(statistics.terms, priors.covariances, strict=True):
         for name, z in zip(term.coefficients, term.Z.T, strict=True):
             if prior.proper:
                 break
@@ -128,7 +129,7 @@ def _least_squares(problem: Problem) -> float:
     """Residual sum of squares of y on all effects, from the residuals themselves."""
     design, statistics = problem.design, problem.statistics
     dense = [design.X, *(block.columns for block in statistics.wide)]
-    columns = sparse.hstack([*map(sparse.csr_array, dense), *map(_rows, design.terms)], format="csc")
+    columns = sparse.hstack([*map(sparse.csr_array, dense), *map(_rows, statistics.terms)], format="csc")
     size = np.sqrt(np.asarray(columns.multiply(columns).sum(axis=0)).ravel())
     columns = columns @ sparse.diags_array(1.0 / np.maximum(size, np.finfo(float).tiny))
     left = design.y - statistics.standardization.offset

@@ -217,7 +217,7 @@ class ImportanceEvidence:
 
     def __call__(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = self.sample.log_evidence(self.space.theta(phi))
-        log_prior, slope = self.space.log_hyperprior(phi)
+        log_prior, slope = self.space.log_prior(phi)
         return value + log_prior, gradient @ self.space.pack_jacobian(phi) + slope
 
 

@@ -27,6 +27,8 @@ _DIFFERENCE, _LARGEST_DIFFERENCE = 1e-6, 1e-3
 
 # Parameters beyond this size (their squares overflow) are outside of what is searched.
 _ABSURD = 1e140
+# Likelihoods with so large an error (nats a row) say nothing.
+_NOISE = 1.0
 
 # On the edge of the space the logarithm of a variance has less curvature than this, and Newton would move it by more.
 _FLAT, _UPHILL = 1e-3, 0.1
@@ -124,7 +126,7 @@ class Laplace:
                 theta = coordinates.to_natural(x, self.sizes)
         except np.linalg.LinAlgError:  # a factor that underflows
             theta = np.full(d, np.inf)
-        if not (np.abs(theta).max() < _ABSURD and theta[SIGMA] > 1.0 / _ABSURD):
+        if not (np.abs(theta).max() < _ABSURD and self._computable(theta[SIGMA])):
             return nowhere(size), nowhere(size)
         natural = self.log_posterior(theta, hyper)
         if not np.isfinite(natural.value):
@@ -178,6 +180,10 @@ class Laplace:
         self._refuse_edge(at)
         volume, precision = self._log_volume(x, hyper, at, natural)
         return Mode(x, theta, at.value, at.value + volume, precision, at, steps)
+
+    def _computable(self, sigma: float) -> bool:
+        """Whether the likelihood at sigma is more than rounding, which a long step would take for an ascent."""
+        return sigma > 1.0 / _ABSURD and self.data.rounding(sigma) < _NOISE * self.data.n
 
     def _rounding(self, x: np.ndarray) -> float:
         """Error of the log-posterior at x (nats); where it is a nat the search has lost its way."""

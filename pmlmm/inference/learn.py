@@ -45,7 +45,7 @@ def learn(
 
     ``compiled(profile)`` is the log-posterior, or its profile over beta.
     """
-    improper = unbounded(problem.design, problem.priors)
+    improper = unbounded(problem)
     if improper and options.is_default:
         raise ConvergenceError(improper)
     refuse_collinear(problem)

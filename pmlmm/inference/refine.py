@@ -140,7 +140,7 @@ def _centre(sampler: Sampler, phi: np.ndarray) -> tuple[_Centre | None, str]:
         return None, f"no proposal ({error})"
     if not weights.reliable:
         return None, f"Pareto k-hat {weights.k_hat:.2f} is above {LARGEST_K_HAT}"
-    return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_hyperprior(phi)[0]), ""
+    return _Centre(phi, sample, weights, weights.log_evidence + sampler.space.log_prior(phi)[0]), ""
 
 
 def _pinned(space: Space, phi: np.ndarray) -> str:

@@ -87,12 +87,13 @@ def _candidate(problem: Problem, space: Space, evidence: LaplaceEvidence, profil
     theta = space.theta(phi)
     found = evidence.from_start(crude_start(problem, theta, profile)).mode(phi)
     u = np.concatenate([found.natural, theta.log_lambda])
-    known = plug_in(space, found.natural, *_square_sums(u, laplace.data, np.array(space.group_sizes) > 1))
+    wide = np.array([group.block is not None for group in problem.priors.penalty_groups])
+    known = plug_in(space, found.natural, *_square_sums(u, laplace.data, wide))
     phi, _ = maximize_evidence(known, space, phi, "start", tolerance=0.1)
     if not compare:
         return 0.0, phi, found.x
     mode = evidence.from_start(found.x).mode(phi)
-    return mode.log_evidence + space.log_hyperprior(phi)[0], phi, mode.x
+    return mode.log_evidence + space.log_prior(phi)[0], phi, mode.x
 
 
 def _square_sums(u: np.ndarray, data: Crossproducts, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,8 +105,9 @@ def _square_sums(u: np.ndarray, data: Crossproducts, wide: np.ndarray) -> tuple[
     d, groups = data.parameters, len(data.counts)
     sums, counts = np.zeros(groups), np.minimum(data.counts, data.n)
     posterior = likelihood.condition(u, data)
+    counts = np.where(data.absolute, 0.0, counts)  # nothing is learned of them
     for block in data.blocks:
-        if block.ridge:
+        if block.ridge and not data.absolute[block.parameter]:
             sums[block.parameter] = np.sum(posterior.mean[block.columns] ** 2) / u[SIGMA] ** 2
     if wide.any():
         score = likelihood.evaluate(u, data, profile=False, order=1).gradient[d:]
@@ -133,7 +135,7 @@ def plug_in(space: Space, theta: np.ndarray, squares: np.ndarray, counts: np.nda
         for density, precision, log_det in zip(value.covariances, precisions, log_dets, strict=True):
             total += float(density.log_densities(precision, log_det))
             parts.append(density.gradient(precision, log_det))
-        log_prior, slope = regularized.log_hyperprior(phi)
+        log_prior, slope = regularized.log_prior(phi)
         return total + log_prior, np.concatenate(parts) @ space.pack_jacobian(phi) + slope
 
     return function

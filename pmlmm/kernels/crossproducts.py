@@ -36,6 +36,9 @@ class Crossproducts:
         Number of columns of W that are random effects.
     counts : (G,) array
         Number of coefficients of each penalty group.
+    absolute : (G,) bool array
+        Groups whose prior is in the units of y instead of sigma's: where the others have log lambda these have
+        ``v = -log tau^2``, with ``beta ~ N(0, tau^2)``. They are among the dense blocks.
     n : float
         Number of rows.
     """
@@ -48,6 +51,7 @@ class Crossproducts:
     blocks: tuple[Block, ...]
     gammas: int
     counts: np.ndarray
+    absolute: np.ndarray
     n: float
     last: tuple[Last, Last] = field(default_factory=lambda: (Last(), Last()), init=False, repr=False)
 
@@ -101,8 +105,8 @@ class Crossproducts:
 
     @property
     def ridge_columns(self) -> int:
-        """Number of dense columns with a ridge."""
-        return sum(block.levels for block in self.blocks if block.ridge)
+        """Number of dense columns with a prior in units of sigma."""
+        return sum(block.levels for block in self.blocks if block.ridge and not self.absolute[block.parameter])
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -113,12 +117,18 @@ class Crossproducts:
         parts = [every[:1], *(terms[k] for k in self.grouped), *(lambdas[g] for g in self.ridges)]
         return np.concatenate([*parts, *((lambdas if b.ridge else terms)[b.parameter] for b in self.blocks)])
 
-    def roots(self, u: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Lower factors of every term's Sigma / sigma^2 at (..., k) values of u, and lambda's log."""
+    def roots(self, u: np.ndarray) -> list[np.ndarray]:
+        """Lower factors of every term's Sigma / sigma^2 at (..., k) values of u, or of theta."""
         layout = self.layout
         variance = u[..., layout.sigma, None, None] ** 2
         pairs = zip(self.sizes, layout.Sigmas, strict=True)
-        return [np.linalg.cholesky(unvech(u[..., part], q) / variance) for q, part in pairs], u[..., layout.log_lambda]
+        return [np.linalg.cholesky(unvech(u[..., part], q) / variance) for q, part in pairs]
+
+    def relative(self, log_lambda: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """log lambda in units of sigma for all groups, (..., G): ``lambda = sigma^2 / tau^2`` of the absolute ones."""
+        if not self.absolute.any():
+            return log_lambda
+        return log_lambda + 2.0 * np.log(sigma)[..., None] * self.absolute
 
     def block_roots(self, roots: list[np.ndarray], log_lambda: np.ndarray) -> list[np.ndarray]:
         """Lower factor of the prior covariance of each dense block, over sigma^2."""
@@ -138,6 +148,6 @@ class Crossproducts:
 
     def eliminate_draws(self, theta: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         """The same at natural coordinates (draws, d); lambda is used only where penalised columns go first."""
-        roots = self.roots(theta)[0] if self.grouped else []
+        roots = self.roots(theta) if self.grouped else []
         L = np.ascontiguousarray(self.group_root(roots, (len(theta),)))
         return self.first.eliminate_draws(L, log_lambda[list(self.ridges)])

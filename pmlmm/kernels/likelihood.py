@@ -26,7 +26,6 @@ from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.derivatives import LOG_2PI, Derivatives, nowhere
 from pmlmm.kernels.eliminate import dense
 from pmlmm.kernels.eliminate.protocol import Eliminated
-from pmlmm.kernels.layout import Layout
 
 
 class _Point(NamedTuple):
@@ -46,13 +45,14 @@ def power(data: Crossproducts, profile: bool) -> float:
 def _locate(u: np.ndarray, data: Crossproducts, profile: bool) -> _Point | None:
     """Eliminate gamma and beta at u; None where Sigma is not positive definite."""
     try:
-        roots, log_lambda = data.roots(u)
+        roots, layout = data.roots(u), data.layout
+        log_lambda = data.relative(u[layout.log_lambda], u[layout.sigma])
         first = data.eliminate(roots, log_lambda)
         blocks = data.block_roots(roots, log_lambda)
         posterior = dense.ConditionalEffects(first.Q, data.blocks, blocks, data.gammas, profile)
     except np.linalg.LinAlgError:
         return None
-    return _Point(u[data.layout.sigma], log_lambda, first, posterior)
+    return _Point(u[layout.sigma], log_lambda, first, posterior)
 
 
 def _value(point: _Point, data: Crossproducts, profile: bool) -> float:
@@ -73,7 +73,7 @@ def evaluate(u: np.ndarray, data: Crossproducts, *, profile: bool, order: int) -
     ----------
     u : (k,) array
         sigma (units of y), the lower triangles of the covariances (units of y^2 over units of the
-        columns of Z), log lambda of each penalty group.
+        columns of Z), log lambda of each penalty group (``-log tau^2`` where it is in the units of y).
     data : Crossproducts
     profile : bool
         The profile variant instead of the marginal one; it needs every coefficient among the dense
@@ -114,7 +114,7 @@ def _evaluate(u: np.ndarray, data: Crossproducts, profile: bool, order: int) -> 
             if block.ridge:
                 in_blocks[block.parameter] += block.levels
         gradient[layout.log_lambda] += 0.5 * (data.counts - in_blocks)
-    return Derivatives(value, *_to_absolute(gradient, hessian, u, layout))
+    return Derivatives(value, *_to_absolute(gradient, hessian, u, data))
 
 
 def _derivatives(point: _Point, data: Crossproducts, profile: bool, order: int):
@@ -140,20 +140,23 @@ def _derivatives(point: _Point, data: Crossproducts, profile: bool, order: int):
     return -0.5 * gradient, -0.5 * hessian
 
 
-def _to_absolute(gradient: np.ndarray, hessian: np.ndarray, u: np.ndarray, layout: Layout):
-    """From (log sigma, vech Sigma/sigma^2, log lambda) to (sigma, vech Sigma, log lambda).
+def _to_absolute(gradient: np.ndarray, hessian: np.ndarray, u: np.ndarray, data: Crossproducts):
+    """From (log sigma, vech Sigma/sigma^2, log lambda) to u.
 
     ``jacobian`` is that of the inverse map; only log sigma enters non-linearly:
-    ``v = V exp(-2 s)``, so d2v/ds2 = 4v and d2v/ds dV = -2 exp(-2 s) I; d2s/dsigma2 = -1/sigma^2.
+    ``v = V exp(-2 s)``, so d2v/ds2 = 4v and d2v/ds dV = -2 exp(-2 s) I; d2s/dsigma2 = -1/sigma^2. log lambda of a group
+    in the units of y is linear in s.
     """
-    at, v = layout.sigma, layout.covariances
+    layout = data.layout
+    at, v, absolute = layout.sigma, layout.covariances, layout.log_lambda.start + np.flatnonzero(data.absolute)
     sigma = u[at]
     relative = u[v] / sigma**2
     jacobian, curvature = np.eye(layout.size), np.zeros((layout.size, layout.size))
     jacobian[at, at] = 1.0 / sigma
     jacobian[v, at] = -2.0 * relative / sigma
     jacobian[v, v] = np.eye(len(relative)) / sigma**2
-    curvature[at, at] = (-gradient[at] + 6.0 * relative @ gradient[v]) / sigma**2
+    jacobian[absolute, at] = 2.0 / sigma
+    curvature[at, at] = (-gradient[at] + 6.0 * relative @ gradient[v] - 2.0 * gradient[absolute].sum()) / sigma**2
     curvature[at, v] = curvature[v, at] = -2.0 * gradient[v] / sigma**3
     return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + curvature
 

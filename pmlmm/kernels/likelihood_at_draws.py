@@ -61,7 +61,8 @@ class _Whitened(NamedTuple):
 
 def _whitened(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts) -> _Whitened:
     theta, Q, W, Y = reduced.theta, reduced.first.Q, data.effects, data.responses
-    roots = data.block_roots(data.roots(theta)[0], log_lambda)
+    relative = data.relative(log_lambda, theta[:, data.layout.sigma])
+    roots = data.block_roots(data.roots(theta), relative)
     Q = np.broadcast_to(Q, (len(theta), *Q.shape[1:]))
     P = whiten(Q[:, W, W], data.blocks, roots) + np.diag(proper(data.blocks, data.columns))
     return _Whitened(P, whiten_rows(Q[:, W, Y], data.blocks, roots), roots)
@@ -154,7 +155,7 @@ def _first_ridges(
     for block, root in zip(data.blocks, sums.roots, strict=True):
         if not block.ridge:
             continue
-        at, scale = block.columns, float(root[0, 0])
+        at, scale = block.columns, root[..., 0, 0]
         for g, product in zip(groups, products, strict=True):
             trace = np.einsum("suv,suv->s", product[:, at], J[:, at]) / scale**2
             bend = np.sum(pulled[:, groups.index(g), at] * sums.standard[:, at], axis=1) / scale

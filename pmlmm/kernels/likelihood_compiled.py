@@ -16,8 +16,9 @@ from pmlmm.kernels.interrupts import interruptible
 
 #: The compiled likelihood of each kind of first elimination: ``(u, plan, first) -> value, gradient``.
 FUNCTIONS = {name: kind.log_likelihood for name, kind in KINDS.items()}
-#: Types and dimensions of the arrays that every kind has: sizes, levels, grouped, ridges, blocks, counts, (gammas, n).
-PLAN = (("int64", 1),) * 4 + (("int64", 2), ("float64", 1), ("float64", 1))
+#: Types and dimensions of the arrays that every kind has: sizes, levels, grouped, ridges, blocks, counts, absolute,
+#: (gammas, n).
+PLAN = (("int64", 1),) * 4 + (("int64", 2), ("float64", 1), ("float64", 1), ("float64", 1))
 
 
 def signature(kind: str) -> tuple[tuple[str, int], ...]:
@@ -46,13 +47,13 @@ def flatten(data: Crossproducts) -> FlatCrossproducts:
     """Cross-products as arrays."""
     whole = [np.array(x, dtype=np.int64) for x in (data.sizes, data.levels, data.grouped, data.ridges)]
     blocks = np.array([tuple(block) for block in data.blocks], dtype=np.int64).reshape(-1, len(Block._fields))
-    numbers = [np.array(data.counts, dtype=float), np.array([data.gammas, data.n], dtype=float)]
+    numbers = [np.array(x, dtype=float) for x in (data.counts, data.absolute, [data.gammas, data.n])]
     return FlatCrossproducts(name_of(data.first), (*whole, blocks, *numbers, *data.first.flatten()))
 
 
 def unflatten(flat: FlatCrossproducts) -> Crossproducts:
     """Inverse of :func:`flatten`."""
-    sizes, levels, grouped, ridges, blocks, counts, (gammas, n) = (x.tolist() for x in flat.plan)
+    sizes, levels, grouped, ridges, blocks, counts, absolute, (gammas, n) = (x.tolist() for x in flat.plan)
     return Crossproducts(
         KINDS[flat.kind].unflatten(flat.first, tuple(sizes[k] for k in grouped)),
         tuple(sizes),
@@ -62,6 +63,7 @@ def unflatten(flat: FlatCrossproducts) -> Crossproducts:
         tuple(Block(row[0], row[1], row[2], row[3], bool(row[4])) for row in blocks),
         int(gammas),
         np.array(counts),
+        np.array(absolute, dtype=bool),
         n,
     )
 

@@ -1,6 +1,6 @@
 """Weighted draws of (sigma, Sigma), with everything that is exactly known given them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.design.term import Term
 from pmlmm.kernels import coordinates
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.layout import SIGMA
@@ -152,15 +153,16 @@ class WeightedDraws:
         else:
             coefficients, shift = {}, parameters.wide.shift(alpha, rng)
         values = {"beta": parameters.user_beta(dense, shift)} | coefficients
-        values |= covariance_parameters(self.natural[piece.chosen], self.problem.design)
-        effects = parameters.gamma(dense, rng) if gamma or predictor else {}
+        statistics = self.problem.statistics
+        values |= covariance_parameters(self.natural[piece.chosen], self.problem.design, statistics.origins)
+        effects = parameters.used_gamma(dense, rng) if gamma or predictor else {}
         if predictor:
             values[PREDICTOR] = self._predictor(parameters.user_beta(dense), alpha, effects)
-        return values | (effects if gamma else {})
+        return values | (parameters.user_gamma(effects) if gamma else {})
 
     def _predictor(self, beta: np.ndarray, alpha: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
-        """``X beta + Z gamma``; wide blocks enter centred, by their alpha."""
-        total = linear_predictor(self.problem.design, beta, gamma)
+        """``X beta + Z gamma``; columns of Z from their origin, wide blocks centred, by their alpha."""
+        total = linear_predictor(self.problem.design.X, self.problem.statistics.terms, beta, gamma)
         first = 0
         for block in self.problem.statistics.wide:
             total += alpha[:, first : first + block.rank] @ block.columns.T
@@ -233,10 +235,12 @@ def _halved(points: np.ndarray, index: np.ndarray, times: int) -> list[np.ndarra
     return [part for half in halves for part in _halved(points, half, times - 1)]
 
 
-def linear_predictor(design: Design, beta: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
-    """``X beta + Z gamma`` of the formula's terms, (draws, n)."""
-    total = beta @ design.X.T
-    for term in design.terms:
+def linear_predictor(
+    X: np.ndarray, terms: Sequence[Term], beta: np.ndarray, gamma: dict[str, np.ndarray]
+) -> np.ndarray:
+    """``X beta + Z gamma`` of the formula's terms, (draws, n); columns of Z and gamma from one origin."""
+    total = beta @ X.T
+    for term in terms:
         total += np.einsum("sna,na->sn", gamma[f"gamma_{term.name}"][:, term.grouping.codes], term.Z, optimize=True)
     return total
 
@@ -245,7 +249,8 @@ def expected(parameters: Parameters, dense: np.ndarray, design: Design) -> dict[
     """Everything but gamma, given means of the dense effects (draws, r)."""
     alpha = parameters.wide.alpha(dense)
     values = {"beta": parameters.user_beta(dense, parameters.wide.shift(alpha))}
-    return values | parameters.wide.coefficients(alpha) | covariance_parameters(parameters.natural, design)
+    covariances = covariance_parameters(parameters.natural, design, parameters.statistics.origins)
+    return values | parameters.wide.coefficients(alpha) | covariances
 
 
 def resample(weights: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:

@@ -66,6 +66,15 @@ class Parameters:
 
     def gamma(self, dense: np.ndarray, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
         """Random effects by variable name, (draws, m, q): their means given the dense effects, or draws."""
+        return self.user_gamma(self.used_gamma(dense, rng))
+
+    def user_gamma(self, gamma: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Random effects on the user's scale, from those of :meth:`used_gamma`."""
+        origins = zip(gamma.items(), self.statistics.origins, strict=True)
+        return {name: origin.users_effects(values) for (name, values), origin in origins}
+
+    def used_gamma(self, dense: np.ndarray, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+        """The same with the columns' zero at their origin."""
         terms, result = self.design.terms, {}
         for segment in self.statistics.marginal.segments:
             if segment.kind == "gamma":
@@ -94,7 +103,7 @@ class Parameters:
         step = max(1, _BLOCK // max(1, m * q * q))
         for first in range(0, len(dense), step):
             block = slice(first, first + step)
-            L = data.group_root(data.roots(self.natural[block])[0])[:, None]
+            L = data.group_root(data.roots(self.natural[block]))[:, None]
             factor = draws.group_factor(S, L)
             half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ self._residual(dense[block])[..., None])
             if rng is not None:

@@ -1,5 +1,6 @@
 """Names: what every variable of a result is called, along which dimensions, in a Dataset."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from pmlmm.design.names import covariance_dims
 from pmlmm.kernels.coordinates import unvech, vech_slices
 from pmlmm.kernels.layout import SIGMA
 from pmlmm.priors.covariance_priors import PER_EFFECT
+from pmlmm.priors.origin import Origin
 
 
 def covariances(theta: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
@@ -17,10 +19,12 @@ def covariances(theta: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
     return [unvech(theta[:, part], q) for q, part in zip(sizes, vech_slices(sizes), strict=True)]
 
 
-def covariance_parameters(theta: np.ndarray, design: Design) -> dict[str, np.ndarray]:
-    """sigma (draws,) and every Sigma (draws, q, q) by variable name."""
-    names = [f"Sigma_{term.name}" for term in design.terms]
-    return {"sigma": theta[:, SIGMA]} | dict(zip(names, covariances(theta, design.sizes), strict=True))
+def covariance_parameters(theta: np.ndarray, design: Design, origins: Sequence[Origin]) -> dict[str, np.ndarray]:
+    """sigma (draws,) and every Sigma (draws, q, q) on the user's scale, by variable name."""
+    result = {"sigma": theta[:, SIGMA]}
+    for term, origin, used in zip(design.terms, origins, covariances(theta, design.sizes), strict=True):
+        result[f"Sigma_{term.name}"] = origin.users(used)
+    return result
 
 
 def dimensions(design: Design) -> dict[str, list[str]]:

@@ -14,7 +14,8 @@ class LearnedPosterior(Posterior):
 
     about_hyperparameters = "95% intervals from the curvature of the evidence"
     about_intervals = (
-        "Intervals are given the learned hyperparameters, hence too narrow for Sigma; fit.integrate() mends that."
+        "Intervals are plug-in: given the learned hyperparameters, hence too narrow for Sigma. "
+        "fit.integrate() mends that."
     )
     given = GIVEN_LEARNED
 
@@ -40,7 +41,8 @@ class LearnedPosterior(Posterior):
         if drawn is None or not self.reliable:
             return {}
         sample, weights = drawn
-        group = label(covariance_parameters(sample.natural, self.design), self.design, ("proposal_draw",))
+        values = covariance_parameters(sample.natural, self.design, self.problem.statistics.origins)
+        group = label(values, self.design, ("proposal_draw",))
         return {"proposal": group.assign(weight=("proposal_draw", weights.normalized))}
 
     def draw(self, number: int, rng: np.random.Generator) -> WeightedDraws:

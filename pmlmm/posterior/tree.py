@@ -1,5 +1,6 @@
 """The groups of a DataTree for ArviZ."""
 
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any
 
@@ -11,6 +12,7 @@ from pmlmm.errors import OptionError
 from pmlmm.kernels.coordinates import vech
 from pmlmm.posterior.draws import PREDICTOR, WeightedDraws
 from pmlmm.posterior.labels import data_groups, label
+from pmlmm.priors.origin import Origin
 from pmlmm.priors.search_space import Space
 
 #: Draws of gamma that would take more numbers are left out.
@@ -87,10 +89,12 @@ def hyperparameter_draws(space: Space, phi: np.ndarray, design: Design) -> dict[
     return result
 
 
-def covariance_draws(draws: xr.Dataset, design: Design) -> np.ndarray:
-    """(sigma, vech Sigma_1, ...) of every draw, (chains, draws, d)."""
+def covariance_draws(draws: xr.Dataset, design: Design, origins: Sequence[Origin]) -> np.ndarray:
+    """(sigma, vech Sigma_1, ...) of every draw, as the kernels take them: (chains, draws, d)."""
     parts = [draws["sigma"].to_numpy()[..., None]]
-    return np.concatenate([*parts, *(vech(draws[f"Sigma_{term.name}"].to_numpy()) for term in design.terms)], axis=-1)
+    for term, origin in zip(design.terms, origins, strict=True):
+        parts.append(vech(origin.used(draws[f"Sigma_{term.name}"].to_numpy())))
+    return np.concatenate(parts, axis=-1)
 
 
 def search_scale(space: Space, draws: xr.Dataset) -> np.ndarray:

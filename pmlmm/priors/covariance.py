@@ -18,6 +18,7 @@ from pmlmm.errors import DataError
 from pmlmm.kernels.derivatives import Derivatives
 from pmlmm.priors.hyperparameters import Hyperparameter
 from pmlmm.priors.hyperprior import Pool
+from pmlmm.priors.origin import Origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class TermScale:
         Mean squares of the columns.
     sizes : (q,) array
         Sizes of the columns at which the hyperprior expects effects to contribute alike.
+    origin : Origin
+        Where the columns have their zero inside: sizes, squares and the density are those from there.
     """
 
     term: Term
@@ -45,6 +48,7 @@ class TermScale:
     effects: int
     squares: np.ndarray
     sizes: np.ndarray
+    origin: Origin
 
     @property
     def level(self) -> np.ndarray:
@@ -171,6 +175,16 @@ class CovariancePrior(ABC):
     @abstractmethod
     def words(self) -> str:
         """For the summary of a model, behind a ``~``."""
+
+    @property
+    def stated_origin(self) -> Any:
+        """Where the columns are to have their zero; see :func:`pmlmm.priors.origin.origin_of`."""
+        return "auto"
+
+    @property
+    def at_origin(self) -> bool:
+        """Whether it is stated where the columns have their zero inside, wherever the user's is."""
+        return True
 
     @abstractmethod
     def check(self, term: Term, where: str) -> None:

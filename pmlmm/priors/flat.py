@@ -30,6 +30,10 @@ class Flat(CovariancePrior):
     def words(self) -> str:
         return "flat (density 1)"
 
+    @property
+    def at_origin(self) -> bool:
+        return False  # it is the same wherever the columns have their zero
+
     def check(self, term: Term, where: str) -> None:
         refuse_single_group(term)
 

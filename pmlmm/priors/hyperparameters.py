@@ -11,11 +11,14 @@ from typing import ClassVar
 import numpy as np
 
 from pmlmm.priors.hyperprior import Hyperprior
+from pmlmm.priors.univariate import LogRatio, Univariate
 
 #: Bounds of log lambda over the size of its block: beyond them the evidence is flat to far less than 0.01 nats.
-LOG_LAMBDA = (float(np.log(1e-6)), float(np.log(1e8)))
+LOG_LAMBDA = (float(np.log(1e-10)), float(np.log(1e8)))
 #: Bounds of the log of a variance over what would explain the residuals.
 LOG_VARIANCE = (float(np.log(1e-6)), float(np.log(1e4)))
+# A variance of less than 1e-5 of the residual variance: 10 times its lower bound.
+_VANISHED = float(np.log(10.0))
 # A variance component of less than a hundredth of the residual variance: 1e4 times its lower bound.
 _NEAR_ZERO = float(np.log(1e4))
 # A wide block whose prior variance is a smaller share of the residual variance says next to nothing.
@@ -63,13 +66,18 @@ class Hyperparameter(ABC):
         return np.log(shown)
 
     @abstractmethod
-    def normal(self, hyperprior: Hyperprior) -> tuple[float, float] | None:
-        """Mean and sd of its own hyperprior; None where it is one of a pool (:class:`pmlmm.priors.hyperprior.Pool`)."""
+    def density(self, hyperprior: Hyperprior) -> Univariate | None:
+        """Its own hyperprior; None where it is one of a pool (:class:`pmlmm.priors.hyperprior.Pool`)."""
 
     @property
     @abstractmethod
     def bound_words(self) -> tuple[str, str]:
         """What it means to sit on the lower and on the upper bound."""
+
+    @property
+    def vanishing(self) -> tuple[float, str] | None:
+        """Where what it scales has vanished for any data, and how to say so; None where nothing vanishes."""
+        return None
 
     def flat_words(self, value: float, rows: int) -> str:
         """What a flat evidence means where the search came to rest, for a table of so many rows; may be empty."""
@@ -80,9 +88,9 @@ class Hyperparameter(ABC):
         return ""
 
     @property
-    def in_summary(self) -> bool:
-        """Whether the summary names its hyperprior, which only some models have."""
-        return False
+    def has_density(self) -> str:
+        """What its own hyperprior is the density of, in words; empty where the summary of every model has it."""
+        return ""
 
     def pinned(self, value: float) -> str:
         """Why importance draws of Sigma cannot move the search at this value, in words; mostly empty."""
@@ -98,7 +106,7 @@ class LogLambda(Hyperparameter):
     group : str
         The group's name.
     size : int
-        Number of its coefficients where it is a wide block, 1 otherwise.
+        Number of its coefficients.
     unit : float
         Mean square of its columns as the ridge sees them: 1 where they are standardised.
     """
@@ -111,9 +119,8 @@ class LogLambda(Hyperparameter):
     def variable(self) -> str:
         return f"lambda_{self.group}"
 
-    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
-        half = 0.5 * float(np.log(self.size))
-        return half + float(np.log(self.unit)), hyperprior.lambda_sd + half
+    def density(self, hyperprior: Hyperprior) -> LogRatio:
+        return LogRatio(hyperprior.share, float(np.log(self.size * self.unit)))
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -122,19 +129,23 @@ class LogLambda(Hyperparameter):
             "these coefficients are indistinguishable from zero",
         )
 
+    @property
+    def vanishing(self) -> tuple[float, str]:
+        return self.upper, f"flat towards large values: {self.bound_words[1]}"
+
     def flat_words(self, value: float, rows: int) -> str:
         if value > np.log(_STRONG * rows):
-            return f"flat towards large values: {self.bound_words[1]}"
+            return self.vanishing[1]
         return f"flat towards small values: {self.bound_words[0]}" if value < np.log(_WEAK * rows) else ""
 
     def remark(self, value: float) -> str:
-        if self.size > 1 and self.size * self.unit < _NEGLIGIBLE * np.exp(value):
+        if self.size * self.unit < _NEGLIGIBLE * np.exp(value):
             return "together these coefficients carry less than a tenth of the residual variance"
         return ""
 
     @property
-    def in_summary(self) -> bool:
-        return self.size > 1
+    def has_density(self) -> str:
+        return f"share of {self.group} in its variance and that of the noise"
 
 
 @dataclass(frozen=True)
@@ -165,8 +176,12 @@ class ScaleOfEffect(Hyperparameter):
     def entry(self) -> int:
         return self.position or 0
 
-    def normal(self, hyperprior: Hyperprior) -> None:
+    def density(self, hyperprior: Hyperprior) -> None:
         return None
+
+    @property
+    def vanishing(self) -> tuple[float, str]:
+        return self.lower + self.of_log_variance * _VANISHED, f"flat towards zero: {self.bound_words[0]}"
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -177,4 +192,4 @@ class ScaleOfEffect(Hyperparameter):
 
     def flat_words(self, value: float, rows: int) -> str:
         near = self.of_log_variance * _NEAR_ZERO
-        return f"flat towards zero: {self.bound_words[0]}" if value - self.lower < near else ""
+        return self.vanishing[1] if value - self.lower < near else ""

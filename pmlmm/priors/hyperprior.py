@@ -8,6 +8,7 @@ import numpy as np
 from pmlmm.errors import PriorError
 from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.priors.checked import is_finite
+from pmlmm.priors.univariate import LogRatio
 
 #: Sizes of a random-effect column at which the entries of A can be pooled.
 POOLED_AT = ("largest", "mean square")
@@ -17,28 +18,29 @@ POOLED_AT = ("largest", "mean square")
 class Hyperprior:
     """Weak prior on the hyperparameters themselves, on the scale on which they are searched.
 
-    Its shape and its default values were settled on simulated and real data; see "Which structure of A?" in the
-    documentation's page on the talk.
+    ``eta_median``, ``eta_sd`` and ``pool_sd`` were settled by the largest regret over simulated settings; see "The
+    hyperprior" in the documentation's page on priors.
 
     Parameters
     ----------
     eta_median, eta_sd : float
         ``log(eta - q + 1) ~ N(log eta_median, eta_sd^2)``: the degrees of freedom of Sigma's diagonal entries.
-    lambda_sd : float
-        ``log lambda ~ N(0, lambda_sd^2)``, and for a wide block of p columns
-        ``N(log(p) / 2, (lambda_sd + log(p) / 2)^2)``: lambda may be of the order of 1, where every column carries
-        as much as the noise, or of p, where all together do.
+    share : float
+        ``V / (V + sigma^2) ~ Beta(share, share)`` with ``V = p u sigma^2 / lambda``, the variance that p penalised
+        columns of mean square u (1 where they are standardised) carry together. With 1/2 the square root of
+        ``V / sigma^2`` is half-Cauchy. The units of y and of the columns change nothing, and the slope in log lambda
+        never exceeds ``share``.
     pool_sd : float
-        For a diagonal A, ``log(A_a s_a^2) ~ N(common mean, pool_sd^2)`` with the common mean flat, s_a the size of
-        column z_a: the effects are expected to contribute alike, whatever the units of their columns.
+        For a diagonal A, ``log(A_a s_a^2) ~ N(common level, pool_sd^2)``, s_a the size of column z_a: the effects are
+        expected to contribute alike, whatever the units of their columns.
     pool_at : "largest" or "mean square"
         s_a is the largest absolute value, or the root of the mean square, which an outlying row moves less.
     rho_sd : float
         For an AR(1) A, ``atanh rho ~ N(0, rho_sd^2)``.
-    level_sd : float
-        Where hyperparameters are integrated over or sampled, the common level of A needs a proper prior as well:
-        ``log level ~ N(log half of the residual variance shared by all effects, level_sd^2)``. Maximising the
-        evidence does without it.
+    level : float
+        ``W / (W + W_0) ~ Beta(level, level)`` with W the common level of A (the geometric mean of its variances), and
+        W_0 that at which the effects of all terms together carry half of the variance that the fixed effects leave.
+        With 1/2 the level of standard deviations is half-Cauchy with the square root of W_0 as its scale.
 
     Raises
     ------
@@ -46,13 +48,13 @@ class Hyperprior:
         A value that is not positive and finite, or an unknown ``pool_at``.
     """
 
-    eta_median: float = 7.0
-    eta_sd: float = 1.0
-    lambda_sd: float = 2.0
-    pool_sd: float = 0.5
+    eta_median: float = 2.0
+    eta_sd: float = 1.5
+    share: float = 0.5
+    pool_sd: float = 1.5
     pool_at: Literal["largest", "mean square"] = "largest"
     rho_sd: float = 1.0
-    level_sd: float = 3.0
+    level: float = 0.5
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -65,15 +67,9 @@ class Hyperprior:
         size = "largest" if self.pool_at == "largest" else "of mean size"
         return (
             f"eta - q + 1 ~ LogNormal(log {self.eta_median:g}, {self.eta_sd:g}); "
-            f"log lambda ~ Normal(0, {self.lambda_sd:g}); diagonal A pooled where its columns are {size}, "
-            f"sd {self.pool_sd:g} on the log scale"
+            f"level of A over that of half of the residual variance ~ odds of Beta({self.level:g}, {self.level:g}); "
+            f"diagonal A pooled where its columns are {size}, sd {self.pool_sd:g} on the log scale"
         )
-
-
-def normal[X: (float, np.ndarray)](value: X, mean: float, sd: float) -> tuple[X, X]:
-    """Log-density of N(mean, sd^2) at a value or several, and its slope."""
-    residual = (value - mean) / sd
-    return -(0.5 * residual**2 + float(np.log(sd)) + 0.5 * LOG_2PI), -residual / sd
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +78,7 @@ class Pool:
 
     With v the ``power`` times the hyperparameters on their search scale, so that v are log variances (``power`` is 2
     where log standard deviations are searched), ``v_a - shape_a`` are normal around their mean with sd ``pool_sd``;
-    the mean of v itself is flat, or normal around that of the start with sd ``level_sd``.
+    the mean of v is the log of a ratio (:class:`pmlmm.priors.univariate.LogRatio`) to that of the start.
 
     Attributes
     ----------
@@ -119,16 +115,15 @@ class Pool:
 
     def level(self, phi: np.ndarray, prior: Hyperprior) -> tuple[np.ndarray, np.ndarray]:
         """The same of their mean, as one of an axis of unit length."""
-        count, sd = len(self.columns), self.level_sd(prior)
-        value, slope = normal(np.mean(phi[..., self.columns] - self.start, axis=-1), 0.0, sd)
-        return value - 0.5 * float(np.log(count)), np.repeat(slope[..., None] / count, count, axis=-1)
-
-    def level_sd(self, prior: Hyperprior) -> float:
-        """Standard deviation of their mean on the search scale."""
-        return prior.level_sd / self.power
+        count, power = len(self.columns), self.power
+        mean = np.mean(phi[..., self.columns] - self.start, axis=-1)
+        value, slope = LogRatio(prior.level).log_density(power * mean)
+        constant = float(np.log(power) - 0.5 * np.log(count))
+        return value + constant, np.repeat(slope[..., None] * power / count, count, axis=-1)
 
     def draw(self, number: int, prior: Hyperprior, rng: np.random.Generator) -> np.ndarray:
         """Entries from both, (number, q)."""
-        level, spread = rng.standard_normal((number, 1)), rng.standard_normal((number, len(self.columns)))
+        level = LogRatio(prior.level).draw(number, rng)[:, None]
+        spread = prior.pool_sd * rng.standard_normal((number, len(self.columns)))
         spread -= spread.mean(axis=1, keepdims=True)
-        return self.start.mean() + self.shape + (prior.level_sd * level + prior.pool_sd * spread) / self.power
+        return self.start.mean() + self.shape + (level + spread) / self.power

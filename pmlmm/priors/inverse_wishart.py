@@ -1,8 +1,8 @@
 """The inverse-Wishart prior IW(b, A) on the covariance of a random-effect term."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from pmlmm.priors.covariance import (
 )
 from pmlmm.priors.hyperparameters import Hyperparameter
 from pmlmm.priors.hyperprior import Hyperprior, Pool
+from pmlmm.priors.origin import check, refuse_origin
 from pmlmm.priors.targets import STRUCTURES, Target, target_of
+from pmlmm.priors.univariate import Normal
 
 #: Beyond this b, Sigma is pinned to A for all that can be computed.
 LARGEST_B = 0.999
@@ -51,10 +53,17 @@ class InverseWishart(CovariancePrior):
     eta : float, optional
         Degrees of freedom, above q - 1, instead of b: the same for any number of groups.
 
+    origin : "auto", "zero", "mean", float or mapping
+        Where a structure A is stated: at which value of the term's columns intercept and slopes are uncorrelated. The
+        user's zero, the columns' means, a number for the one column beside the intercept, or numbers by name of the
+        column. "auto" is the mean of a column whose zero is far from where its groups were seen: more than 5 of its
+        standard deviations within groups (years, Julian days, ages); zero otherwise. A matrix A is meant at
+        the user's zero unless an origin is given. Terms without an intercept stay as they are.
+
     Raises
     ------
     PriorError
-        b outside (0, 1), both b and eta, an A that is no covariance or no known structure.
+        b outside (0, 1), both b and eta, an A that is no covariance or no known structure, no known origin.
 
     Notes
     -----
@@ -70,6 +79,7 @@ class InverseWishart(CovariancePrior):
     b: float | None = None
     A: str | np.ndarray | list = "diagonal"
     eta: float | None = None
+    origin: str | float | Mapping[str, float] = "auto"
     per_effect = ("A",)
 
     def __post_init__(self) -> None:
@@ -88,11 +98,13 @@ class InverseWishart(CovariancePrior):
                 raise PriorError(f"InverseWishart(A={self.A!r}): A is a matrix or one of {', '.join(STRUCTURES)}.")
         else:
             object.__setattr__(self, "A", covariance("A", self.A, _ADVICE))
+        refuse_origin(self.origin)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, InverseWishart):
             return NotImplemented
-        return (self.b, self.eta) == (other.b, other.eta) and np.array_equal(self.A, other.A)
+        own, others = (self.b, self.eta, self.origin), (other.b, other.eta, other.origin)
+        return own == others and np.array_equal(self.A, other.A)
 
     @classmethod
     def from_eta_phi(cls, eta: float, Phi: np.ndarray | list) -> "InverseWishart":
@@ -126,7 +138,16 @@ class InverseWishart(CovariancePrior):
         target = f"{self.A}, learned" if isinstance(self.A, str) else np.array2string(np.asarray(self.A), precision=4)
         return f"IW(b, A), b {weight}, A {target}".replace("\n", "")
 
+    @property
+    def stated_origin(self) -> Any:
+        return self.origin
+
+    @property
+    def at_origin(self) -> bool:
+        return isinstance(self.A, str) or self.origin != "auto"
+
     def check(self, term: Term, where: str) -> None:
+        check(term, self.origin, where)
         m, q = term.n_groups, term.q
         if isinstance(self.A, str) or (self.b is None and self.eta is None):
             refuse_single_group(term)
@@ -146,7 +167,7 @@ class InverseWishart(CovariancePrior):
     def family(self, scale: TermScale) -> "InverseWishartFamily":
         m, q = scale.term.n_groups, scale.term.q
         A = self.A if isinstance(self.A, str) else np.asarray(self.A)
-        target, weight = target_of(A, scale), None
+        target, weight = target_of(A, scale, at_origin=self.at_origin), None
         eta = self.eta if self.eta is not None else q - 1.0 + Hyperprior.eta_median
         if self.b is not None:
             eta = eta_from_b(self.b, m, q)
@@ -175,8 +196,8 @@ class LogExcess(Hyperparameter):
     def searched(self, shown: np.ndarray) -> np.ndarray:
         return np.log(eta_from_b(shown, self.m, self.q) - self.q + 1.0)
 
-    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
-        return float(np.log(hyperprior.eta_median)), hyperprior.eta_sd
+    def density(self, hyperprior: Hyperprior) -> Normal:
+        return Normal(float(np.log(hyperprior.eta_median)), hyperprior.eta_sd)
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -224,13 +245,13 @@ class InverseWishartFamily(CovarianceFamily["InverseWishartDensity"]):
         term = self.scale.term
         rows = {f"b[{term.name}]": density.b(term.n_groups)} | {h.name: np.nan for h in self.shared}
         if not self.shared:
-            variances = np.diag(density.A).tolist()
+            variances = self.target.variances_of(density.A).tolist()
             rows |= {f"A[{term.name}][{name}]": v for name, v in zip(term.coefficients, variances, strict=True)}
         return rows
 
     def variables(self, density: "InverseWishartDensity") -> dict[str, np.ndarray]:
         b = np.array(density.b(self.scale.term.n_groups))
-        return {"b": b, "A": np.diag(density.A)} | self.target.variables(density.A)
+        return {"b": b, "A": self.target.variances_of(density.A)} | self.target.variables(density.A)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,14 @@ from pmlmm.design.design import Design
 from pmlmm.errors import PriorError, suggest
 from pmlmm.priors.covariance import CovariancePrior
 from pmlmm.priors.flat import Flat
-from pmlmm.priors.stated import Ridge
+from pmlmm.priors.stated import Normal, Ridge
 
 INTERCEPT, COMMON, SIGMA = "Intercept", "common", "sigma"
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """A prior for several fixed effects with one lambda; ``name`` is the group's."""
+    """A prior for several fixed effects, with one lambda if it is a ridge; ``name`` is the group's."""
 
     name: str
     prior: Any
@@ -84,7 +84,7 @@ def _kind(name: Any, prior: Any, fixed: list[str], terms: list[str]) -> str:
             f"priors has the key {name!r}, which names nothing in the model." + suggest(name, [*fixed, *terms])
         )
     if name in fixed and name in terms:
-        if isinstance(prior, Flat) or not isinstance(prior, CovariancePrior | Ridge):
+        if isinstance(prior, Flat) or not isinstance(prior, CovariancePrior | Ridge | Normal):
             raise PriorError(
                 f"priors[{name!r}]: {name!r} is a fixed effect and a grouping factor. Use '| {name}' for the latter, "
                 "and Ridge(lambda_=0) for a fixed effect without penalty."
@@ -116,6 +116,6 @@ def _refuse_alone(key: tuple[str, ...], design: Design) -> None:
     alone = {INTERCEPT, COMMON, SIGMA, *(block.name for block in design.wide)} & set(key)
     if alone:
         raise PriorError(
-            f"priors has the key {key!r}: {sorted(alone)[0]!r} cannot share a lambda. Tuples are for columns of "
+            f"priors has the key {key!r}: {sorted(alone)[0]!r} cannot share a prior. Tuples are for columns of "
             "the formula, or for random-effect terms that share A."
         )

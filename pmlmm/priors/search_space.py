@@ -8,8 +8,8 @@ from pmlmm.design.design import Design
 from pmlmm.errors import DataError
 from pmlmm.priors.covariance import CovarianceFamily, TermScale
 from pmlmm.priors.hyperparameters import LOG_LAMBDA, Hyperparameter, LogLambda
-from pmlmm.priors.hyperprior import Hyperprior, Pool, normal
-from pmlmm.priors.prior_set import PriorSet
+from pmlmm.priors.hyperprior import Hyperprior, Pool
+from pmlmm.priors.prior_set import PenaltyGroup, PriorSet
 from pmlmm.priors.theta import Theta
 
 _EXACT = 1e-12
@@ -22,7 +22,7 @@ class ColumnSizes:
     Attributes
     ----------
     moments : tuple of (q, q) arrays
-        ``Z'Z / n`` of each term.
+        ``Z'Z / n`` of each term, from the origin of its columns.
     largest : tuple of (q,) arrays
         Largest |z_a| over the rows, for each term.
     wide : tuple of float
@@ -55,10 +55,12 @@ class Space:
         Number of groups of each term.
     group_names : tuple of str
         Of the penalty groups.
+    absolute : tuple of bool
+        Which of them have a prior in the units of y, and no lambda.
     group_sizes : tuple of int
-        Number of coefficients of each penalty group that is a wide block, 1 for others.
+        Number of coefficients of each penalty group.
     group_units : tuple of float
-        Mean square of its columns as the ridge sees them: 1 where they are standardised, and for others.
+        Mean square of its columns as the ridge sees them: 1 where they are standardised.
     hyperprior : Hyperprior or None
     """
 
@@ -70,6 +72,7 @@ class Space:
     pools: tuple[Pool, ...]
     levels: tuple[int, ...]
     group_names: tuple[str, ...]
+    absolute: tuple[bool, ...]
     group_sizes: tuple[int, ...]
     group_units: tuple[float, ...]
     hyperprior: Hyperprior | None
@@ -121,28 +124,20 @@ class Space:
             blocks.append(block)
         return np.concatenate(blocks)
 
-    def log_hyperprior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log-density of the hyperprior on phi, and its gradient; (0, 0) without one."""
+    def log_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
+        """The hyperprior: a proper, normalised log-density on phi, and its gradient; (0, 0) without one."""
         gradient, total = np.zeros(len(phi)), 0.0
         if self.hyperprior is None:
             return total, gradient
         for column, coordinate in enumerate(self.coordinates):
-            if (own := coordinate.normal(self.hyperprior)) is not None:
-                value, gradient[column] = normal(phi[column], *own)
-                total += value
+            if (own := coordinate.density(self.hyperprior)) is not None:
+                value, gradient[column] = own.log_density(phi[column])
+                total += float(value)
         for pool in self.pools:
-            value, gradient[pool.columns] = pool.spread(phi, self.hyperprior)
-            total += float(value)
-        return float(total), gradient
-
-    def log_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """The hyperprior with the level of every pool: a proper, normalised log-density on phi, and its gradient."""
-        total, gradient = self.log_hyperprior(phi)
-        assert self.hyperprior is not None
-        for pool in self.pools:
-            value, slope = pool.level(phi, self.hyperprior)
-            total += float(value)
-            gradient[pool.columns] += slope
+            for part in (pool.spread, pool.level):
+                value, slope = part(phi, self.hyperprior)
+                total += float(value)
+                gradient[pool.columns] += slope
         return total, gradient
 
     def log_prior_of_lambda(self, phi: np.ndarray) -> np.ndarray:
@@ -150,25 +145,25 @@ class Space:
 
         ``phi`` (draws, l) has the first columns of phi.
         """
-        return self._log_normals(phi, 0)
+        return self._log_densities(phi, 0)
 
     def log_prior_of_covariances(self, phi: np.ndarray) -> np.ndarray:
         """The rest of it; ``phi`` (draws, k - l) has the other columns of phi: (draws,)."""
         first = len(self.learned_groups)
-        total = self._log_normals(phi, first)
+        total = self._log_densities(phi, first)
         whole = np.hstack([np.zeros((len(phi), first)), phi])
         assert self.hyperprior is not None
         for pool in self.pools:
             total += pool.spread(whole, self.hyperprior)[0] + pool.level(whole, self.hyperprior)[0]
         return total
 
-    def _log_normals(self, phi: np.ndarray, first: int) -> np.ndarray:
+    def _log_densities(self, phi: np.ndarray, first: int) -> np.ndarray:
         """Log-densities of the coordinates from ``first`` on that have a hyperprior of their own."""
         total = np.zeros(len(phi))
         assert self.hyperprior is not None
         for coordinate, values in zip(self.coordinates[first : first + phi.shape[1]], phi.T, strict=True):
-            if (own := coordinate.normal(self.hyperprior)) is not None:
-                total += normal(values, *own)[0]
+            if (own := coordinate.density(self.hyperprior)) is not None:
+                total += own.log_density(values)[0]
         return total
 
     def draw_prior(self, number: int, rng: np.random.Generator) -> np.ndarray:
@@ -176,8 +171,8 @@ class Space:
         phi = np.empty((number, len(self.coordinates)))
         assert self.hyperprior is not None
         for column, coordinate in enumerate(self.coordinates):
-            if (own := coordinate.normal(self.hyperprior)) is not None:
-                phi[:, column] = own[0] + own[1] * rng.standard_normal(number)
+            if (own := coordinate.density(self.hyperprior)) is not None:
+                phi[:, column] = own.draw(number, rng)
         for pool in self.pools:
             phi[:, pool.columns] = pool.draw(number, self.hyperprior, rng)
         return phi
@@ -186,11 +181,11 @@ class Space:
 def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperprior: Hyperprior | None) -> Space:
     """What is to be learned of a model's priors, where to start and where to stop."""
     groups = priors.penalty_groups
-    sizes = tuple(1 if group.block is None else group.size for group in groups)
-    units = tuple(1.0 if group.block is None else columns.wide[group.block] for group in groups)
-    lambdas = [group.prior.lambda_ for group in groups]
-    starts = [float(np.log(s * u if v is None else v)) for v, s, u in zip(lambdas, sizes, units, strict=True)]
-    learned = [g for g, value in enumerate(lambdas) if value is None]
+    sizes = tuple(group.size for group in groups)
+    units = tuple(_unit(group, design, priors, columns) for group in groups)
+    known = [group.log_lambda for group in groups]
+    starts = [float(np.log(s * u)) if v is None else v for v, s, u in zip(known, sizes, units, strict=True)]
+    learned = [g for g, group in enumerate(groups) if group.learned]
     penalties = tuple(_log_lambda(groups[g].name, sizes[g], units[g]) for g in learned)
     families = _families(design, priors, columns, hyperprior)
     terms, where, shared = _columns(families, priors.shared, len(penalties))
@@ -204,10 +199,20 @@ def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperpri
         pools=tuple(pool for pool in pools if pool is not None),
         levels=tuple(term.n_groups for term in design.terms),
         group_names=tuple(group.name for group in groups),
+        absolute=tuple(group.absolute for group in groups),
         group_sizes=sizes,
         group_units=units,
         hyperprior=hyperprior,
     )
+
+
+def _unit(group: PenaltyGroup, design: Design, priors: PriorSet, columns: ColumnSizes) -> float:
+    """Mean square of a group's columns as the ridge sees them."""
+    if group.block is not None:
+        return columns.wide[group.block]
+    raw = [j for j in group.columns if not priors.standardized[j]]
+    squares = float(np.sum(np.square(design.X[:, raw]))) / design.n_rows
+    return max((len(group.columns) - len(raw) + squares) / len(group.columns), np.finfo(float).tiny)
 
 
 def _log_lambda(name: str, size: int, unit: float) -> LogLambda:
@@ -223,11 +228,11 @@ def _families(
     variance, effects = _residual_variance(design), sum(design.sizes)
     by_mean = hyperprior is not None and hyperprior.pool_at == "mean square"
     found = []
-    for k, (term, prior) in enumerate(zip(design.terms, priors.covariances, strict=True)):
+    for k, (term, prior, origin) in enumerate(zip(design.terms, priors.covariances, priors.origins, strict=True)):
         squares = np.diagonal(columns.moments[k])
         sizes = np.sqrt(squares) if by_mean else columns.largest[k]
         together = [t.name for t, first in zip(design.terms, priors.shared, strict=True) if first == priors.shared[k]]
-        found.append(prior.family(TermScale(term, ", ".join(together), variance, effects, squares, sizes)))
+        found.append(prior.family(TermScale(term, ", ".join(together), variance, effects, squares, sizes, origin)))
     return tuple(found)
 
 

@@ -9,7 +9,9 @@ from pmlmm.priors.checked import is_finite
 
 @dataclass(frozen=True)
 class Ridge:
-    """Normal prior on a group of fixed effects: ``beta_j ~ N(mean, sigma^2 / lambda)``.
+    """Normal prior on a group of fixed effects in units of sigma: ``beta_j ~ N(mean, sigma^2 / lambda)``.
+
+    The default of wide blocks; for columns of the formula by name, e.g. ``priors={"common": pmlmm.Ridge()}``.
 
     Parameters
     ----------
@@ -33,6 +35,38 @@ class Ridge:
             raise PriorError(f"Ridge(mean={self.mean!r}): the mean must be a finite number or 'response'.")
         if self.lambda_ == 0 and self.mean != 0:
             raise PriorError("Ridge(lambda_=0) is flat: it has no mean.")
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal prior on fixed effects of the formula, in the units of y: ``beta_j ~ N(mean, sd^2)``.
+
+    Parameters
+    ----------
+    mean : float, optional
+        In units of y over those of the column. None: 0, and of the intercept the mean of y. Where there is no intercept
+        but the columns add up to one (``0 + f``), None lets the prior mean of every row be the mean of y.
+    sd : float, optional
+        In the same units. None: ``2.5 sd(y) / sd(x_j)``, and of the intercept ``2.5 sd(y)``, as in rstanarm and Bambi.
+        Where the model goes through the origin (``0 + x``), sd is root mean square.
+
+    Notes
+    -----
+    Unless the model says ``standardize=False`` columns are centred, and the prior of the intercept is that of the
+    expected response where every column is at its mean.
+    """
+
+    mean: float | None = None
+    sd: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.mean is None or is_finite(self.mean)):
+            raise PriorError(f"Normal(mean={self.mean!r}): the mean must be a finite number, or None for the default.")
+        if not (self.sd is None or (is_finite(self.sd) and self.sd > 0)):
+            raise PriorError(
+                f"Normal(sd={self.sd!r}): the standard deviation must be positive and finite, or None for the default; "
+                "pmlmm.Flat() is a flat prior."
+            )
 
 
 @dataclass(frozen=True)

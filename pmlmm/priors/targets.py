@@ -8,6 +8,7 @@ import numpy as np
 from pmlmm.priors.covariance import TermScale
 from pmlmm.priors.hyperparameters import LOG_VARIANCE, Hyperparameter, ScaleOfEffect
 from pmlmm.priors.hyperprior import Hyperprior
+from pmlmm.priors.univariate import Normal
 
 _ATANH_RHO = float(np.arctanh(0.999))
 
@@ -36,8 +37,8 @@ class AtanhCorrelation(Hyperparameter):
     def searched(self, shown: np.ndarray) -> np.ndarray:
         return np.arctanh(shown)
 
-    def normal(self, hyperprior: Hyperprior) -> tuple[float, float]:
-        return 0.0, hyperprior.rho_sd
+    def density(self, hyperprior: Hyperprior) -> Normal:
+        return Normal(0.0, hyperprior.rho_sd)
 
     @property
     def bound_words(self) -> tuple[str, str]:
@@ -47,8 +48,8 @@ class AtanhCorrelation(Hyperparameter):
         )
 
     @property
-    def in_summary(self) -> bool:
-        return True
+    def has_density(self) -> str:
+        return f"{self.scale} {self.name}"
 
 
 class Target(ABC):
@@ -74,18 +75,25 @@ class Target(ABC):
     def slopes(self, values: np.ndarray) -> list[np.ndarray]:
         """Derivative of A in each of them, k arrays (q, q)."""
 
+    def variances_of(self, A: np.ndarray) -> np.ndarray:
+        """The diagonal of A where it is stated, (q,)."""
+        return np.diag(A)
+
     def variables(self, A: np.ndarray) -> dict[str, np.ndarray]:
         """What a posterior for ArviZ has of it beside the diagonal, by the start of its name."""
         return {}
 
 
 class Fixed(Target):
-    """A that the user gave."""
+    """A that the user gave, ``start`` where the columns have their zero inside."""
 
     hyperparameters, variances = (), 0
 
-    def __init__(self, A: np.ndarray):
-        self.start = A
+    def __init__(self, A: np.ndarray, used: np.ndarray):
+        self.given, self.start = A, used
+
+    def variances_of(self, A: np.ndarray) -> np.ndarray:
+        return np.diag(self.given)
 
     def matrix(self, values: np.ndarray) -> np.ndarray:
         return self.start
@@ -150,10 +158,10 @@ class AR1(Identity):
 STRUCTURES: dict[str, type[Diagonal] | type[Identity]] = {"diagonal": Diagonal, "identity": Identity, "ar1": AR1}
 
 
-def target_of(A: str | np.ndarray, scale: TermScale) -> Target:
-    """The target that a user stated, for one term."""
+def target_of(A: str | np.ndarray, scale: TermScale, *, at_origin: bool) -> Target:
+    """The target that a user stated, for one term; a matrix at the user's zero unless ``at_origin``."""
     if not isinstance(A, str):
-        return Fixed(A)
+        return Fixed(A, A if at_origin else scale.origin.used(A))
     return Identity(scale) if A == "ar1" and scale.term.q == 1 else STRUCTURES[A](scale)
 
 

@@ -10,6 +10,7 @@ from pmlmm.errors import ConvergenceError
 from pmlmm.inference.around_mode import profile_gradient
 from pmlmm.inference.empirical_bayes import AT_BOUND
 from pmlmm.inference.importance import ImportanceEvidence
+from pmlmm.inference.learned import Learned
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.hyperparameters import Hyperparameter
@@ -17,6 +18,8 @@ from pmlmm.priors.search_space import Space
 
 _Z95 = 1.959964
 _STEP = 1e-3
+# Nats that the evidence may lose on the way to a vanishing variance, and still count as flat.
+_FLAT = 1.0
 # Share of the curvature that comes from the hyperprior above which the state says so.
 _MOSTLY_PRIOR = 0.8
 
@@ -48,7 +51,7 @@ def curvature(function: Callable, phi: np.ndarray, space: Space) -> Curvature:
         except ConvergenceError:
             return Curvature(sd, share)
         hessian[row] = (upper - lower)[free] / (2 * _STEP)
-        upper, lower = (space.log_hyperprior(phi + sign * unit)[1] for sign in (1, -1))
+        upper, lower = (space.log_prior(phi + sign * unit)[1] for sign in (1, -1))
         prior[row] = (upper - lower)[free] / (2 * _STEP)
     values, vectors = np.linalg.eigh(-(hessian + hessian.T) / 2)
     informed = values > 1e-3
@@ -63,8 +66,10 @@ def table(posterior: Posterior) -> pd.DataFrame:
     """One row per hyperparameter: value, lower, upper (95%), state; see :attr:`pmlmm.Fit.hyperparameters`."""
     learned, integrated = posterior.learned, posterior.integrated
     with blas_threads(learned.dense), np.errstate(all="ignore"):
-        curve = curvature(_objective(posterior), learned.phi, learned.space)
+        curve, vanishing = curvature(_objective(posterior), learned.phi, learned.space), _vanishing(learned)
     frame = _table(learned.space, learned.phi, curve, posterior.design.n_rows)
+    for name, words in vanishing.items():
+        frame.loc[name, "state"] = words
     if integrated is None:
         return frame
     for c, ends in zip(learned.space.coordinates, integrated.quantiles([0.5, 0.025, 0.975]), strict=True):
@@ -80,13 +85,36 @@ def _objective(posterior: Posterior) -> Callable:
     return ImportanceEvidence(learned.sample, learned.space) if learned.refined else learned.evidence
 
 
+def _vanishing(learned: Learned) -> dict[str, str]:
+    """States of hyperparameters whose evidence loses less than a nat where the variance that they scale vanishes.
+
+    Curvature cannot tell: the evidence is flat that way, but where the search stops the hyperprior curves it.
+    """
+    evidence, phi, found = learned.evidence, learned.phi, dict[str, str]()
+    if evidence.costly or learned.space.hyperprior is None:
+        return found
+    here = evidence.mode(phi).log_evidence
+    for j, c in enumerate(learned.space.coordinates):
+        if c.vanishing is None or _at_bound(c, phi[j]):
+            continue
+        gone = phi.copy()
+        gone[j], words = c.vanishing
+        try:
+            if evidence.mode(gone).log_evidence > here - _FLAT:
+                found[c.name] = words
+        except ConvergenceError:
+            continue
+    return found
+
+
 def _table(space: Space, phi: np.ndarray, curve: Curvature, rows: int) -> pd.DataFrame:
     learned = {
         c.name: _row(c, value, sd, share, space.hyperprior is not None, rows)
         for c, value, sd, share in zip(space.coordinates, phi, curve.sd, curve.prior_share, strict=True)
     }
     theta = space.theta(phi)
-    shown = {f"lambda[{name}]": float(np.exp(v)) for name, v in zip(space.group_names, theta.log_lambda, strict=True)}
+    groups = zip(space.group_names, theta.log_lambda, space.absolute, strict=True)
+    shown = {f"lambda[{name}]": float(np.exp(v)) for name, v, absolute in groups if not absolute}
     for family, density in zip(space.families, theta.covariances, strict=True):
         shown |= family.table(density)
     entries = {name: learned.get(name) or _fixed(value) for name, value in shown.items()}

@@ -64,7 +64,7 @@ def _point(learned: Learned, exact: LaplaceEvidence, column: int, value: float, 
         "value": float(space.coordinates[column].shown(np.array(value))),
         "log_evidence": mode.log_evidence,
         **_psis(learned, exact, mode, best),
-        "log_hyperprior": space.log_hyperprior(best)[0],
+        "log_hyperprior": space.log_prior(best)[0],
     }
     for j, other in enumerate(space.coordinates):
         if j != column:

@@ -4,161 +4,99 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.design.design import Design
-from pmlmm.design.wide import WideBlock
 from pmlmm.inference.importance import LARGEST_K_HAT
-from pmlmm.inference.integrate import Integrated
+from pmlmm.posterior.residuals import ALARM, residual_checks
 from pmlmm.posterior.source import Posterior
-from pmlmm.priors.search_space import Space
-from pmlmm.report.describe import describe_model
-from pmlmm.report.text import aligned, number
+from pmlmm.priors.origin import far_columns
+from pmlmm.problem import Problem
+from pmlmm.report.describe import data_line, prior_lines
+from pmlmm.report.estimates import estimates
+from pmlmm.report.text import aligned, number, wrapped
 
-_ENDS = (0.025, 0.975)
-_MOST_ROWS = 20
-_MOST_WIDE = 5
 # Penalised columns that correlate more than this are named; more columns than this are not compared.
 _NEARLY_COLLINEAR = 0.999
 _MOST_COMPARED = 500
+# With fewer rows a column the summary advises a ridge.
+_ROWS_A_COLUMN = 3
 # A search that ends with a larger gradient (nats) has not arrived.
 _STEEP = 0.5
 
 
 def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
-    """The summary that printing a fit shows."""
+    """The summary that printing a fit shows: what decides first, then estimates, hyperparameters, priors, evidence."""
     sections = [
-        describe_model(posterior.problem),
+        _head(posterior),
+        [estimates(posterior)],
         _hyperparameters(hyperparameters, posterior.about_hyperparameters),
-        _estimates(posterior),
-        _evidence(posterior),
-        _footnotes(posterior),
+        ["Priors", *prior_lines(posterior.problem), *_hyperpriors(posterior)],
+        [*_evidence(posterior), *_notes(posterior)],
     ]
-    return "\n\n".join(section for section in sections if section)
+    return "\n\n".join("\n".join(section) for section in sections if section)
 
 
-def _hyperparameters(table: pd.DataFrame, about: str) -> str:
+def _head(posterior: Posterior) -> list[str]:
+    """Formula, data, what the intervals are given, and what forbids to believe them."""
+    lines = [f"Linear mixed model: {posterior.problem.formula}", data_line(posterior.design)]
+    lines += [posterior.about_intervals, *_warnings(posterior)]
+    table = residual_checks(posterior, posterior.learned.options.random_seed)
+    if alarms := table["words"][table["p_value"] < ALARM].tolist():
+        lines.append(f"Residuals: {'; '.join(alarms)}: do not rely on the interval of sigma.")
+    return [wrapped(line) for line in lines]
+
+
+def _warnings(posterior: Posterior) -> list[str]:
+    """Why the numbers below are not to be trusted; mostly empty."""
+    k_hat, plug_in = posterior.evidence.k_hat, posterior.integrated is None
+    if posterior.reliable:
+        return []
+    uncorrected = ["Estimates are those of Laplace's approximation, uncorrected."] if plug_in else []
+    if np.isnan(k_hat):
+        return uncorrected
+    rely = f"rely on fit.sample({'' if plug_in else 'hyperparameters=True'})"
+    if np.isinf(k_hat):
+        failed = "importance sampling failed: hardly a draw has a likelihood"
+        return [f"NOT reliable: {failed}. Simplify the model, or {rely}.", *uncorrected]
+    return [f"NOT reliable: Pareto k-hat is {k_hat:.2f}, above {LARGEST_K_HAT}; {rely}.", *uncorrected]
+
+
+def _hyperparameters(table: pd.DataFrame, about: str) -> list[str]:
+    """Values and intervals, with the states that are more than "interior"."""
     if table.empty:
-        return ""
+        return []
     rows = [
-        (name, number(row.value), number(row.lower), number(row.upper), row.state)
+        (name, number(row.value), number(row.lower), number(row.upper), "" if row.state == "interior" else row.state)
         for name, row in zip(table.index, table.itertuples(), strict=True)
     ]
-    return f"Hyperparameters ({about})\n" + aligned([("", "value", "lower", "upper", "state"), *rows], text=(0, 4))
+    lines = aligned([("", "value", "lower", "upper", ""), *rows], text=(0, 4)).split("\n")
+    return [f"Hyperparameters ({about})", *map(wrapped, lines)]
 
 
-def _estimates(posterior: Posterior) -> str:
-    mean, draws, design = posterior.mean, posterior.without_effects, posterior.design
-    text = _fixed_effects(mean["beta"].to_numpy(), draws["beta"].to_numpy(), design)
-    for block in design.wide:
-        text += ["", *_wide_block(posterior, block)]
-    text += ["", "Random effects (posterior mean of Sigma, as sd and correlations; 95% intervals of the sds)"]
-    rows: list[tuple[str, ...]] = [("", "sd", "2.5%", "97.5%", "correlations")]
-    for term in design.terms:
-        Sigma = mean[f"Sigma_{term.name}"].to_numpy()
-        sds = np.sqrt(np.diag(Sigma))
-        variances = np.diagonal(draws[f"Sigma_{term.name}"].to_numpy(), axis1=-2, axis2=-1)
-        ends = np.sqrt(np.quantile(variances, _ENDS, axis=(0, 1))).T
-        for a, name in enumerate(term.coefficients):
-            correlations = " ".join(f"{Sigma[a, b] / sds[a] / sds[b]:6.2f}" for b in range(a))
-            rows.append((f"{term.name} {name}", *map(number, (sds[a], *ends[a])), correlations))
-    ends = np.quantile(draws["sigma"].to_numpy(), _ENDS)
-    rows.append(("sigma (residual)", *map(number, (float(mean["sigma"]), *ends)), ""))
-    text.append(aligned(rows, text=(0, 4)))
-    return "\n".join(text)
+def _hyperpriors(posterior: Posterior) -> list[str]:
+    space = posterior.learned.space
+    if space.hyperprior is None:
+        return ["  hyperparameters: no prior (plain empirical Bayes)"]
+    own = [f"{c.has_density} ~ {c.density(space.hyperprior)}" for c in space.coordinates if c.has_density]
+    return [wrapped(f"  {line}") for line in [str(space.hyperprior), *own]]
 
 
-def _fixed_effects(mean: np.ndarray, draws: np.ndarray, design: Design) -> list[str]:
-    if not design.coefficients:
-        return ["Fixed effects: none"]
-    low, high = np.quantile(draws, _ENDS, axis=(0, 1))
-    sd = np.std(draws, axis=(0, 1), ddof=1)
-    shown = range(min(len(design.coefficients), _MOST_ROWS))
-    rows = [(str(design.coefficients[j]), *map(number, (mean[j], sd[j], low[j], high[j]))) for j in shown]
-    text = ["Fixed effects (posterior mean, sd, 95% interval)"]
-    text.append(aligned([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
-    if len(design.coefficients) > _MOST_ROWS:
-        text.append(f"  ... and {len(design.coefficients) - _MOST_ROWS} more in fit.mean['beta']")
-    return text
-
-
-def _wide_block(posterior: Posterior, block: WideBlock) -> list[str]:
-    """The coefficients of a block that stand out most."""
-    name = f"beta_{block.name}"
-    mean, sd = posterior.mean[name].to_numpy(), posterior.sd[name].to_numpy()
-    first = np.argsort(-np.abs(mean / sd), kind="stable")[:_MOST_WIDE]
-    rows = [(str(block.labels[j]), *map(number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
-    return [
-        f"{block.name}: {block.p} coefficients in fit.mean['{name}'] and fit.sd['{name}']; largest |mean / sd|",
-        aligned([("", "mean", "sd", "ratio"), *rows], text=(0,)),
-    ]
-
-
-def _evidence(posterior: Posterior) -> str:
-    if posterior.integrated is not None:
-        return _integrated_evidence(posterior, posterior.integrated)
+def _evidence(posterior: Posterior) -> list[str]:
+    """The log evidence, of what, and how well it is known."""
     options, found = posterior.learned.options, posterior.evidence
-    what = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
-    lines = [
-        f"Log evidence: {found.log_evidence:.4f} (Laplace, {options.approximation}: {what}, "
-        f"{options.coordinates} coordinates)"
-    ]
-    if np.isinf(found.k_hat):
-        lines.append(
-            "              importance sampling failed: hardly a draw has a likelihood. Laplace's approximation is NOT "
-            "reliable here: simplify the model, or rely on MCMC"
-        )
-    elif not np.isnan(found.k_hat):
-        verdict = "reliable" if found.k_hat <= LARGEST_K_HAT else "NOT reliable: rely on MCMC for the intervals"
-        lines.append(
-            f"              {found.log_evidence_psis:.4f} +- {found.error:.4f} (importance sampling; Pareto k-hat "
-            f"{found.k_hat:.2f}, {verdict})"
-        )
-    hyperprior = posterior.learned.space.hyperprior
-    lines.append(f"Hyperprior: {hyperprior if hyperprior is not None else 'none (plain empirical Bayes)'}")
-    if hyperprior is not None:
-        lines += _more_hyperpriors(posterior)
-    lines.append(f"Hyperparameters: {posterior.learned.refinement}")
-    for record in posterior.learned.records:
-        if record.evaluations:
-            failed = f", {record.failures} without a proper mode" if record.failures else ""
-            lines.append(
-                f"  {record.objective}: {record.evaluations} evaluations{failed}, largest gradient at the end "
-                f"{record.gradient_norm:.1g}"
-            )
-    return "\n".join(lines)
+    if posterior.integrated is not None:
+        what = f"hyperparameters integrated out; Pareto k-hat {found.k_hat:.2f}"
+        return [wrapped(f"Log evidence: {found.log_evidence:.3f} +- {found.error:.3f} ({what})")]
+    exact = "beta and gamma exact" if options.approximation == "marginal" else "gamma exact"
+    how = f"Laplace, {options.approximation}: {exact}, {options.coordinates} coordinates"
+    lines = [f"Log evidence given the hyperparameters: {found.log_evidence:.3f} ({how})"]
+    if np.isfinite(found.k_hat):
+        corrected = f"{found.log_evidence_psis:.3f} +- {found.error:.3f}"
+        lines.append(f"  by importance sampling: {corrected} (Pareto k-hat {found.k_hat:.2f})")
+    return [wrapped(line) for line in lines]
 
 
-def _integrated_evidence(posterior: Posterior, integrated: Integrated) -> str:
-    verdict = "reliable" if posterior.reliable else "NOT reliable: rely on fit.sample(hyperparameters=True)"
-    lines = [
-        f"Log evidence: {posterior.evidence.log_evidence:.4f} +- {posterior.evidence.error:.4f} (hyperparameters "
-        f"integrated out; {integrated.effective:.0f} effective draws, Pareto k-hat "
-        f"{posterior.evidence.k_hat:.2f}, {verdict})",
-        f"Hyperprior: {posterior.learned.space.hyperprior}",
-        *_level_words(posterior.learned.space),
-    ]
-    return "\n".join(lines + _more_hyperpriors(posterior))
-
-
-def _level_words(space: Space) -> list[str]:
-    """Hyperpriors of the common levels, a line for each name; of A where there is nothing else."""
-    prior = space.hyperprior
-    assert prior is not None
-    sds = {pool.name: pool.level_sd(prior) for pool in space.pools} or {"A": prior.level_sd}
-    return [f"            log level of {name} ~ Normal(log start, {sd:g})" for name, sd in sds.items()]
-
-
-def _more_hyperpriors(posterior: Posterior) -> list[str]:
-    """Those that only some models have."""
-    lines, space = [], posterior.learned.space
-    assert space.hyperprior is not None
-    for c in space.coordinates:
-        own = c.normal(space.hyperprior)
-        if c.in_summary and own is not None:
-            lines.append(f"            {c.scale} {c.name} ~ Normal({own[0]:.3g}, {own[1]:.3g})")
-    return lines
-
-
-def _footnotes(posterior: Posterior) -> str:
-    notes = [posterior.about_intervals]
+def _notes(posterior: Posterior) -> list[str]:
+    """What else an analyst should know, if anything."""
+    notes = []
     if posterior.problem.priors.improper:
         notes.append(
             "Some priors are flat: the evidence is defined up to their constants; compare it only between models "
@@ -166,9 +104,11 @@ def _footnotes(posterior: Posterior) -> str:
         )
     if pair := _nearly_collinear(posterior):
         notes.append(
-            f"The penalised columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: the ridge shrinks what "
+            f"The columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: their prior shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
+    if many := _many_columns(posterior.problem):
+        notes.append(many)
     last = posterior.learned.records[-1]
     if last.gradient_norm > _STEEP:
         beside = ", beside points without a proper mode" if last.failures else ""
@@ -176,9 +116,31 @@ def _footnotes(posterior: Posterior) -> str:
             f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
             "row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
-    if not posterior.reliable and posterior.integrated is None:
-        notes.append("Posterior means and draws are those of the Laplace approximation, uncorrected.")
-    return "\n".join(notes)
+    notes += _far_slopes(posterior.design)
+    return [wrapped(note) for note in notes]
+
+
+def _far_slopes(design: Design) -> list[str]:
+    """Slopes in terms of their own that are far from zero, beside a random intercept."""
+    beside = {term.factor for term in design.terms if term.intercept is not None}
+    alone = [term for term in design.terms if term.intercept is None and term.factor in beside]
+    return [
+        f"The formula has intercepts and slopes of {term.factor} uncorrelated at {names[0]} = 0, far from the data: "
+        f"centre {names[0]} if that is not meant, or write (1 + {names[0]} | {term.factor})."
+        for term in alone
+        if (names := far_columns(term))
+    ]
+
+
+def _many_columns(problem: Problem) -> str:
+    """Advice where so many coefficients are hardly shrunk that least squares would be erratic."""
+    normals, rows = problem.priors.normals, problem.design.n_rows
+    if normals is None or len(normals.columns) * _ROWS_A_COLUMN <= rows:
+        return ""
+    return (
+        f"The formula has {len(normals.columns)} columns for {rows} rows, and their prior hardly shrinks them. "
+        "priors={'common': pmlmm.Ridge()} shrinks all of them as the data ask for, a tuple of names as key some."
+    )
 
 
 def _nearly_collinear(posterior: Posterior) -> tuple[str, str, float] | None:

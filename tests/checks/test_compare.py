@@ -36,7 +36,7 @@ def test_comparison_of_an_integrated_fit(integrated, sleep_fit, mcmc):
     assert (report.table["integrated", "z"] < 4).all()
     one, other = report.evidence["log_evidence"]
     assert abs(one - other) < 3 * np.hypot(*report.evidence["error"])
-    for name in ("lambda_common", "b_Subject", "A_Subject"):
+    for name in ("b_Subject", "A_Subject"):
         draws, reference = integrated.posterior["posterior"][name], sampled["posterior"][name]
         shift = (np.log(draws).mean(("chain", "draw")) - np.log(reference).mean(("chain", "draw"))) / np.log(
             reference

@@ -8,7 +8,9 @@ from pmlmm.priors.prior_set import resolve
 
 def test_cross_products_by_group(sleepstudy):
     design = build_design("Reaction ~ Days + (Days | Subject)", sleepstudy.sample(frac=0.7, random_state=1))
-    standard = standardization(design.X, np.array([False, True]), np.array([False, True]), 0, 250.0)
+    standard = standardization(
+        design.X, np.array([1.0, design.X[:, 1].std()]), np.array([False, True]), 0, np.array([250.0, 0.0])
+    )
     statistics = build_statistics(design, resolve(design, None, True), standard)
     sums, term = statistics.marginal, design.terms[0]
     days = design.X[:, 1]

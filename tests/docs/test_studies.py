@@ -55,10 +55,12 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("b_against_repeats", 1, False, "default", "rows", ["2", "5", "10"]),
         ("talk_table_1_gaussian", 1, False, "b: default", "repeats", ["2", "3", "5", "8"]),
         ("talk_table_2", 1, True, "lambda", "p", ["2", "300"]),
-        ("structure_of_a", 1, True, "total", "A", ["identity", "pooled, sd 0.5 (default)", "free diagonal"]),
+        ("structure_of_a", 1, True, "total", "A", ["identity", "pooled, sd 0.5", "default"]),
         ("talk_choices", 1, True, "KL, 5", "KL of", ["true, est.", "est., true"]),
-        ("hyperprior_on_data", 1, True, "log p(y), default", "model", ["ergoStool", "all together"]),
+        ("hyperprior_on_data", 1, True, "log p(y), sd 0.5", "model", ["ergoStool", "all together"]),
+        ("treatment_contrasts", 1, True, "mean", "prior", ["default", "flat", "ridge"]),
         ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
+        ("origin_of_a", 2, False, "k", "uncorrelated", ["at zero", "at the mean", ".3 at the mean"]),
     ],
 )
 @pytest.mark.slow
@@ -74,6 +76,17 @@ def test_the_talk_at_small_size(run, name, replicates, small, number, column, la
         assert len(text) > (10_000 if file.suffix == ".svg" else 200)
         assert "nan" not in text
         assert "talk" in text or not name.startswith("talk")
+
+
+@pytest.mark.slow
+def test_hyperprior_risk_at_small_size(run, tmp_path):
+    few = ["--settings", "8 x 3, sd 0;18 x 10, correlation .8", "--candidates", "1.5,2,1.5;1,7,1,level=1"]
+    run("hyperprior_risk", "--replicates", "2", *few, "--to", str(tmp_path))
+    rows = table(tmp_path / "hyperprior_risk.md")
+    assert [row["setting"] for row in rows] == ["8 x 3, sd 0", "18 x 10, correlation .8", "largest"]
+    assert all(min(float(row["1.5,2,1.5"]), float(row["1,7,1,level=1"])) == 0.0 for row in rows[:2])
+    held = table(tmp_path / "hyperprior_risk_coverage.md")
+    assert {row["of"] for row in held} == {"sds", "correlations", "zeros"}
 
 
 @pytest.mark.slow

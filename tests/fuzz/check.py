@@ -65,7 +65,7 @@ def _run(given: Case, faults: list[tuple[str, str]]) -> str:
 def _fit(given: Case, order: np.ndarray | None = None) -> tuple[pmlmm.Model, Any]:
     """The fit; with the rows in another order."""
     namespace = {**vars(pmlmm), "np": np}
-    for name in ("Model", "Ridge", "Flat", "InverseWishart", "HalfStudentT", "Hyperprior"):
+    for name in ("Model", "Normal", "Ridge", "Flat", "InverseWishart", "HalfStudentT", "Hyperprior"):
         namespace[name] = getattr(pmlmm, name)
     data, blocks = (given.data, given.penalized) if order is None else rows_of(given, order)
     model = pmlmm.Model(

@@ -13,7 +13,7 @@ from tests.fuzz.tables import Columns
 
 _FIXED = (
     "Ridge()", "Ridge(1)", "Ridge(lambda_=0.01)", "Ridge(0)", "Ridge(1e6)", "Flat()", "Ridge(lambda_=1e-12)",
-    "Ridge(np.float32(2))",
+    "Ridge(np.float32(2))", "Normal()", "Normal(sd=1e-9)", "Normal(3, 1e6)",
 )  # fmt: skip
 _COVARIANCE = (
     "InverseWishart()", "InverseWishart(A='identity')", "InverseWishart(A='ar1')", "Flat()", "InverseWishart(b=0.9)",
@@ -39,7 +39,7 @@ _REFUSED = (
     "InverseWishart.from_eta_phi(0, np.eye(2))", "InverseWishart(A=np.ones(3))", "InverseWishart(A=None)",
     "HalfStudentT(nu=0)", "HalfStudentT(scale=np.inf)", "HalfStudentT(scale='a')", "5", "'flat'", "None", "Ridge",
     "Flat", "[Ridge()]", "Hyperprior()", "{}", "InverseWishart(A=np.eye(40))", "InverseWishart(A=[[np.inf]])",
-    "InverseWishart(A=1j)", "Ridge(mean='response')",
+    "InverseWishart(A=1j)", "Ridge(mean='response')", "Normal(sd=0)", "Normal('a')",
 )  # fmt: skip
 _ODD_KEYS = (
     "nosuch", 3, None, (), ("x",), ("g", "common"), 1.5, "", "1", b"g", ("x", ("t",)), ("g", "h"), "|", "| nosuch",

@@ -11,6 +11,7 @@ from pmlmm.graph.engine import compile_log_posterior
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech_slices
 from tests.bench import FORMULAS, parts_of, random_point
+from tests.problems import RIDGE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 FAST = "FAST_COMPILE"
@@ -50,12 +51,13 @@ def tiny_models(sleepstudy):
     return {
         "one factor": pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy.iloc[:30]),
         "crossed and nested": pmlmm.Model("y ~ t + (1 + t | a/b) + (1 | c)", table),
+        "counted from far away": pmlmm.Model("y ~ I(t + 50) + (1 + I(t + 50) | a) + (1 | c)", table),
         "wide": pmlmm.Model("y ~ t + (1 | a)", table, penalized={"genes": broad}),
         "two blocks": pmlmm.Model("y ~ t + (1 | a) + (0 + t | b)", table, penalized={"g": narrow, "h": broad}),
     }
 
 
-@pytest.mark.parametrize("which", ["one factor", "crossed and nested", "wide", "two blocks"])
+@pytest.mark.parametrize("which", ["one factor", "crossed and nested", "counted from far away", "wide", "two blocks"])
 def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
     """beta and gamma integrated out by the Gaussian identity l(mode) + k/2 log 2 pi - 1/2 log|-H|."""
     model = tiny_models(sleepstudy)[which]
@@ -91,7 +93,7 @@ def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
 
 
 def test_hyperparameters_are_data(sleepstudy):
-    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy).graph(collapsed=True)
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, RIDGE).graph(collapsed=True)
     before = model.compile_logp(mode=FAST)(model.initial_point())
     with model:
         pm.set_data({"b_Subject": 0.8, "lambda_common": 3.0})

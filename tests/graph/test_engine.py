@@ -12,6 +12,7 @@ from pmlmm.graph.engine import _compiled, compile_log_posterior
 from pmlmm.kernels import coordinates
 from tests.bench import FORMULAS, parts_of, random_point
 from tests.oracles import dense
+from tests.problems import RIDGE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 
@@ -35,24 +36,26 @@ def test_gradient_and_hessian_match_differences(sleepstudy, differences, formula
 
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", [False, True])
-def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, profile):
+@pytest.mark.parametrize("priors", [{}, RIDGE], ids=["in units of y", "in units of sigma"])
+def test_derivatives_match_autodiff_of_a_dense_normal(sleepstudy, priors, profile):
     """PyTensor differentiates an n x n MvNormal twice; nothing of our kernels is in it."""
     table = sleepstudy[sleepstudy["Subject"].isin(sleepstudy["Subject"].unique()[:4])]
-    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", table)
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", table, priors)
     problem, theta = parts_of(model)
     at = np.array([30.0, 500.0, 10.0, 40.0])
     oracle = dense(model, np.concatenate([at, theta.log_lambda]))
     X, y, Z = oracle.X, oracle.y, oracle.Z[0]
     natural, log_lambda = pt.dvector("natural"), theta.log_lambda
+    sd = (natural[0] if priors else 1.0) * np.exp(-0.5 * log_lambda) * np.ones(2)
     Sigma = natural[np.array([[1, 2], [2, 3]])]
     V = natural[0] ** 2 * pt.eye(len(y)) + Z @ pt.linalg.kron(np.eye(4), Sigma) @ Z.T
     if profile:
-        information = X.T @ pt.linalg.inv(V) @ X + np.diag(np.exp(log_lambda)) / natural[0] ** 2
+        information = X.T @ pt.linalg.inv(V) @ X + pt.diag(pt.as_tensor(sd) ** -2)
         beta = pt.linalg.inv(information) @ X.T @ pt.linalg.inv(V) @ y
-        prior = pm.logp(pm.Normal.dist(0.0, natural[0] * np.exp(-0.5 * log_lambda)), beta).sum()
+        prior = pm.logp(pm.Normal.dist(0.0, sd), beta).sum()
         value = pm.logp(pm.MvNormal.dist(X @ beta, V), pt.as_tensor(y)) + prior
     else:
-        V = V + natural[0] ** 2 * (X * np.exp(-log_lambda)) @ X.T
+        V = V + (X * sd**2) @ X.T
         value = pm.logp(pm.MvNormal.dist(np.zeros(len(y)), V), pt.as_tensor(y))
     hyper = theta.covariances[0]
     eta, Phi = hyper.eta, hyper.Phi

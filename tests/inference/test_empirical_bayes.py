@@ -6,7 +6,7 @@ import pytest
 import pmlmm
 from pmlmm.inference.empirical_bayes import LaplaceEvidence
 from tests.bench import bench
-from tests.problems import three_ways, wide_data
+from tests.problems import RIDGE, three_ways, wide_data
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -33,7 +33,7 @@ def test_evidence_and_gradient_agree_between_computations():
     ],
 )
 def test_evidence_gradient_matches_differences(sleepstudy, differences, approximation, kind):
-    model = pmlmm.Model(FORMULA, sleepstudy.iloc[:90])
+    model = pmlmm.Model(FORMULA, sleepstudy.iloc[:90], RIDGE)
     b = bench(model, approximation, kind, pmlmm.Hyperprior())
     function = b.evidence()
     phi = b.space.start + np.array([0.3, -0.4, 0.2, -0.3])

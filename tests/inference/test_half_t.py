@@ -15,11 +15,12 @@ from pmlmm.kernels import coordinates, log_posterior
 from pmlmm.kernels.likelihood_compiled import flatten
 from pmlmm.priors.half_t import HalfT, HalfTDensity
 from tests.bench import bench, quadrature
+from tests.problems import RIDGE
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
 FAST = Mode(linker="py", optimizer=None)
-PRIOR = {"Subject": HalfT()}
+PRIOR = RIDGE | {"Subject": HalfT()}
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_distribution_in_batches():
 
 def test_shared_scales(sleepstudy):
     table = sleepstudy.assign(Week=sleepstudy["Days"] % 5)
-    prior = {("Subject", "Week"): HalfT()}
+    prior = RIDGE | {("Subject", "Week"): HalfT()}
     fit = pmlmm.Model("Reaction ~ Days + (1 | Subject) + (1 | Week)", table, prior).fit()
     assert list(fit.hyperparameters.index[2:]) == ["s[Subject, Week][Intercept]"]
     first, second = fit._posterior.learned.theta.covariances
@@ -194,7 +195,7 @@ def test_what_is_refused(sleepstudy):
         pmlmm.Model(FORMULA, sleepstudy, {"Subject": HalfT((1.0, 2.0, 3.0))})
     with pytest.raises(DataError, match="single group"):
         pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy.iloc[:10], PRIOR)
-    fixed = pmlmm.Model(FORMULA, sleepstudy, {"Subject": HalfT(10.0)})
+    fixed = pmlmm.Model(FORMULA, sleepstudy, RIDGE | {"Subject": HalfT(10.0)})
     assert "s 10.0" in str(fixed)
     assert [c.name for c in fixed._space(None).coordinates] == ["lambda[common]"]
     np.testing.assert_allclose(fixed._space(None).fixed.covariances[0].log_s, np.log([10.0, 10.0]))

@@ -6,6 +6,7 @@ import pytest
 import pmlmm
 from pmlmm.inference.importance import ImportanceEvidence, ImportanceSample, base_draws
 from tests.bench import bench, quadrature
+from tests.problems import RIDGE
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -16,7 +17,7 @@ def sample_of(b, mode, draws=4000, seed=0):
 
 
 def test_agrees_with_quadrature_within_its_error(sleepstudy):
-    b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy.iloc[:60]))
+    b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy.iloc[:60], RIDGE))
     phi = b.space.start - np.array([0.0, 1.0, 0.0])
     mode, exact = quadrature(b, b.space.theta(phi).packed)
     weights = sample_of(b, mode).weights(b.space.theta(phi))
@@ -49,7 +50,7 @@ def test_stated_error_is_the_spread_over_seeds(sleepstudy):
 
 
 def test_gradient_matches_differences(sleepstudy, differences):
-    b = bench(pmlmm.Model(FORMULA, sleepstudy), hyperprior=pmlmm.Hyperprior())
+    b = bench(pmlmm.Model(FORMULA, sleepstudy, RIDGE), hyperprior=pmlmm.Hyperprior())
     function = ImportanceEvidence(sample_of(b, b.mode(), 500), b.space)
     phi = b.space.start + 0.2
     numeric = differences(lambda x: function(x)[0], phi, 1e-5)
@@ -58,7 +59,7 @@ def test_gradient_matches_differences(sleepstudy, differences):
 
 def test_reweighting_serves_other_hyperparameters(sleepstudy):
     """One set of draws tells the evidence elsewhere as well as draws made there."""
-    b = bench(pmlmm.Model(FORMULA, sleepstudy))
+    b = bench(pmlmm.Model(FORMULA, sleepstudy, RIDGE))
     there = b.space.start + np.array([0.5, 0.3, 0.2, -0.2])
     from_here = sample_of(b, b.mode()).weights(b.space.theta(there))
     at_home = sample_of(b, b.mode(there), seed=1).weights(b.space.theta(there))

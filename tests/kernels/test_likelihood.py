@@ -25,7 +25,7 @@ def crossproducts(S, c, gram, sizes, penalty, n):
     blocks = tuple(Block(int(starts[g]), int(counts[g]), 1, g, True) for g in range(groups))
     first = Groups(*pool(S, c), gram, sizes)
     return Crossproducts(
-        first, sizes, (len(S),) * len(sizes), tuple(range(len(sizes))), (), blocks, 0, counts, float(n)
+        first, sizes, (len(S),) * len(sizes), tuple(range(len(sizes))), (), blocks, 0, counts, counts < 0, float(n)
     )
 
 

@@ -12,6 +12,7 @@ from pmlmm.priors.covariance_priors import COVARIANCE_PRIORS, PER_EFFECT
 from pmlmm.priors.flat import Flat, FlatDensity
 from pmlmm.priors.half_t import HalfT, HalfTDensity
 from pmlmm.priors.inverse_wishart import InverseWishart, InverseWishartDensity
+from tests.problems import RIDGE
 
 PRIORS = [
     InverseWishart(),
@@ -152,7 +153,7 @@ def test_it_is_normalised_in_unconstrained_coordinates(make):
 
 
 def family_of(prior, sleepstudy):
-    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, {"Subject": prior})
+    model = pmlmm.Model("Reaction ~ Days + (Days | Subject)", sleepstudy, RIDGE | {"Subject": prior})
     return model, model._space(pmlmm.Hyperprior()).families[0]
 
 
@@ -192,7 +193,7 @@ def test_what_is_shown(sleepstudy, prior):
         assert h.lower < h.start < h.upper
         assert all(h.bound_words)
         pooled = family.pool(np.arange(len(family.shared)))
-        assert (h.normal(pmlmm.Hyperprior()) is None) == (
+        assert (h.density(pmlmm.Hyperprior()) is None) == (
             pooled is not None and h in family.shared[: len(pooled.columns)]
         )
     assert prior.words in repr(model)

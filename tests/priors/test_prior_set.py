@@ -14,15 +14,26 @@ def design(sleepstudy):
 
 def test_defaults(design):
     priors = resolve(design, None, standardize=True)
-    assert [(g.name, g.columns, g.prior.lambda_) for g in priors.penalty_groups] == [
-        ("Intercept", (0,), 1e-4),
-        ("common", (1, 2), None),
-    ]
-    assert priors.intercept_mean == pytest.approx(design.y.mean())
+    (group,) = priors.penalty_groups
+    assert group.columns == (0, 1, 2)
+    assert group.prior.sd == pytest.approx(2.5 * design.y.std())
+    assert priors.scales == pytest.approx([1.0, *design.X[:, 1:].std(axis=0)])
+    assert priors.means == pytest.approx([design.y.mean(), 0.0, 0.0])
     assert priors.standardized == (False, True, True)
     assert priors.covariances == (pmlmm.InverseWishart(),)
     assert priors.sigma == pmlmm.HalfStudentT(4.0, float(np.std(design.y)))
     assert not priors.improper
+
+
+def test_the_ridge_by_name(design):
+    given = {"common": pmlmm.Ridge(), "Intercept": pmlmm.Ridge(1e-4, "response")}
+    priors = resolve(design, given, standardize=True)
+    assert [(g.name, g.columns, g.prior.lambda_) for g in priors.penalty_groups] == [
+        ("Intercept", (0,), 1e-4),
+        ("common", (1, 2), None),
+    ]
+    assert priors.means == pytest.approx([design.y.mean(), 0.0, 0.0])
+    assert priors.standardized == (False, True, True)
 
 
 def test_a_column_can_leave_the_common_group(design):
@@ -31,7 +42,7 @@ def test_a_column_can_leave_the_common_group(design):
     assert priors.flat_columns == (1,)
     assert priors.standardized == (False, False, True)
     assert [group.columns for group in priors.penalty_groups] == [(0,), (2,)]
-    assert priors.intercept_mean == 0.0
+    assert priors.means[0] == 0.0
     assert priors.improper
 
 
@@ -40,7 +51,7 @@ def test_a_column_can_leave_the_common_group(design):
     [
         ({"Subjct": pmlmm.InverseWishart()}, "names nothing.*Did you mean 'Subject'"),
         ({"Subject": pmlmm.Ridge()}, "takes pmlmm.InverseWishart"),
-        ({"common": pmlmm.InverseWishart()}, "take pmlmm.Ridge"),
+        ({"common": pmlmm.InverseWishart()}, "take pmlmm.Normal, pmlmm.Ridge or"),
         ({"sigma": pmlmm.Ridge()}, "takes pmlmm.HalfStudentT"),
         ({"Subject": pmlmm.InverseWishart(A=np.eye(3))}, "must be 2 x 2"),
         ({"Subject": pmlmm.InverseWishart(b=0.1)}, "above 2q / \\(m \\+ 2q\\) = 0.1818"),

@@ -5,6 +5,7 @@ import pytest
 
 import pmlmm
 from pmlmm.priors.search_space import build_space
+from tests.problems import RIDGE
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -12,11 +13,13 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 @pytest.mark.parametrize(("pool_at", "size"), [("largest", 9.0), ("mean square", np.sqrt(np.mean(np.arange(10) ** 2)))])
 def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
     model = pmlmm.Model("Reaction ~ 0 + (Days | Subject)", sleepstudy)
-    prior = pmlmm.Hyperprior(level_sd=1.0, eta_sd=0.5, pool_sd=0.6, pool_at=pool_at)
+    prior = pmlmm.Hyperprior(level=2.5, eta_sd=0.5, pool_sd=0.6, pool_at=pool_at)
     space = build_space(model.design, model.priors, model.statistics.columns, prior)
     phi = space.draw_prior(4000, np.random.default_rng(0))
     level = np.mean(phi[:, 1:] - space.start[1:], axis=1)
-    assert level.std() == pytest.approx(1.0, abs=0.04)
+    share = 1.0 / (1.0 + np.exp(-level))
+    assert share.mean() == pytest.approx(0.5, abs=0.02)
+    assert share.var() == pytest.approx(0.25 / 6.0, abs=0.003)  # of Beta(2.5, 2.5)
     apart = np.diff(phi[:, 1:], axis=1)  # log A of the slopes minus log A of the intercepts
     assert apart.mean() == pytest.approx(-2.0 * np.log(size), abs=0.05)
     assert apart.std() == pytest.approx(0.6 * np.sqrt(2), abs=0.04)
@@ -37,7 +40,7 @@ def test_parts_of_the_hyperprior(sleepstudy):
 
 
 def test_gradient_of_the_hyperprior(sleepstudy, differences):
-    model = pmlmm.Model(FORMULA, sleepstudy)
+    model = pmlmm.Model(FORMULA, sleepstudy, RIDGE)
     space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
     phi = space.start + np.array([0.3, -0.4, 0.5, -1.0])
     np.testing.assert_allclose(

@@ -32,10 +32,10 @@ class DenseEliminated(NamedTuple):
 
 
 @kernel
-def start(u: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, penalties: int):
+def start(u: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, absolute: np.ndarray):
     """Factors at u: whether it is in the support, those of Sigma_k / sigma^2, of a group's effects, and log lambda.
 
-    The first ones are padded to (K, q, q) of the largest q.
+    The first ones are padded to (K, q, q) of the largest q. ``absolute`` (G,) is 1 where u has ``-log tau^2``.
     """
     largest, total, at = 1, 0, 1
     for q in sizes:
@@ -43,7 +43,9 @@ def start(u: np.ndarray, sizes: np.ndarray, grouped: np.ndarray, penalties: int)
     for k in grouped:
         total += sizes[k]
     roots, L = np.zeros((sizes.shape[0], largest, largest)), np.zeros((total, total))
-    log_lambda, proper = u[u.shape[0] - penalties :], u[0] > 0.0
+    log_lambda, proper = u[u.shape[0] - absolute.shape[0] :].copy(), u[0] > 0.0
+    if proper:
+        log_lambda += 2.0 * np.log(u[0]) * absolute
     for k in range(sizes.shape[0]):
         q = sizes[k]
         root = np.zeros((q, q))  # of its own, as every layout of an argument is compiled anew
@@ -152,6 +154,7 @@ def finish(
     sizes: np.ndarray,
     grouped: np.ndarray,
     blocks: np.ndarray,
+    absolute: np.ndarray,
     n: float,
     roots: np.ndarray,
     dense: DenseEliminated,
@@ -183,4 +186,6 @@ def finish(
         gradient[0] -= 2.0 * u[j] / variance * gradient[j] / u[0]
     for j in range(1, d):
         gradient[j] /= variance
+    for g in range(absolute.shape[0]):
+        gradient[0] += 2.0 * absolute[g] * gradient[d + g] / u[0]
     return value, gradient

@@ -109,8 +109,8 @@ def _weigh_chunk(D: np.ndarray, J: np.ndarray, w: np.ndarray, scale: float, firs
 @kernel
 def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    sizes, _, grouped, _, blocks, counts, scalars = plan
-    proper, roots, L, log_lambda = start(u, sizes, grouped, counts.shape[0])
+    sizes, _, grouped, _, blocks, _, absolute, scalars = plan
+    proper, roots, L, log_lambda = start(u, sizes, grouped, absolute)
     if not proper:
         return outside(u)
     S, weight, starts, cross, gram = arrays
@@ -135,7 +135,7 @@ def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     _weigh_chunk(D, dense.J, dense.w, 1.0 / u[0] ** 2, 0, N.shape[0], N)
     for k in range(N.shape[0]):
         total -= N[k]
-    return finish(u, sizes, grouped, blocks, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
+    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 class OneFactor(Elimination):

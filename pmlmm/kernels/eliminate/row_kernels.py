@@ -24,8 +24,8 @@ from pmlmm.kernels.small_matrices import factor, inverse_factor, outside, root_g
 @kernel
 def row_kernels_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    sizes, _, grouped, ridges, blocks, counts, scalars = plan
-    proper, roots, none, log_lambda = start(u, sizes, grouped, counts.shape[0])
+    sizes, _, grouped, ridges, blocks, _, absolute, scalars = plan
+    proper, roots, none, log_lambda = start(u, sizes, grouped, absolute)
     if not proper:
         return outside(u)
     kernels, rows = arrays
@@ -48,7 +48,7 @@ def row_kernels_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     for g in range(groups.shape[0]):
         at = u.shape[0] - log_lambda.shape[0] + groups[g]
         inner[at] = np.exp(-log_lambda[groups[g]]) * np.sum(kernels[g] * weight)
-    return finish(u, sizes, grouped, blocks, scalars[1], roots, dense, log_det, none, inner)
+    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, none, inner)
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,8 +131,8 @@ def _add_squares(
 @kernel
 def sparse_groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     """Value and gradient in u of the marginal log-likelihood."""
-    sizes, _, grouped, _, blocks, counts, scalars = plan
-    proper, roots, L, log_lambda = start(u, sizes, grouped, counts.shape[0])
+    sizes, _, grouped, _, blocks, _, absolute, scalars = plan
+    proper, roots, L, log_lambda = start(u, sizes, grouped, absolute)
     if not proper:
         return outside(u)
     designs, starts, columns, cross, gram = arrays
@@ -146,7 +146,7 @@ def sparse_groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     total = np.zeros(L.shape)
     for i in range(designs.shape[0]):
         total += B[i] - N[i]
-    return finish(u, sizes, grouped, blocks, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
+    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 @dataclass(frozen=True, eq=False)
