@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import logsumexp
-from scipy.stats import invgamma, norm
+from scipy.stats import invgamma
 from scipy.stats import t as student_t
 
 import pmlmm
@@ -33,15 +33,19 @@ def moments(log_density, *coordinates):
 
 @pytest.mark.slow
 def test_random_intercepts_against_quadrature_over_everything(few_groups):
-    """sigma, the variance, b and A on a grid: the inverse-gamma and the hyperprior from SciPy, the likelihood dense."""
-    fit = pmlmm.Model("y ~ 1 + (1 | g)", few_groups, {"sigma": pmlmm.HalfStudentT(4, 2.0)}).fit()
+    """sigma, the variance, b and A on a grid: the inverse-gamma from SciPy, the likelihood dense."""
+    fit = pmlmm.Model(
+        "y ~ 1 + (1 | g)", few_groups, {"Intercept": pmlmm.Ridge(1e-4), "sigma": pmlmm.HalfStudentT(4, 2.0)}
+    ).fit()
     integrated = fit.integrate(nodes=1024, draws=4000)
-    start = fit._posterior.learned.space.start
+    space = fit._posterior.learned.space
+    start = space.start
     log_sigma, log_v = np.linspace(-1.2, 1.2, 41), np.linspace(-11.0, 6.0, 86)
     log_eta, log_A = np.linspace(np.log(7.0) - 4.5, np.log(7.0) + 4.5, 61), np.linspace(start[1] - 12, start[1] + 9, 85)
     eta, A = np.exp(log_eta)[:, None, None], np.exp(log_A)[:, None]
     prior = invgamma.logpdf(np.exp(log_v), eta / 2, scale=(eta + 2) * A / 2) + log_v
-    prior += (norm.logpdf(log_eta, np.log(7.0), 1.0)[:, None] + norm.logpdf(log_A, start[1], 3.0))[..., None]
+    phi = np.stack(np.meshgrid(log_eta, log_A, indexing="ij"), axis=-1).reshape(-1, 2)
+    prior += space.log_prior_of_covariances(phi).reshape(61, 85, 1)
     prior += np.log(np.diff(log_eta)[0] * np.diff(log_A)[0])
     sigma_prior = np.log(2.0) + student_t.logpdf(np.exp(log_sigma), 4, scale=2.0) + log_sigma
     u = [[np.exp(s), np.exp(v), np.log(1e-4)] for s in log_sigma for v in log_v]
@@ -71,14 +75,18 @@ def test_a_learned_lambda_against_quadrature():
     rng = np.random.default_rng(2)
     X = rng.normal(size=(25, 4))
     table = pd.DataFrame(X, columns=list("abcd")).assign(y=X @ [0.6, 0.0, -0.3, 0.1] + rng.normal(size=25))
-    fit = pmlmm.Model("y ~ a + b + c + d", table, {"common": pmlmm.Ridge(), "sigma": pmlmm.HalfStudentT(4, 2.0)}).fit()
+    fit = pmlmm.Model(
+        "y ~ a + b + c + d",
+        table,
+        {"Intercept": pmlmm.Ridge(1e-4), "common": pmlmm.Ridge(), "sigma": pmlmm.HalfStudentT(4, 2.0)},
+    ).fit()
     integrated = fit.integrate(draws=4000)
-    log_sigma, log_lambda = np.linspace(-1.2, 1.2, 61), np.linspace(-10.0, 12.0, 89)
+    log_sigma, log_lambda = np.linspace(-1.2, 1.2, 61), np.linspace(-12.0, 32.0, 177)
     u = [[np.exp(s), np.log(1e-4), value] for s in log_sigma for value in log_lambda]
-    joint = np.reshape([dense(fit.model, np.array(point)).marginal() for point in u], (61, 89))
-    own = fit._posterior.learned.space.coordinates[0].normal(pmlmm.Hyperprior())
+    joint = np.reshape([dense(fit.model, np.array(point)).marginal() for point in u], (61, 177))
+    hyperprior = fit._posterior.learned.space.log_prior_of_lambda(log_lambda[:, None])
     joint += (np.log(2.0) + student_t.logpdf(np.exp(log_sigma), 4, scale=2.0) + log_sigma)[:, None]
-    joint += norm.logpdf(log_lambda, *own) + np.log(np.diff(log_sigma)[0] * np.diff(log_lambda)[0])
+    joint += hyperprior + np.log(np.diff(log_sigma)[0] * np.diff(log_lambda)[0])
     expected, means, sds = moments(joint, *np.meshgrid(log_sigma, log_lambda, indexing="ij"))
     assert integrated.log_evidence == pytest.approx(expected, abs=0.02)
     result = integrated._posterior.integrated
@@ -107,7 +115,6 @@ def test_seeds_agree_within_the_stated_errors(sleep_fit):
     )
     assert np.max(errors) < 0.05
     assert np.std(values, ddof=1) < 2.0 * np.sqrt(np.mean(errors**2))
-    assert abs(fits[0].log_evidence + 892.34) < 0.1  # of 256 nodes with a proposal each, by the algorithm before
     again = sleep_fit.integrate(random_seed=0)
     assert again.log_evidence == fits[0].log_evidence
     np.testing.assert_array_equal(again.mean["beta"], fits[0].mean["beta"])
@@ -161,7 +168,6 @@ def test_a_wide_block_against_nuts():
     y = 0.3 * W[:, :20] @ rng.normal(size=20) + rng.normal(size=10)[g] + 0.7 * rng.normal(size=60)
     model = pmlmm.Model("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": g}), penalized={"w": W})
     integrated = model.fit(integrate=True)
-    assert integrated.log_evidence == pytest.approx(-126.43, abs=0.25)  # by the algorithm before: -126.43 +- .07
     report = pmlmm.compare(integrated, integrated.sample(1000, tune=1000, progress=False))
     assert (report.table["integrated", "z"] < 5.0).all()
     assert (report.effects["shift"] < 0.3).all()
