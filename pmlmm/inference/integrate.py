@@ -41,11 +41,11 @@ _ENOUGH = 0.6
 _PILOT_NODES, _NODES, _SETS = 64, 512, 8
 _FEWEST_NODES, _FEWEST_OF_USER = 64, 100
 # Fewer nodes where there are so many draws that the pairs would be more than this.
-_PAIRS = 2_000_000
+_PAIRS = 2_100_000
 # Weights are tempered where fewer draws, for each dimension, are effective.
 _FEW, _TEMPER = 20.0, 0.6
 # Proposals are so much wider (variance) than what they are matched to: one Student-t, nodes, a mixture of components.
-_WIDER, _WIDER_NODES, _WIDER_MIXTURE, _COMPONENTS = 1.1, 1.5, 1.54, 3
+_WIDER, _WIDER_NODES, _WIDER_MIXTURE, _COMPONENTS = 1.1, 1.3, 1.54, 3
 # Draws of such a share of the average weight are left out.
 _NEGLIGIBLE = 1e-3
 # Share of draws from a much wider proposal, and how much wider.

@@ -7,6 +7,7 @@ latter an inverse-Wishart is Bartlett's product of log-chi-squares and normals, 
 Gaussian.
 """
 
+import contextlib
 import itertools
 from functools import cache
 
@@ -104,7 +105,12 @@ def natural_draws(x: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, np
         logs += (part.start + np.flatnonzero(rows == cols)).tolist()
     near = np.isfinite(x).all(axis=1) & (np.max(np.abs(x[:, logs]), axis=1) < _LARGEST_EXPONENT)
     theta = np.full(x.shape, np.nan)
-    theta[near] = to_natural(x[near], sizes)
+    try:
+        theta[near] = to_natural(x[near], sizes)
+    except np.linalg.LinAlgError:  # some factor is singular to rounding: one after the other
+        for k in np.flatnonzero(near):
+            with contextlib.suppress(np.linalg.LinAlgError):
+                theta[k] = to_natural(x[k], sizes)
     good = proper(theta, sizes)
     theta[~good] = np.nan
     return theta, good

@@ -104,8 +104,9 @@ class WeightedDraws:
 
     @property
     def _at_once(self) -> bool:
-        """Whether draws with different lambdas can be worked with in one go."""
-        return not self.problem.design.wide and self.problem.statistics.crossproducts().columns <= LARGE
+        """Whether draws with different lambdas are worked with in one go; pinned ones of one lambda share their law."""
+        small = self.problem.statistics.crossproducts().columns <= LARGE
+        return small and self.pinned is None and not self.problem.design.wide
 
     def in_few_pieces(self) -> "WeightedDraws":
         """With few different lambdas, where each would be a piece of its own: nearest ones get their mean."""

@@ -27,7 +27,8 @@ def test_every_kind_of_model_can_be_checked(name):
     integrated = fit.integrate()
     assert np.isfinite(integrated.log_evidence)
     if name in SAMPLED:
-        sampled = fit.sample(200, tune=300, chains=2, progress=False, hyperparameters=True)
+        # a few hundred draws miss what the heavy tail of a variance of eight groups adds to its sd
+        sampled = fit.sample(2000, tune=500, chains=2, progress=False, hyperparameters=True)
         both = pmlmm.compare(integrated, sampled)
         assert (both.table["integrated", "z"] < 5.0).all()
     checks = fit.sample_posterior_predictive(draws=200)

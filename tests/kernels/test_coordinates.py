@@ -57,3 +57,10 @@ def test_unconstrained_coordinates_of_many_draws():
 def test_draws_with_a_covariance_singular_to_rounding_are_found():
     theta = np.array([[1.0, 1.0, 0.3, 1.0], [1.0, 1.0, 1.0, 1.0], [1.0, np.inf, 0.0, 1.0], [2.0, 1.0, 0.0, 1e-9]])
     np.testing.assert_array_equal(coordinates.proper(theta, (2,)), [True, False, False, True])
+
+
+def test_a_factor_that_is_singular_to_rounding_loses_its_draw_alone():
+    x = np.array([[0.0, 1.0, 0.5, 0.3], [0.0, -149.0, 1e300, -149.0], [0.1, 0.2, 0.1, 0.0]])
+    theta, good = coordinates.natural_draws(x, (2,))
+    assert good.tolist() == [True, False, True]
+    np.testing.assert_allclose(theta[good], coordinates.to_natural(x[good], (2,)))

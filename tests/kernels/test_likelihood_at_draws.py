@@ -63,3 +63,18 @@ def test_expansion_of_the_draws_is_close_around_its_centre():
         exact = likelihood.evaluate(point, data, profile=False, order=0).value
         errors.append(abs(float(expansion(log_lambda + step).value[0]) - exact))
     assert errors[0] / errors[1] == pytest.approx(8.0, rel=0.3)  # third order
+
+
+@pytest.mark.parametrize("sizes", [(), (7,), (40,), (40, 30)])
+@pytest.mark.parametrize("large", [draws.LARGE, 0])
+def test_every_draw_has_its_own_lambda(monkeypatch, sizes, large):
+    """Values of all draws against single evaluations: at once, where blocks go first, and draw by draw."""
+    monkeypatch.setattr(draws, "LARGE", large)
+    case = random_case(7, TERM_SETS[4], sizes)
+    data, rng = case.model.statistics.crossproducts(), np.random.default_rng(9)
+    theta, groups = case.u[: data.parameters] * np.array([[1.0], [1.3], [0.8]]), len(data.counts)
+    for log_lambda in (rng.normal(size=(3, groups)), rng.normal(size=groups)):
+        every = np.broadcast_to(log_lambda, (3, groups))
+        rows = [np.concatenate(row) for row in zip(theta, every, strict=True)]
+        expected = [likelihood.evaluate(u, data, profile=False, order=0).value for u in rows]
+        np.testing.assert_allclose(draws.values(theta, log_lambda, data), expected, rtol=1e-10)

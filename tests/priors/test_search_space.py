@@ -29,6 +29,16 @@ def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
     assert np.sum(inverse) / len(phi) == pytest.approx(8.0, rel=0.1)
 
 
+def test_parts_of_the_hyperprior(sleepstudy):
+    """lambda's and the covariances', of many points at once."""
+    rng = np.random.default_rng(3)
+    model = pmlmm.Model(FORMULA, sleepstudy, {"common": pmlmm.Ridge()})
+    space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
+    phi = space.start + rng.normal(size=(6, len(space.start)))
+    parts = space.log_prior_of_lambda(phi[:, :1]) + space.log_prior_of_covariances(phi[:, 1:])
+    np.testing.assert_allclose(parts, [space.log_prior(point)[0] for point in phi], rtol=1e-12)
+
+
 def test_gradient_of_the_hyperprior(sleepstudy, differences):
     model = pmlmm.Model(FORMULA, sleepstudy, RIDGE)
     space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
