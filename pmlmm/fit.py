@@ -394,10 +394,10 @@ class Fit:
         Parameters
         ----------
         nodes : int, optional
-            Settings of the covariances' hyperparameters; 256 by default.
+            Settings of the covariances' hyperparameters; 512 by default.
         draws : int, optional
-            Draws of (sigma, Sigma) and the learned lambdas in each of three to eight rounds. Default: 1000, or as many
-            as take a second or so.
+            Draws of (sigma, Sigma) and the learned lambdas in each of three to eight rounds. Default: 1000, more with
+            many effects, fewer where each takes long.
         random_seed : int, optional
             The fit's by default.
 

@@ -219,7 +219,8 @@ def test_another_elimination(prior):
     ):
         rows = np.random.default_rng(2).permutation(160) // 2
         fits = [
-            pmlmm.Model(formula, data.assign(k=rows), prior, penalized=penalized).fit(draws=200) for data in (far, near)
+            pmlmm.Model(formula, data.assign(k=rows), prior, penalized=penalized).fit(draws=200, integrate=False)
+            for data in (far, near)
         ]
         assert fits[0].log_evidence == pytest.approx(fits[1].log_evidence, abs=1e-6)
         assert_same(fits[0].mean, fits[1].mean, tolerance=1e-4)

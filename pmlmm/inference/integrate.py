@@ -22,6 +22,7 @@ from pmlmm.inference.around_mode import joint_covariance
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.learned import Learned
 from pmlmm.inference.pairs import Drawn, Pairs, Weighed, joined
+from pmlmm.inference.scale_free import ScaleFree
 from pmlmm.inference.student import Mixture, Student
 from pmlmm.kernels import likelihood_at_draws
 from pmlmm.kernels.crossproducts import Crossproducts
@@ -30,8 +31,9 @@ from pmlmm.memory import refuse_draws
 from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.search_space import Space
 
-# Draws of a round, fewer where together they would take more than so many floating-point operations.
-_DRAWS, _FEWEST_DRAWS, _OPERATIONS = 1000, 150, 3e8
+# Draws of a round, at least and for each dimension; fewer where they would take more than so many floating-point
+# operations.
+_DRAWS, _DRAWS_A_DIMENSION, _FEWEST_DRAWS, _OPERATIONS = 1000, 200, 150, 3e8
 # What a draw takes at least, what one that is evaluated by itself does, and what an integration may that is quick.
 _FEW_OPERATIONS, _BY_ITSELF, _QUICK = 200.0, 1e5, 5e8
 _FEWEST_ROUNDS, _MOST_ROUNDS = 3, 8
@@ -153,7 +155,8 @@ def is_quick(data: Crossproducts, space: Space, weighable: bool) -> bool:
 
 
 def _draws_of_a_round(data: Crossproducts, space: Space, weighable: bool) -> int:
-    return int(np.clip(_OPERATIONS / _operations_a_draw(data, space, weighable), _FEWEST_DRAWS, _DRAWS))
+    wanted = max(_DRAWS, _DRAWS_A_DIMENSION * (data.parameters + len(space.learned_groups)))
+    return int(np.clip(_OPERATIONS / _operations_a_draw(data, space, weighable), _FEWEST_DRAWS, wanted))
 
 
 def _operations_a_draw(data: Crossproducts, space: Space, weighable: bool) -> float:
@@ -173,13 +176,16 @@ class _Integration:
         centre = np.concatenate([learned.proposal.x, learned.phi])
         covariance = _WIDER * joint_covariance(learned.proposal, learned.space, learned.phi)
         split = self.pairs.size + self.pairs.lambdas
-        # s = centre + root z: in z the units of y and of the columns do not matter
-        self.centre, self.root = centre[:split], np.linalg.cholesky(covariance[:split, :split])
+        # scale-free coordinates of s are centre + root z: in z the units of y and of the columns do not matter
+        self.coordinates = ScaleFree(learned.data.sizes)
+        self.centre = self.coordinates.here(centre[:split])
+        back = np.linalg.inv(self.coordinates.jacobian(self.centre))
+        self.root = np.linalg.cholesky(back @ covariance[:split, :split] @ back.T)
         self.proposal = Mixture.of(Student(np.zeros(split), np.eye(split))).defended(_DEFENCE, _MUCH_WIDER)
         self.node_proposal = Student.of(centre[split:], covariance[split:, split:])
         self.proposals: list[Mixture] = []
         self.rounds: list[Drawn] = []
-        self.standard = np.empty((0, split))
+        self.standard, self.volumes = np.empty((0, split)), np.empty(0)
 
     def run(self) -> Integrated:
         for count in range(1, _MOST_ROUNDS + 1):
@@ -200,9 +206,11 @@ class _Integration:
         self.proposals.append(self.proposal)
         z = self.proposal.draw(self.number_of_draws, self.rng)
         self.standard = np.concatenate([self.standard, z])
-        self.rounds.append(self.pairs.at(self.centre + z @ self.root.T))
+        y = self.centre + z @ self.root.T
+        self.rounds.append(self.pairs.at(self.coordinates.there(y)))
+        self.volumes = np.append(self.volumes, self.coordinates.log_jacobian(y))
         each = [proposal.log_density(self.standard) for proposal in self.proposals]
-        volume = np.log(len(each)) + np.sum(np.log(np.diag(self.root)))
+        volume = np.log(len(each)) + np.sum(np.log(np.diag(self.root))) + self.volumes
         return joined(self.rounds), np.logaddexp.reduce(each, axis=0) - volume
 
     def _nodes(self, number: int, sets: int) -> tuple[np.ndarray, np.ndarray]:

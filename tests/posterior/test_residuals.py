@@ -20,7 +20,7 @@ def fit_of(errors, seed, scale=1.0):
 
 KINDS = {
     "tails": lambda rng, t, g, mean: rng.standard_t(3, size=len(t)),
-    "spread by fitted value": lambda rng, t, g, mean: 0.15 * (mean - 14.0) * rng.normal(size=len(t)),
+    "spread by fitted value": lambda rng, t, g, mean: 0.2 * (mean - 16.0) * rng.normal(size=len(t)),
     "spread by g": lambda rng, t, g, mean: np.exp(0.8 * rng.normal(size=GROUPS))[g] * rng.normal(size=len(t)),
 }
 
