@@ -24,7 +24,7 @@ METHODS = (
     "plain EB, A identity",
     "plain EB",
     "default",
-    "integrated",
+    "plug-in",
     "oracle",
 )
 COLUMNS = {"talk's method": ("talk, A identity", "mode"), "default": ("default", "mean")}

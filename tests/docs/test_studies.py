@@ -27,7 +27,7 @@ def run(monkeypatch):
     ("name", "options", "expected"),
     [
         ("many_covariates", ["--seeds", "2", "--p", "60", "--signal", "1"], "learned"),
-        ("interval_coverage", ["--replicates", "3", "--settings", "1", "--nuts", "1"], "integrated"),
+        ("rank_calibration", ["--replicates", "3", "--first", "4"], "b and A drawn         integrated"),
         ("evidence_error", ["--shapes", "1"], "PSIS within 3 errors of bridge: 3 of 3"),
     ],
 )
@@ -59,7 +59,6 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("talk_choices", 1, True, "KL, 5", "KL of", ["true, est.", "est., true"]),
         ("hyperprior_on_data", 1, True, "log p(y), sd 0.5", "model", ["ergoStool", "all together"]),
         ("treatment_contrasts", 1, True, "mean", "prior", ["default", "flat", "ridge"]),
-        ("eta_median", 1, True, "KL / oracle, median 7", "Z", ["gaussian", "polynomial"]),
         ("origin_of_a", 2, False, "k", "uncorrelated", ["at zero", "at the mean", ".3 at the mean"]),
     ],
 )
