@@ -31,7 +31,7 @@ def test_expansion_touches_the_likelihood_at_its_centre(differences, sleepstudy)
 @pytest.mark.slow
 def test_random_intercept_evidence_against_quadrature(sleepstudy):
     b = bench(pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy))
-    for phi in (b.space.start, b.space.start + np.array([0.5, -1.5, 0.5])):
+    for phi in (b.space.start, b.space.start + np.array([-1.5, 0.5])):
         mode, exact = quadrature(b, b.space.theta(phi).packed)
         assert mode.log_evidence == pytest.approx(exact, abs=0.02)
 
