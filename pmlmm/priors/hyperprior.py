@@ -63,11 +63,12 @@ class Hyperprior:
             raise PriorError(f"Hyperprior(pool_at={self.pool_at!r}): choose one of {', '.join(map(repr, POOLED_AT))}.")
 
     def __str__(self) -> str:
-        size = "largest" if self.pool_at == "largest" else "of mean size"
+        size = self.pool_at if self.pool_at == "largest" else "of mean size"
+        pooled = f"diagonal A pooled where its columns are {size}, sd {self.pool_sd:g} on the log scale"
+        level = "half-Cauchy as an sd" if self.level == 0.5 else f"odds of Beta({self.level:g}, {self.level:g})"
         return (
-            f"eta - q + 1 ~ LogNormal(log {self.eta_median:g}, {self.eta_sd:g}); "
-            f"level of A over that of half of the residual variance ~ odds of Beta({self.level:g}, {self.level:g}); "
-            f"diagonal A pooled where its columns are {size}, sd {self.pool_sd:g} on the log scale"
+            f"eta - q + 1 ~ LogNormal(log {self.eta_median:g}, {self.eta_sd:g}); level of A ~ {level}, around half of "
+            f"the residual variance; {pooled}"
         )
 
 

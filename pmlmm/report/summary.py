@@ -37,7 +37,8 @@ def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
 def _head(posterior: Posterior) -> list[str]:
     """Formula, data, what the intervals are given, and what forbids to believe them."""
     lines = [f"Linear mixed model: {posterior.problem.formula}", data_line(posterior.design)]
-    lines += [posterior.about_intervals, *_warnings(posterior)]
+    lines += [posterior.about_intervals] if posterior.learned.space.coordinates else []
+    lines += _warnings(posterior)
     table = residual_checks(posterior, posterior.learned.options.random_seed)
     if alarms := table["words"][table["p_value"] < ALARM].tolist():
         lines.append(f"Residuals: {'; '.join(alarms)}: do not rely on the interval of sigma.")
@@ -73,6 +74,8 @@ def _hyperparameters(table: pd.DataFrame, about: str) -> list[str]:
 
 def _hyperpriors(posterior: Posterior) -> list[str]:
     space = posterior.learned.space
+    if not space.coordinates:
+        return []
     if space.hyperprior is None:
         return ["  hyperparameters: no prior (plain empirical Bayes)"]
     own = [f"{c.has_density} ~ {c.density(space.hyperprior)}" for c in space.coordinates if c.has_density]

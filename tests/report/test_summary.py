@@ -67,3 +67,9 @@ def test_failed_importance_sampling_is_said_in_words(sleepstudy, monkeypatch):
     assert np.isinf(fit.k_hat)
     assert "importance sampling failed: hardly a draw has a likelihood" in repr(fit)
     assert "nan +- nan" not in repr(fit)
+
+
+def test_nothing_is_said_of_hyperparameters_where_there_are_none(sleepstudy):
+    text = str(pmlmm.Model("Reaction ~ Days", sleepstudy).fit())
+    assert "yperparameters" not in text.split("Log evidence")[0]
+    assert "eta - q + 1" not in text
