@@ -8,7 +8,7 @@ The fast posterior of the tuned model beside NUTS on the same model, with a verd
 import pmlmm
 
 data = pmlmm.datasets.load("sleepstudy")
-fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", data).fit(integrate=False)  # given learned hyperparameters
 mcmc = fit.sample(500, progress=False)
 report = pmlmm.compare(fit, mcmc)
 print(report)
