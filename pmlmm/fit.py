@@ -58,9 +58,10 @@ class Fit:
 
     @cached_property
     def hyperparameters(self) -> pd.DataFrame:
-        """lambda, b and A: value, 95% interval from the evidence's curvature, state in words.
+        """lambda, b and A: value, 95% interval, state in words.
 
-        The intervals are on the search scale (log lambda, log(eta - q + 1), log A), transformed; A has
+        Of an :class:`IntegratedFit` posterior medians and quantiles; else the learned values, with intervals from the
+        evidence's curvature. These are on the search scale (log lambda, log(eta - q + 1), log A), transformed; A has
         the units of y^2 over those of the random-effect columns, and is stated at the origin of these
         (:class:`InverseWishart`).
         """

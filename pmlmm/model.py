@@ -140,8 +140,9 @@ class Model:
         refine : bool or "auto"
             Move on to the importance-sampled evidence; "auto": where it pays (see the summary).
         draws : int, optional
-            Importance draws. Default: 2000, or 500 where each of them takes a dense factorisation of more
-            than 40 columns, or a wide block is eliminated first.
+            Importance draws given the learned hyperparameters, and draws of the posterior; those of an integration are
+            set by :meth:`pmlmm.Fit.integrate`. Default: 2000, or 500 where each of them takes a dense factorisation of
+            more than 40 columns, or a wide block is eliminated first.
         random_seed : int
             Of these draws: the same seed gives the same fit.
         optimizer : "newton" or "em"

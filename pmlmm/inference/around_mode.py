@@ -38,8 +38,7 @@ def joint_covariance(mode: Mode, space: Space, phi: np.ndarray) -> np.ndarray:
     curvature = np.reshape(rows, (len(phi), len(phi)))
     values, axes = np.linalg.eigh((curvature + curvature.T) / 2.0)
     of_phi = (axes / np.maximum(values, _LEAST_CURVATURE)) @ axes.T
-    slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ space.pack_jacobian(phi))
-    moves = np.vstack([slopes, np.eye(len(phi))])
+    moves = np.vstack([mode.slopes(space.pack_jacobian(phi)), np.eye(len(phi))])
     covariance = moves @ of_phi @ moves.T
     covariance[:d, :d] += np.linalg.inv(mode.curvature)
     return covariance

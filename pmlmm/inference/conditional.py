@@ -25,10 +25,9 @@ class Conditional:
     def __init__(self, learned: Learned):
         self.space, self._packed = learned.space, flatten(learned.data)
         self._sigma_prior = _student(learned.problem.priors.sigma)
-        mode, d = learned.proposal, len(learned.proposal.x)
+        mode = learned.proposal
         self.x, self.scale = mode.x, np.linalg.inv(np.linalg.cholesky(mode.curvature)).T
-        moves = mode.at.hessian[:d, d:] @ self.space.pack_jacobian(learned.phi)
-        self.slopes = np.linalg.solve(mode.curvature, moves)
+        self.slopes = mode.slopes(self.space.pack_jacobian(learned.phi))
 
     def density(self, phi: np.ndarray) -> CollapsedDensity:
         """log p(y, x | phi) with its gradient in x."""

@@ -195,7 +195,7 @@ class _Integration:
             self._adapt(count, nodes, weighed)
             last = count == _MOST_ROUNDS
             if last or (count >= _FEWEST_ROUNDS and self._settled(weighed)):
-                nodes, log_node_proposal = self._nodes(self._most_nodes(len(drawn.points)), _SETS)
+                nodes, log_node_proposal = self._nodes(self._most_nodes(len(drawn.lambdas)), _SETS)
                 weighed = self.pairs.weigh(drawn, log_proposal, nodes, log_node_proposal)
                 if last or self._settled(weighed):
                     break
@@ -244,7 +244,7 @@ class _Integration:
         between = np.var(of_sets, ddof=1) / len(of_sets) if len(of_sets) > 1 else 0.0
         within = np.sum(weighed.draws**2) - 1.0 / len(weighed.draws)
         kept = weighed.draws > _NEGLIGIBLE / len(weighed.draws)
-        learned_lambda = drawn.points[kept][:, self.pairs.size :]
+        learned_lambda = drawn.lambdas[kept]
         return Integrated(
             drawn.covariances.natural[kept],
             learned_lambda,

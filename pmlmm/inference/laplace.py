@@ -81,6 +81,14 @@ class Mode:
         d = len(self.x)
         return -self.at.hessian[:d, :d]
 
+    def slopes(self, pack_jacobian: np.ndarray) -> np.ndarray:
+        """How the mode moves in x with phi, (d, k), by the implicit function theorem.
+
+        ``pack_jacobian`` (h, k) is the derivative of the hyperparameters of the graph in phi.
+        """
+        d = len(self.x)
+        return np.linalg.solve(self.curvature, self.at.hessian[:d, d:] @ pack_jacobian)
+
 
 @dataclass(frozen=True)
 class Laplace:
@@ -296,7 +304,7 @@ def evidence_gradient(
         How the mode moves, in unconstrained coordinates.
     """
     d = laplace.size
-    slopes = np.linalg.solve(mode.curvature, mode.at.hessian[:d, d:] @ pack_jacobian)
+    slopes = mode.slopes(pack_jacobian)
     gradient = mode.at.gradient[d:] @ pack_jacobian
     volume = mode.log_evidence - mode.log_posterior
     step = float(np.clip(np.sqrt(laplace.data.rounding(mode.natural[SIGMA])), _DIFFERENCE, _LARGEST_DIFFERENCE))

@@ -16,12 +16,12 @@ _KNOTS = 33
 
 
 class Drawn(NamedTuple):
-    """Draws s (draws, d + l): unconstrained coordinates, then the learned log lambdas.
+    """Draws s: (sigma, Sigma) in ``covariances``, and the learned log lambdas (draws, l).
 
     ``log_constant`` is log[p(y | s) p(sigma) p(lambda)] with the Jacobian: all but the covariances' priors.
     """
 
-    points: np.ndarray
+    lambdas: np.ndarray
     covariances: DrawnCovariances
     log_constant: np.ndarray
 
@@ -67,7 +67,7 @@ class Pairs:
             log_constant += drawn.log_constant
         else:
             log_constant = self._expanded(drawn, points)
-        return Drawn(points, drawn, log_constant + learned.space.log_prior_of_lambda(lambdas))
+        return Drawn(lambdas, drawn, log_constant + learned.space.log_prior_of_lambda(lambdas))
 
     def log_lambda(self, learned: np.ndarray) -> np.ndarray:
         """log lambda of all penalty groups: (draws, G), or (G,) where none is learned."""
@@ -135,8 +135,8 @@ def joined(rounds: list[Drawn]) -> Drawn:
         [np.concatenate(term) for term in zip(*(part.log_dets for part in parts), strict=True)],
         np.concatenate([part.log_constant for part in parts]),
     )
-    points, log_constant = (np.concatenate(x) for x in zip(*((d.points, d.log_constant) for d in rounds), strict=True))
-    return Drawn(points, covariances, log_constant)
+    lambdas, log_constant = (np.concatenate([getattr(d, x) for d in rounds]) for x in ("lambdas", "log_constant"))
+    return Drawn(lambdas, covariances, log_constant)
 
 
 def _weighed(log_weights: np.ndarray) -> Weighed:
