@@ -1,17 +1,13 @@
 """Predictions for the rows of the fit or for new data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from pmlmm.design.design import Design
-from pmlmm.design.grouping import Grouping
-from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
-from pmlmm.design.table import Table, column_names, complete_rows, row_labels
-from pmlmm.design.wide import WideBlock, build_wide
-from pmlmm.errors import DataError, OptionError, suggest
+from pmlmm.design.wide import WideBlock
+from pmlmm.errors import OptionError
+from pmlmm.posterior.new_rows import Rows, fitted_rows, new_rows
 from pmlmm.posterior.source import Posterior
 
 
@@ -23,70 +19,20 @@ def predict(posterior: Posterior, data: Any, penalized: Mapping[str, Any] | None
     if data is None:
         if penalized is not None:
             raise OptionError("predict(penalized=...) needs data with as many rows: the formula's columns and factors.")
-        codes = {grouping.factor: grouping.codes for grouping in design.groupings}
-        return _linear(posterior, design.X, [term.Z for term in design.terms], codes) + _wide(posterior, design.wide)
-    needed, optional = _needed(design, data, new_groups)
-    table = complete_rows(data, needed, optional=optional, may_be_empty=True)
-    if not len(table.frame):
-        return np.full(table.rows_given, np.nan)
-    _refuse_dependent(design)
-    X, Zs = _columns(design, lambda recipe: recipe.columns(table.frame))
-    codes = {g.factor: _codes(g, table.frame, new_groups) for g in design.groupings}
-    result = np.full(table.rows_given, np.nan)
-    blocks = _new_blocks(design, penalized, table, row_labels(data))
-    result[table.rows] = _linear(posterior, X, Zs, codes) + _wide(posterior, blocks)
+        return _predictor(posterior, fitted_rows(design))
+    rows = new_rows(design, data, penalized, unseen=new_groups == "population")
+    result = np.full(rows.table.rows_given, np.nan)
+    result[rows.table.rows] = _predictor(posterior, rows)
     return result
 
 
-def _columns(design: Design, make: Callable[[Recipe], np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """X and every Z from what ``make`` makes of a recipe, which several terms may share."""
-    made = {recipe: make(recipe) for recipe in {term.recipe: None for term in design.terms}}
-    return make(design.recipe), [made[term.recipe][:, term.picked] for term in design.terms]
-
-
-def _refuse_dependent(design: Design) -> None:
-    frame = design.table.frame
-    rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
-    X, Zs = _columns(design, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
-    refuse_dependent(design.coefficients, X, design.X[rows])
-    for term, Z in zip(design.terms, Zs, strict=True):
-        refuse_dependent(term.coefficients, Z, term.Z[rows])
-
-
-def _new_blocks(
-    design: Design, penalized: Mapping[str, Any] | None, table: Table, index: pd.Index | None
-) -> tuple[WideBlock, ...]:
-    """The wide blocks' columns for new rows, in the order of the fit."""
-    if penalized is not None and not isinstance(penalized, Mapping):
-        raise DataError(
-            f"predict(penalized=...) is a {type(penalized).__name__}; it must be a dict from names to matrices."
-        )
-    given = dict(penalized or {})
-    for block in design.wide:
-        if block.name not in given:
-            raise DataError(
-                f"The model has a wide block {block.name!r}: predict(data, penalized={{{block.name!r}: ...}})."
-            )
-    for name in given:
-        if name not in {block.name for block in design.wide}:
-            raise DataError(f"The model has no wide block {name!r}." + suggest(name, [b.name for b in design.wide]))
-    blocks = build_wide({b.name: given[b.name] for b in design.wide}, table, index, set(), constant_allowed=True)
-    for block, new in zip(design.wide, blocks, strict=True):
-        if not np.array_equal(block.labels, new.labels):
-            raise DataError(
-                f"The wide block {block.name!r} must have the columns of the fit, in their order: "
-                + _difference(block.labels, new.labels)
-            )
-    return blocks
-
-
-def _difference(fitted: np.ndarray, given: np.ndarray) -> str:
-    if len(fitted) != len(given):
-        return f"{len(fitted)} columns, not {len(given)}."
-    if fitted.dtype.kind != given.dtype.kind:
-        return "pass it as in the fit, with column names or without."
-    first = int(np.argmax(fitted != given))
-    return f"column {first + 1} is {str(fitted[first])!r}, not {str(given[first])!r}."
+def _predictor(posterior: Posterior, rows: Rows) -> np.ndarray:
+    mean = posterior.mean
+    total = rows.X @ mean["beta"].to_numpy() + _wide(posterior, rows.wide)
+    for term, Z in zip(posterior.design.terms, rows.Zs, strict=True):
+        gamma, groups = mean[f"gamma_{term.name}"].to_numpy(), rows.codes[term.factor]
+        total = total + np.where(groups >= 0, np.sum(Z * gamma[groups], axis=1), 0.0)
+    return total
 
 
 def _wide(posterior: Posterior, blocks: tuple[WideBlock, ...]) -> np.ndarray | float:
@@ -95,41 +41,4 @@ def _wide(posterior: Posterior, blocks: tuple[WideBlock, ...]) -> np.ndarray | f
     for block in blocks:
         beta = posterior.mean[f"beta_{block.name}"].to_numpy()
         total = total + sum(values @ beta[part] for part, values in block.chunks())
-    return total
-
-
-def _needed(design: Design, data: Any, new_groups: str) -> tuple[list[str], list[str]]:
-    """Columns of the new data that must be complete, and those of groups that may be missing."""
-    columns = column_names(data)
-    recipes = [design.recipe, *(term.recipe for term in design.terms)]
-    used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
-    factors = {name for grouping in design.groupings for name in grouping.columns}
-    wanted = used if new_groups == "population" else used | factors
-    for name in sorted(wanted - set(columns)):
-        raise DataError(f"The new data have no column {name!r}, which the model uses." + suggest(name, columns))
-    groups = [name for name in columns if name in factors - used]
-    return [name for name in columns if name in wanted], groups if new_groups == "population" else []
-
-
-def _codes(grouping: Grouping, frame: pd.DataFrame, new_groups: str) -> np.ndarray:
-    """Group of each row, -1 for one that the fit has not seen, or that has none."""
-    if not set(grouping.columns) <= set(frame.columns):
-        return np.full(len(frame), -1)
-    codes = grouping.find(frame)
-    if new_groups == "error" and (codes < 0).any():
-        unknown = frame[list(grouping.columns)][codes < 0].drop_duplicates()
-        first = ":".join(map(str, unknown.iloc[0]))
-        raise DataError(
-            f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {first}). "
-            "Use new_groups='population' to predict them with gamma = 0."
-        )
-    return codes
-
-
-def _linear(posterior: Posterior, X: np.ndarray, Zs: list[np.ndarray], codes: dict[str, np.ndarray]) -> np.ndarray:
-    mean = posterior.mean
-    total = X @ mean["beta"].to_numpy()
-    for term, Z in zip(posterior.design.terms, Zs, strict=True):
-        gamma, groups = mean[f"gamma_{term.name}"].to_numpy(), codes[term.factor]
-        total = total + np.where(groups >= 0, np.sum(Z * gamma[groups], axis=1), 0.0)
     return total

@@ -1,0 +1,165 @@
+"""What a model's columns, groups and blocks are in the rows of the fit, or in new ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pmlmm.design.design import Design
+from pmlmm.design.grouping import Grouping
+from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
+from pmlmm.design.table import Table, column_names, complete_rows, row_labels
+from pmlmm.design.wide import WideBlock, build_wide
+from pmlmm.errors import DataError, suggest
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Complete rows of a table as arrays, columns as in the design.
+
+    Attributes
+    ----------
+    X : (n, p) array
+    Zs : list of (n, q) arrays
+        One for each term.
+    codes : dict
+        Group of each row by factor, (n,) int; -1 for one that the fit has not seen, or that the row does not have.
+    wide : tuple of WideBlock
+    table : Table
+        The rows themselves, and which of those given they are.
+    index : Index, optional
+        Labels of the rows given.
+    """
+
+    X: np.ndarray
+    Zs: list[np.ndarray]
+    codes: dict[str, np.ndarray]
+    wide: tuple[WideBlock, ...]
+    table: Table
+    index: pd.Index | None = None
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.X)
+
+
+def fitted_rows(design: Design) -> Rows:
+    """The rows of the fit."""
+    codes = {grouping.factor: grouping.codes for grouping in design.groupings}
+    return Rows(design.X, [term.Z for term in design.terms], codes, design.wide, design.table)
+
+
+def new_rows(design: Design, data: Any, penalized: Mapping[str, Any] | None, *, unseen: bool) -> Rows:
+    """The complete rows of a new table.
+
+    Parameters
+    ----------
+    design : Design
+    data : table
+    penalized : mapping, optional
+        The wide blocks' columns for these rows.
+    unseen : bool
+        Whether there may be groups that the fit has not seen; the groups' columns may then have gaps, or be absent.
+
+    Raises
+    ------
+    DataError
+        A column or block that is missing or cannot be evaluated, groups or levels that the fit has not seen, or a
+        term whose value in a row depends on the other rows.
+    """
+    needed, optional = _needed(design, data, unseen)
+    table = complete_rows(data, needed, optional=optional, may_be_empty=True)
+    index = row_labels(data)
+    if not len(table.frame):
+        return _none(design, table, index)
+    _refuse_dependent(design)
+    X, Zs = _columns(design, lambda recipe: recipe.columns(table.frame))
+    codes = {g.factor: _codes(g, table.frame, unseen) for g in design.groupings}
+    return Rows(X, Zs, codes, _new_blocks(design, penalized, table, index), table, index)
+
+
+def _none(design: Design, table: Table, index: pd.Index | None) -> Rows:
+    """No complete row."""
+    codes = {grouping.factor: np.empty(0, dtype=np.int64) for grouping in design.groupings}
+    return Rows(design.X[:0], [term.Z[:0] for term in design.terms], codes, (), table, index)
+
+
+def _columns(design: Design, make: Callable[[Recipe], np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """X and every Z from what ``make`` makes of a recipe, which several terms may share."""
+    made = {recipe: make(recipe) for recipe in {term.recipe: None for term in design.terms}}
+    return make(design.recipe), [made[term.recipe][:, term.picked] for term in design.terms]
+
+
+def _refuse_dependent(design: Design) -> None:
+    frame = design.table.frame
+    rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
+    X, Zs = _columns(design, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
+    refuse_dependent(design.coefficients, X, design.X[rows])
+    for term, Z in zip(design.terms, Zs, strict=True):
+        refuse_dependent(term.coefficients, Z, term.Z[rows])
+
+
+def _new_blocks(
+    design: Design, penalized: Mapping[str, Any] | None, table: Table, index: pd.Index | None
+) -> tuple[WideBlock, ...]:
+    """The wide blocks' columns for new rows, in the order of the fit."""
+    if penalized is not None and not isinstance(penalized, Mapping):
+        raise DataError(
+            f"predict(penalized=...) is a {type(penalized).__name__}; it must be a dict from names to matrices."
+        )
+    given = dict(penalized or {})
+    for block in design.wide:
+        if block.name not in given:
+            raise DataError(
+                f"The model has a wide block {block.name!r}: predict(data, penalized={{{block.name!r}: ...}})."
+            )
+    for name in given:
+        if name not in {block.name for block in design.wide}:
+            raise DataError(f"The model has no wide block {name!r}." + suggest(name, [b.name for b in design.wide]))
+    blocks = build_wide({b.name: given[b.name] for b in design.wide}, table, index, set(), constant_allowed=True)
+    for block, new in zip(design.wide, blocks, strict=True):
+        if not np.array_equal(block.labels, new.labels):
+            raise DataError(
+                f"The wide block {block.name!r} must have the columns of the fit, in their order: "
+                + _difference(block.labels, new.labels)
+            )
+    return blocks
+
+
+def _difference(fitted: np.ndarray, given: np.ndarray) -> str:
+    if len(fitted) != len(given):
+        return f"{len(fitted)} columns, not {len(given)}."
+    if fitted.dtype.kind != given.dtype.kind:
+        return "pass it as in the fit, with column names or without."
+    first = int(np.argmax(fitted != given))
+    return f"column {first + 1} is {str(fitted[first])!r}, not {str(given[first])!r}."
+
+
+def _needed(design: Design, data: Any, unseen: bool) -> tuple[list[str], list[str]]:
+    """Columns of the new data that must be complete, and those of groups that may be missing."""
+    columns = column_names(data)
+    recipes = [design.recipe, *(term.recipe for term in design.terms)]
+    used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
+    factors = {name for grouping in design.groupings for name in grouping.columns}
+    wanted = used if unseen else used | factors
+    for name in sorted(wanted - set(columns)):
+        raise DataError(f"The new data have no column {name!r}, which the model uses." + suggest(name, columns))
+    groups = [name for name in columns if name in factors - used]
+    return [name for name in columns if name in wanted], groups if unseen else []
+
+
+def _codes(grouping: Grouping, frame: pd.DataFrame, unseen: bool) -> np.ndarray:
+    """Group of each row, -1 for one that the fit has not seen, or that has none."""
+    if not set(grouping.columns) <= set(frame.columns):
+        return np.full(len(frame), -1)
+    codes = grouping.find(frame)
+    if not unseen and (codes < 0).any():
+        unknown = frame[list(grouping.columns)][codes < 0].drop_duplicates()
+        first = ":".join(map(str, unknown.iloc[0]))
+        raise DataError(
+            f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {first}). "
+            "Use new_groups='population' to predict them with gamma = 0."
+        )
+    return codes
