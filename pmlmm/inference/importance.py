@@ -16,6 +16,7 @@ from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.coordinates import vech_slices
 from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.layout import SIGMA
+from pmlmm.kernels.pareto import smooth_tail
 from pmlmm.kernels.remember import Last
 from pmlmm.priors.flat import Flat
 from pmlmm.priors.search_space import Space
@@ -196,17 +197,10 @@ class ImportanceSample:
 
 def smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Pareto-smoothed weights that sum to 1, their Pareto shape, and the log of the smoothed weights' sum."""
-    from arviz_stats.base import array_stats
-
     raw = np.maximum(log_weights, np.max(log_weights) - _NO_WEIGHT)
-    if len(raw) < _FEWEST_TO_SMOOTH:
-        total = float(logsumexp(raw))
-        return np.exp(raw - total), np.inf, total
-    smoothed, k_hat = array_stats.psislw(-raw)
-    # psislw normalises; the smallest weight is not smoothed and tells by how much
-    lowest = int(np.argmin(raw))
-    scale = raw[lowest] - smoothed[lowest]
-    return np.exp(smoothed), float(k_hat), float(scale + logsumexp(smoothed))
+    smoothed, k_hat = smooth_tail(raw) if len(raw) >= _FEWEST_TO_SMOOTH else (raw, np.inf)
+    total = float(logsumexp(smoothed))
+    return np.exp(smoothed - total), k_hat, total
 
 
 class ImportanceEvidence:
