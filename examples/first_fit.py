@@ -23,7 +23,7 @@ print(az.summary(fit.posterior, var_names=["beta", "sigma", "Sigma_Subject"]))
 # %%
 # Each subject's own line (blue) beside the one that least squares draws through that subject alone (dashed): the slopes
 # differ, and the extreme ones are drawn towards the common one.
-fitted = fit.predict()
+fitted = fit.predict()["mean"]
 figure, axes = plt.subplots(2, 4, sharex=True, sharey=True, figsize=(9, 4.5), layout="constrained")
 for ax, subject in zip(axes.flat, (309, 310, 330, 331, 332, 335, 337, 371), strict=True):
     own = (data["Subject"] == subject).to_numpy()

@@ -36,14 +36,14 @@ for rows in ([10] * 10, [10] * 10 + [1] * 25):
 # length, as far as the covariance learned from all says.
 times = np.linspace(-1.0, 1.0, 61)
 grid = pd.DataFrame({"t": times, "t2": times**2, "t3": times**3})
-common = fit.predict(grid.assign(ind=-1), new_groups="population")
+common = fit.predict(grid, groups="none")["mean"]
 figure, axes = plt.subplots(2, 3, sharex=True, sharey=True, figsize=(9, 5), layout="constrained")
 for ax, individual in zip(axes.flat, range(10, 16), strict=True):
     own = data[data["ind"] == individual]
     true = np.vander(times, 4, increasing=True) @ (truth.beta + truth.gamma[individual])
     ax.plot(times, true, color="#b0b0b0", linewidth=3, label="truth")
     ax.plot(times, common, "--", color="#7d7d7d", label="common curve")
-    ax.plot(times, fit.predict(grid.assign(ind=individual)), color="#0a84c9", label="pmlmm")
+    ax.plot(times, fit.predict(grid.assign(ind=individual))["mean"], color="#0a84c9", label="pmlmm")
     ax.plot(own["t"], own["y"], "o", color="#d55e00", label="the one row")
     ax.set_title(f"individual {individual}", fontsize="medium")
 figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)

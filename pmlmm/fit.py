@@ -188,24 +188,47 @@ class Fit:
         return profile.evidence_profile(self._posterior.learned, name, points, width)
 
     def predict(
-        self, data: Any = None, *, penalized: Mapping[str, Any] | None = None, new_groups: str = "error"
-    ) -> np.ndarray:
-        """Posterior mean of ``X beta + Z gamma``, in units of the response.
+        self,
+        data: Any = None,
+        *,
+        kind: Literal["mean", "response", "draws"] = "mean",
+        groups: Literal["known", "new", "none"] = "known",
+        interval: float = 0.95,
+        penalized: Mapping[str, Any] | None = None,
+        draws: int | None = None,
+        random_seed: int | None = None,
+    ) -> Any:
+        """What the model predicts in each row, with its uncertainty, in units of the response.
 
         Parameters
         ----------
         data : table, optional
             The rows of the fit by default.
+        kind : "mean", "response" or "draws"
+            ``X beta + Z gamma``; a new observation, which adds a residual of sd sigma; or draws of both.
+        groups : "known", "new" or "none"
+            "known": every group was seen in the fit. "new": those that were not get random effects from
+            ``N(0, Sigma)``, seen ones keep theirs; a row without a label is a group of its own. "none": no random
+            effects, the groups' columns may be absent.
+        interval : float
+            Probability between ``lower`` and ``upper``, which are quantiles.
         penalized : mapping, optional
             The wide blocks' columns for these rows, as :class:`pmlmm.Model` takes them.
-        new_groups : "error" or "population"
-            Groups that the fit has not seen: refuse, or predict with gamma = 0. With "population" the groups'
-            columns may have gaps, or be absent.
+        draws : int, optional
+            Per chain, of 4 chains; together the number of importance draws by default (fewer where ``kind="draws"`` of
+            very many rows).
+        random_seed : int, optional
+            The fit's by default.
 
         Returns
         -------
-        (rows,) array
-            nan in rows with a missing value in the table; a wide block must be complete in the other rows.
+        DataFrame or DataTree
+            Columns ``mean``, ``sd``, ``lower``, ``upper`` and a row for each row of the table, with its index; nan in
+            rows with a missing value, ``attrs["dropped"]`` of them. The mean is the posterior's, the rest is of draws
+            (of beta and gamma, exact given sigma and Sigma); where rows times draws are more than 5 million, intervals
+            are sds times standardised quantiles of a sample of rows, good to .05 sds. Of ``kind="draws"`` a
+            DataTree with group "predictions": ``mean`` and, under the response's name, new observations, along
+            ("chain", "draw", "row"); rows of one new group share its effects.
 
         Raises
         ------
@@ -213,9 +236,18 @@ class Fit:
             A column or block that is missing or cannot be evaluated, groups or levels that the fit has not seen, or a
             term whose value in a row depends on the other rows.
         OptionError
-            ``new_groups`` is neither choice, or ``penalized`` without ``data``.
+            An option outside its choices, ``penalized`` without ``data``, or more draws than fit in memory.
         """
-        return predict(self._posterior, data, penalized, new_groups)
+        return predict(
+            self._posterior,
+            data,
+            kind=kind,
+            groups=groups,
+            interval=interval,
+            penalized=penalized,
+            draws=optional_count("draws", draws),
+            random_seed=self._seed(random_seed),
+        )
 
     def sample(
         self,

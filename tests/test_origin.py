@@ -42,7 +42,7 @@ def test_any_clock_gives_the_fit_of_centred_times(growth, centred, clock):
         return np.array([slope * unit, beta[0] * unit, beta[1] * unit, float(fit.mean["sigma"]), fit.log_evidence])
 
     np.testing.assert_allclose(numbers(fit, unit), numbers(centred, 1.0), rtol=1e-6)
-    np.testing.assert_allclose(fit.predict(), centred.predict(), rtol=1e-6)
+    np.testing.assert_allclose(fit.predict()["mean"], centred.predict()["mean"], rtol=1e-6)
     integrated = fit.integrate()
     assert fit.k_hat < 0.7
     assert integrated.k_hat < 0.7
@@ -149,10 +149,10 @@ def test_integrated(fits):
 
 def test_predictions(fits):
     new = {"g": [3, 3], "h": [1, 2], "x": [81.0, 70.0], "z": [-40.0, -35.0]}
-    far = fits[0].predict(new)
-    near = fits[1].predict(new | {"x": [1.0, -10.0], "z": [0.0, 5.0]})
+    far = fits[0].predict(new)["mean"]
+    near = fits[1].predict(new | {"x": [1.0, -10.0], "z": [0.0, 5.0]})["mean"]
     np.testing.assert_allclose(far, near, rtol=1e-6)
-    np.testing.assert_allclose(fits[0].predict(), fits[1].predict(), rtol=1e-6)
+    np.testing.assert_allclose(fits[0].predict()["mean"], fits[1].predict()["mean"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -23,7 +23,7 @@ def numbers(model):
     fit = model.fit(draws=300)
     means = [variable.to_numpy().ravel() for variable in fit.mean.data_vars.values()]
     return np.concatenate(
-        [[fit.log_evidence, fit.log_evidence_psis], *means, fit.predict(model.design.table.frame.head(7))]
+        [[fit.log_evidence, fit.log_evidence_psis], *means, fit.predict(model.design.table.frame.head(7))["mean"]]
     )
 
 

@@ -81,7 +81,7 @@ def one_trial(seed: int) -> list[dict]:
 def at_month_6(fit: pmlmm.Fit) -> float:
     """How much more the new arm has changed since month 0: from predictions, so that any coding will do."""
     cells = pd.DataFrame(itertools.product(("control", "new"), ("0", "6")), columns=["arm", "visit"])
-    predicted = np.asarray(fit.predict(cells.assign(t=cells["visit"].astype(float), id=0)))
+    predicted = fit.predict(cells.assign(t=cells["visit"].astype(float), id=0))["mean"].to_numpy()
     return float(np.array([1, -1, -1, 1]) @ predicted)
 
 

@@ -16,7 +16,7 @@ from pmlmm.kernels.likelihood_compiled import flatten, value_and_gradient
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior import tree
-from pmlmm.posterior.draws import PREDICTOR, linear_predictor
+from pmlmm.posterior.draws import PREDICTOR, drawn_from, linear_predictor
 from pmlmm.posterior.labels import covariance_parameters, covariances, data_groups, label, response_name
 from pmlmm.posterior.source import CHAINS, Posterior
 from pmlmm.problem import Problem
@@ -192,10 +192,7 @@ def _prior_effects(problem: Problem, natural: np.ndarray, rng: np.random.Generat
     """gamma given each Sigma, with the columns' zero at their origin, (draws, m, q) by name."""
     result, design = {}, problem.design
     for term, Sigma in zip(design.terms, covariances(natural, design.sizes), strict=True):
-        # by eigenvalues, as a weak prior draws covariances that are singular to rounding
-        squares, axes = np.linalg.eigh(Sigma)
-        unit = rng.standard_normal((len(natural), term.n_groups, term.q))
-        result[f"gamma_{term.name}"] = unit @ np.swapaxes(axes * np.sqrt(np.maximum(squares, 0.0))[:, None], 1, 2)
+        result[f"gamma_{term.name}"] = drawn_from(Sigma, term.n_groups, rng)
     return result
 
 

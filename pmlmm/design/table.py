@@ -14,17 +14,36 @@ from pmlmm.errors import DataError
 
 @dataclass(frozen=True)
 class Table:
-    """Complete rows of the needed columns, and what was left out."""
+    """Complete rows of the needed columns, and what was left out.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Its index is ``rows``.
+    rows : (n,) int array
+        Which of the rows given they are.
+    missing : dict
+        Missing values by column.
+    rows_given : int
+    index : Index, optional
+        Labels of the rows given, where they have any.
+    """
 
     frame: pd.DataFrame
     rows: np.ndarray
     missing: dict[str, int] = field(default_factory=dict)
     rows_given: int = 0
+    index: pd.Index | None = None
 
     @property
     def rows_dropped(self) -> int:
         """Rows with a missing value in a needed column."""
         return self.rows_given - len(self.frame)
+
+    @property
+    def labels_given(self) -> pd.Index:
+        """Labels of the rows given, numbers where they have none."""
+        return pd.RangeIndex(self.rows_given) if self.index is None else self.index
 
 
 def column_names(data: Any) -> list[str]:
@@ -93,7 +112,9 @@ def complete_rows(
     complete = frame.loc[keep]
     unordered = _without_order(given)
     columns = {name: _used_levels(plain(complete[name]), name in unordered) for name in complete.columns}
-    return Table(pd.DataFrame(columns, index=complete.index), np.flatnonzero(keep), counts, len(frame))
+    return Table(
+        pd.DataFrame(columns, index=complete.index), np.flatnonzero(keep), counts, len(frame), row_labels(data)
+    )
 
 
 def _without_order(given: Any) -> set[str]:

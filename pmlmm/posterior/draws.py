@@ -245,6 +245,14 @@ def linear_predictor(
     return total
 
 
+def drawn_from(covariance: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """``number`` vectors of ``N(0, Sigma)`` for each of (draws, q, q) covariances: (draws, number, q)."""
+    # by eigenvalues, as a covariance may be singular to rounding
+    squares, axes = np.linalg.eigh(covariance)
+    root = axes * np.sqrt(np.maximum(squares, 0.0))[:, None]
+    return rng.standard_normal((len(root), number, root.shape[-1])) @ np.swapaxes(root, 1, 2)
+
+
 def expected(parameters: Parameters, dense: np.ndarray, design: Design) -> dict[str, np.ndarray]:
     """Everything but gamma, given means of the dense effects (draws, r)."""
     alpha = parameters.wide.alpha(dense)

@@ -10,7 +10,8 @@ import pandas as pd
 from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
 from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
-from pmlmm.design.table import Table, column_names, complete_rows, row_labels
+from pmlmm.design.table import Table, column_names, complete_rows
+from pmlmm.design.term import Term
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, suggest
 
@@ -23,14 +24,12 @@ class Rows:
     ----------
     X : (n, p) array
     Zs : list of (n, q) arrays
-        One for each term.
+        One for each term; none where random effects are left out.
     codes : dict
         Group of each row by factor, (n,) int; -1 for one that the fit has not seen, or that the row does not have.
     wide : tuple of WideBlock
     table : Table
         The rows themselves, and which of those given they are.
-    index : Index, optional
-        Labels of the rows given.
     """
 
     X: np.ndarray
@@ -38,20 +37,21 @@ class Rows:
     codes: dict[str, np.ndarray]
     wide: tuple[WideBlock, ...]
     table: Table
-    index: pd.Index | None = None
 
     @property
     def n_rows(self) -> int:
         return len(self.X)
 
 
-def fitted_rows(design: Design) -> Rows:
-    """The rows of the fit."""
-    codes = {grouping.factor: grouping.codes for grouping in design.groupings}
-    return Rows(design.X, [term.Z for term in design.terms], codes, design.wide, design.table)
+def fitted_rows(design: Design, *, effects: bool = True) -> Rows:
+    """The rows of the fit; ``effects`` as in :func:`new_rows`."""
+    codes = {grouping.factor: grouping.codes for grouping in design.groupings if effects}
+    return Rows(design.X, [term.Z for term in design.terms if effects], codes, design.wide, design.table)
 
 
-def new_rows(design: Design, data: Any, penalized: Mapping[str, Any] | None, *, unseen: bool) -> Rows:
+def new_rows(
+    design: Design, data: Any, penalized: Mapping[str, Any] | None, *, unseen: bool, effects: bool = True
+) -> Rows:
     """The complete rows of a new table.
 
     Parameters
@@ -62,6 +62,8 @@ def new_rows(design: Design, data: Any, penalized: Mapping[str, Any] | None, *, 
         The wide blocks' columns for these rows.
     unseen : bool
         Whether there may be groups that the fit has not seen; the groups' columns may then have gaps, or be absent.
+    effects : bool
+        False: without random effects, whose columns may then be absent.
 
     Raises
     ------
@@ -69,41 +71,37 @@ def new_rows(design: Design, data: Any, penalized: Mapping[str, Any] | None, *, 
         A column or block that is missing or cannot be evaluated, groups or levels that the fit has not seen, or a
         term whose value in a row depends on the other rows.
     """
-    needed, optional = _needed(design, data, unseen)
+    terms = design.terms if effects else ()
+    needed, optional = _needed(design, data, unseen, terms)
     table = complete_rows(data, needed, optional=optional, may_be_empty=True)
-    index = row_labels(data)
+    groupings = {term.factor: term.grouping for term in terms}
     if not len(table.frame):
-        return _none(design, table, index)
-    _refuse_dependent(design)
-    X, Zs = _columns(design, lambda recipe: recipe.columns(table.frame))
-    codes = {g.factor: _codes(g, table.frame, unseen) for g in design.groupings}
-    return Rows(X, Zs, codes, _new_blocks(design, penalized, table, index), table, index)
+        nobody = dict.fromkeys(groupings, np.empty(0, dtype=np.int64))
+        return Rows(design.X[:0], [term.Z[:0] for term in terms], nobody, (), table)
+    _refuse_dependent(design, terms)
+    X, Zs = _columns(design, terms, lambda recipe: recipe.columns(table.frame))
+    codes = {factor: _codes(grouping, table.frame, unseen) for factor, grouping in groupings.items()}
+    return Rows(X, Zs, codes, _new_blocks(design, penalized, table), table)
 
 
-def _none(design: Design, table: Table, index: pd.Index | None) -> Rows:
-    """No complete row."""
-    codes = {grouping.factor: np.empty(0, dtype=np.int64) for grouping in design.groupings}
-    return Rows(design.X[:0], [term.Z[:0] for term in design.terms], codes, (), table, index)
-
-
-def _columns(design: Design, make: Callable[[Recipe], np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _columns(
+    design: Design, terms: tuple[Term, ...], make: Callable[[Recipe], np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """X and every Z from what ``make`` makes of a recipe, which several terms may share."""
-    made = {recipe: make(recipe) for recipe in {term.recipe: None for term in design.terms}}
-    return make(design.recipe), [made[term.recipe][:, term.picked] for term in design.terms]
+    made = {recipe: make(recipe) for recipe in {term.recipe: None for term in terms}}
+    return make(design.recipe), [made[term.recipe][:, term.picked] for term in terms]
 
 
-def _refuse_dependent(design: Design) -> None:
+def _refuse_dependent(design: Design, terms: tuple[Term, ...]) -> None:
     frame = design.table.frame
     rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
-    X, Zs = _columns(design, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
+    X, Zs = _columns(design, terms, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
     refuse_dependent(design.coefficients, X, design.X[rows])
-    for term, Z in zip(design.terms, Zs, strict=True):
+    for term, Z in zip(terms, Zs, strict=True):
         refuse_dependent(term.coefficients, Z, term.Z[rows])
 
 
-def _new_blocks(
-    design: Design, penalized: Mapping[str, Any] | None, table: Table, index: pd.Index | None
-) -> tuple[WideBlock, ...]:
+def _new_blocks(design: Design, penalized: Mapping[str, Any] | None, table: Table) -> tuple[WideBlock, ...]:
     """The wide blocks' columns for new rows, in the order of the fit."""
     if penalized is not None and not isinstance(penalized, Mapping):
         raise DataError(
@@ -118,7 +116,7 @@ def _new_blocks(
     for name in given:
         if name not in {block.name for block in design.wide}:
             raise DataError(f"The model has no wide block {name!r}." + suggest(name, [b.name for b in design.wide]))
-    blocks = build_wide({b.name: given[b.name] for b in design.wide}, table, index, set(), constant_allowed=True)
+    blocks = build_wide({b.name: given[b.name] for b in design.wide}, table, table.index, set(), constant_allowed=True)
     for block, new in zip(design.wide, blocks, strict=True):
         if not np.array_equal(block.labels, new.labels):
             raise DataError(
@@ -137,12 +135,12 @@ def _difference(fitted: np.ndarray, given: np.ndarray) -> str:
     return f"column {first + 1} is {str(fitted[first])!r}, not {str(given[first])!r}."
 
 
-def _needed(design: Design, data: Any, unseen: bool) -> tuple[list[str], list[str]]:
+def _needed(design: Design, data: Any, unseen: bool, terms: tuple[Term, ...]) -> tuple[list[str], list[str]]:
     """Columns of the new data that must be complete, and those of groups that may be missing."""
     columns = column_names(data)
-    recipes = [design.recipe, *(term.recipe for term in design.terms)]
+    recipes = [design.recipe, *(term.recipe for term in terms)]
     used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
-    factors = {name for grouping in design.groupings for name in grouping.columns}
+    factors = {name for term in terms for name in term.grouping.columns}
     wanted = used if unseen else used | factors
     for name in sorted(wanted - set(columns)):
         raise DataError(f"The new data have no column {name!r}, which the model uses." + suggest(name, columns))
@@ -160,6 +158,6 @@ def _codes(grouping: Grouping, frame: pd.DataFrame, unseen: bool) -> np.ndarray:
         first = ":".join(map(str, unknown.iloc[0]))
         raise DataError(
             f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {first}). "
-            "Use new_groups='population' to predict them with gamma = 0."
+            "predict(groups='new') draws their random effects, groups='none' predicts without any."
         )
     return codes

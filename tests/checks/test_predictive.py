@@ -16,7 +16,7 @@ BAD_K = "ignore:Estimated shape parameter of Pareto distribution:UserWarning"
 def test_posterior_predictive_moments(sleep_fit):
     tree = sleep_fit.sample_posterior_predictive()
     replicated = tree["posterior_predictive"]["Reaction"]
-    np.testing.assert_allclose(replicated.mean(("chain", "draw")), sleep_fit.predict(), atol=4.0)
+    np.testing.assert_allclose(replicated.mean(("chain", "draw")), sleep_fit.predict()["mean"], atol=4.0)
     # the same draws as in the posterior group: conditional log-likelihood by hand for one row
     row = 25
     subject = sleep_fit.model.design.groupings[0].codes[row]

@@ -33,10 +33,10 @@ def test_every_kind_of_model_can_be_checked(name):
         assert (both.table["integrated", "z"] < 5.0).all()
     checks = fit.sample_posterior_predictive(draws=200)
     rows = checks["posterior_predictive"]["y"]
-    np.testing.assert_allclose(rows.mean(("chain", "draw")), fit.predict(), atol=0.5)
+    np.testing.assert_allclose(rows.mean(("chain", "draw")), fit.predict()["mean"], atol=0.5)
     np.testing.assert_allclose(
         fit.sample_posterior_predictive(mcmc)["posterior_predictive"]["y"].mean(("chain", "draw")),
-        fit.predict(),
+        fit.predict()["mean"],
         atol=0.6,
     )
     assert fit.sample_prior_predictive(20)["prior_predictive"]["y"].shape == (1, 20, ROWS)

@@ -367,7 +367,7 @@ def test_the_whole_fit_is_the_same(plain, fits, kind, text):
         np.testing.assert_allclose(fit.mean[name], expected.mean[name], rtol=1e-10)
         assert fit.mean[name].dims == expected.mean[name].dims
     assert list(map(str, fit.mean["gamma_g"]["g"].values)) == LETTERS
-    np.testing.assert_allclose(fit.predict(given), expected.predict(), rtol=1e-8)
+    np.testing.assert_allclose(fit.predict(given)["mean"], expected.predict()["mean"], rtol=1e-8)
 
 
 @pytest.mark.parametrize("kind", NUMBERS)
@@ -375,14 +375,16 @@ def test_predictions_from_numbers_of_any_type(plain, fits, kind):
     """Of a fit to float64."""
     convert, fit = NUMBERS[kind][1], fits(100)
     frame = plain(100).iloc[::-1].reset_index(drop=True)
-    np.testing.assert_allclose(fit.predict(convert(frame, ["x", "t"])), fit.predict(frame), rtol=1e-10)
+    np.testing.assert_allclose(fit.predict(convert(frame, ["x", "t"]))["mean"], fit.predict(frame)["mean"], rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_predictions_from_text_of_any_type(plain, fits, kind):
     fit = fits(100)
     frame = plain(100).iloc[::-1].reset_index(drop=True)
-    np.testing.assert_allclose(fit.predict(TEXTS[kind](frame, ["f", "g"])), fit.predict(frame), rtol=1e-10)
+    np.testing.assert_allclose(
+        fit.predict(TEXTS[kind](frame, ["f", "g"]))["mean"], fit.predict(frame)["mean"], rtol=1e-10
+    )
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +398,7 @@ def numbered_fit(plain):
 def test_predictions_for_groups_numbered_in_any_type(numbered_fit, kind):
     """Of a fit with groups in float64."""
     frame, fit = numbered_fit
-    np.testing.assert_allclose(fit.predict(NUMBERED[kind][1](frame, ["g"])), fit.predict(), rtol=1e-8)
+    np.testing.assert_allclose(fit.predict(NUMBERED[kind][1](frame, ["g"]))["mean"], fit.predict()["mean"], rtol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -406,5 +408,5 @@ def test_predictions_of_a_fit_with_groups_in_another_type(numbered_fit, kind):
     frame, expected = numbered_fit
     given = NUMBERED[kind][1](frame, ["g"])
     fit = pmlmm.Model("y ~ x + (1 | g)", given).fit()
-    np.testing.assert_allclose(fit.predict(given), expected.predict(), rtol=1e-8)
-    np.testing.assert_allclose(fit.predict(frame), expected.predict(), rtol=1e-8)
+    np.testing.assert_allclose(fit.predict(given)["mean"], expected.predict()["mean"], rtol=1e-8)
+    np.testing.assert_allclose(fit.predict(frame)["mean"], expected.predict()["mean"], rtol=1e-8)

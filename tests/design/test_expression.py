@@ -86,10 +86,12 @@ def test_population_predictions_need_no_group(trial):
     fit = pmlmm.Model("y ~ base + (1 | g)", trial).fit(draws=200)
     new = pd.DataFrame({"base": [40.0, 50.0], "g": [None, 99]})
     expected = fit.mean["beta"].to_numpy() @ np.array([[1, 1], [40, 50]])
-    np.testing.assert_allclose(fit.predict(new, new_groups="population"), expected)
-    np.testing.assert_allclose(fit.predict(new[["base"]], new_groups="population"), expected)
+    np.testing.assert_allclose(fit.predict(new, groups="none")["mean"], expected)
+    np.testing.assert_allclose(fit.predict(new[["base"]], groups="none")["mean"], expected)
     with pytest.raises(DataError, match="no column 'g'"):
         fit.predict(new[["base"]])
+    with pytest.raises(DataError, match="no column 'g', which says which rows are of one new group"):
+        fit.predict(new[["base"]], groups="new")
 
 
 def test_a_level_that_the_fit_has_not_seen_is_named(trial):

@@ -192,10 +192,11 @@ def _labels(fit: Any) -> Faults:
 
 def _predictions(given: Case, fit: Any) -> Faults:
     """The rows of the fit as new data; rows that the fit left out may have groups or levels that it has not seen."""
-    fitted, rows = fit.predict(), fit.model.design.table.rows
+    rows = fit.model.design.table.rows
+    fitted = fit.predict().to_numpy()[rows]
     data, blocks = (given.data, given.penalized) if len(rows) == given.rows else rows_of(given, rows)
     try:
-        again = fit.predict(data, penalized=blocks)
+        again = fit.predict(data, penalized=blocks).to_numpy()
     except pmlmm.DataError as error:
         if "depends on the other rows" in str(error):  # a fit may have such a column, new data may not
             return []
