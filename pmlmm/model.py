@@ -142,7 +142,7 @@ class Model:
         draws : int, optional
             Importance draws given the learned hyperparameters, and draws of the posterior; those of an integration are
             set by :meth:`pmlmm.Fit.integrate`. Default: 2000, or 500 where each of them takes a dense factorisation of
-            more than 40 columns, or a wide block is eliminated first.
+            more than 40 columns or a pass over thousands of groups, or a wide block is eliminated first.
         random_seed : int
             Of these draws: the same seed gives the same fit.
         optimizer : "newton" or "em"

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from pmlmm.design.design import Design
+from pmlmm.design.grouping import Grouping
 from pmlmm.memory import refuse_beyond
 
 # Matrices of the dense part that one evaluation of the Hessian holds at a time.
@@ -11,6 +14,10 @@ _MATRICES = 7
 _HESSIANS = 3
 # Kernels of several blocks cost n^3 for every lambda: up to so many rows.
 _MOST_KERNEL_ROWS = 3_000
+# Up to so many effects of an outer factor a dense factorisation is as fast.
+_FEW_OUTER = 40
+# Columns beside two nested factors that every inner group has its cross-products with.
+_MOST_BESIDE = 200
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ class Elimination:
     ----------
     factor : str or None
         The grouping factor that is eliminated group by group.
+    within : str or None
+        The factor whose groups contain those of ``factor``, where it is eliminated after it, group by group too.
     wide_first : bool
         Wide blocks are eliminated first, in the space of the rows, instead of a factor.
     dense : int
@@ -30,6 +39,7 @@ class Elimination:
     """
 
     factor: str | None
+    within: str | None
     wide_first: bool
     dense: int
     dense_bytes: float
@@ -61,7 +71,7 @@ def plan(
         Columns that each wide block takes, ``min(n, p)``.
     profile : bool
         Coefficients have to stay among the dense columns.
-    method : "auto", "groups" or "wide"
+    method : "auto", "groups", "nested" or "wide"
         Force a choice (for checks of one against the other).
     factor : str, optional
         Which factor goes group by group, with method "groups"; the one with most effects by default.
@@ -71,6 +81,7 @@ def plan(
     DataError
         The dense part, or the Hessian, does not fit in memory.
     """
+    outer = _outer(design, ranks, 0 if method == "nested" else _FEW_OUTER) if method in ("auto", "nested") else None
     totals = {g.factor: g.n_groups * design.effects(g.factor) for g in design.groupings}
     factor = factor or (max(totals, key=totals.__getitem__) if totals else None)
     narrow, every = len(design.coefficients), sum(totals.values())
@@ -80,11 +91,28 @@ def plan(
     allowed = bool(ranks) and not profile and (not several or design.n_rows <= _MOST_KERNEL_ROWS)
     wide_first = allowed and (method == "wide" or (method == "auto" and by_rows < by_groups))
     if wide_first:
-        result = Elimination(None, True, by_rows, _dense_bytes(by_rows), _hessian_bytes(design))
+        result = Elimination(None, None, True, by_rows, _dense_bytes(by_rows), _hessian_bytes(design))
+    elif outer is not None:
+        dense = narrow + sum(ranks)
+        result = Elimination(factor, outer, False, dense, _dense_bytes(dense), _hessian_bytes(design))
     else:
-        result = Elimination(factor, False, by_groups, _dense_bytes(by_groups), _hessian_bytes(design))
+        result = Elimination(factor, None, False, by_groups, _dense_bytes(by_groups), _hessian_bytes(design))
     _refuse_too_large(result, design, totals)
     return result
+
+
+def _outer(design: Design, ranks: tuple[int, ...], few: int) -> str | None:
+    """The outer one of two nested factors, where there are no others and it has more than a ``few`` effects."""
+    if len(design.groupings) != 2 or len(design.coefficients) + sum(ranks) > _MOST_BESIDE:
+        return None
+    outer, inner = sorted(design.groupings, key=lambda g: g.n_groups * design.effects(g.factor))
+    many = outer.n_groups * design.effects(outer.factor) > few
+    return outer.factor if many and is_nested(inner, outer) else None
+
+
+def is_nested(inner: Grouping, outer: Grouping) -> bool:
+    """Whether every inner group is in one outer group."""
+    return len(np.unique(inner.codes * outer.n_groups + outer.codes)) == inner.n_groups
 
 
 def _refuse_too_large(elimination: Elimination, design: Design, totals: dict[str, int]) -> None:

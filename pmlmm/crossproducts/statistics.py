@@ -16,6 +16,7 @@ from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.eliminate.blocks import Block
 from pmlmm.kernels.eliminate.eigenbasis import EigenbasisRidge
 from pmlmm.kernels.eliminate.groups import Groups
+from pmlmm.kernels.eliminate.nested import Nested
 from pmlmm.kernels.eliminate.row_kernels import RowKernelRidge
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
 from pmlmm.priors.origin import Origin
@@ -45,9 +46,9 @@ class Reduced:
     crossproducts : Crossproducts
     segments : tuple of Segment
     S : (m, q, q) array
-        ``Z_i'Z_i`` of each group of the factor that is eliminated group by group.
+        ``Z_i'Z_i`` of each group of the factor that is eliminated group by group; empty where two nested ones are.
     c : (m, q, w) array or None
-        ``Z_i'[W, y]`` of each group; None where they are kept sparse.
+        ``Z_i'[W, y]`` of each group; None where they are kept otherwise.
     wide_sums : WideSums or None
         Where wide blocks are eliminated first.
     """
@@ -155,7 +156,8 @@ def _assemble(
 ) -> Reduced:
     """Sums for one choice of what goes first."""
     X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset[:, None]
-    grouped = tuple(k for k, term in enumerate(terms) if term.factor == elimination.factor)
+    order = (elimination.within, elimination.factor) if elimination.within else (elimination.factor,)
+    grouped = tuple(k for factor in order for k, term in enumerate(terms) if term.factor == factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
     gammas = sum(terms[k].n_groups * terms[k].q for k in left)
@@ -165,6 +167,8 @@ def _assemble(
     S, c, wide_sums = np.zeros((0, 0, 0)), None, None
     if elimination.wide_first:
         first, wide_sums = _wide_first(others, M, wide)
+    elif elimination.within:
+        first = _nested([terms[k] for k in grouped], elimination.within, M)
     else:
         own = [terms[k] for k in grouped]
         S, c, first = _groups_first(own, others, M)
@@ -282,3 +286,26 @@ def _groups_first(own: list[Term], others: list[Term], M: np.ndarray):
     c = by_level(joint, M)
     designs, weights, starts, cross = pool(S, c)
     return S, c, Groups(designs, weights, starts, cross, gram, sizes)
+
+
+def _nested(own: list[Term], within: str, M: np.ndarray) -> Nested:
+    """Cross-products of the terms of two nested factors; those of the outer one, ``within``, come first."""
+    outer = [term for term in own if term.factor == within]
+    inner = own[len(outer) :]
+    Z, groups, codes = np.hstack([term.Z for term in outer]), outer[0].grouping, inner[0].grouping.codes
+    joint = Joint(np.hstack([term.Z for term in inner]), inner[0].grouping)
+    of_inner = np.empty(joint.n_groups, dtype=int)
+    of_inner[codes] = groups.codes
+    order = np.argsort(of_inner, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(of_inner, minlength=groups.n_groups))])
+    whole = Joint(Z, groups)
+    return Nested(
+        designs=products_by_group(joint)[order],
+        cross=by_level(joint, np.hstack([Z, M]))[order],
+        starts=starts,
+        outer_designs=products_by_group(whole),
+        outer_cross=by_level(whole, M),
+        gram=M.T @ M,
+        order=order,
+        sizes=tuple(term.q for term in own),
+    )

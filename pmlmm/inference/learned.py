@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pmlmm.inference.empirical_bayes import LaplaceEvidence, SearchRecord
-from pmlmm.inference.importance import ImportanceSample, Weights
+from pmlmm.inference.importance import ImportanceSample, Weights, work
 from pmlmm.inference.laplace import Approximation, Coordinates, Mode
 from pmlmm.inference.refine import Sampler
 from pmlmm.kernels import likelihood_at_draws
@@ -18,7 +18,8 @@ from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
 
-_DRAWS, _FEW_DRAWS = 2000, 500
+# Draws, and fewer where those would take more floating-point operations than this (a quarter of a second).
+_DRAWS, _FEW_DRAWS, _MOST_WORK = 2000, 500, 2e8
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class FitOptions:
 
     def number_of_draws(self, data: Crossproducts) -> int:
         """Importance draws: as asked for, or fewer where each is costly."""
-        return self.draws or (_DRAWS if likelihood_at_draws.cheap(data) else _FEW_DRAWS)
+        few = not likelihood_at_draws.cheap(data) or work(_DRAWS, data) > _MOST_WORK
+        return self.draws or (_FEW_DRAWS if few else _DRAWS)
 
 
 @dataclass(frozen=True, eq=False)

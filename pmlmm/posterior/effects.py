@@ -9,6 +9,7 @@ from pmlmm.crossproducts.statistics import Statistics
 from pmlmm.design.design import Design
 from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
+from pmlmm.kernels.eliminate.nested import Nested
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
 from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_at_draws import Effects
@@ -81,15 +82,26 @@ class Parameters:
                 term = terms[segment.index]
                 values = dense[:, segment.columns].reshape(len(dense), term.n_groups, term.q)
                 result[f"gamma_{term.name}"] = values
-        grouped = self.statistics.marginal.crossproducts.grouped
-        joint, first = self._grouped(dense, rng), 0
-        for k in grouped:
-            result[f"gamma_{terms[k].name}"] = joint[:, :, first : first + terms[k].q]
-            first += terms[k].q
+        left = list(self.statistics.marginal.crossproducts.grouped)
+        for joint in self._grouped(dense, rng):
+            first = 0
+            while first < joint.shape[2]:
+                term = terms[left.pop(0)]
+                result[f"gamma_{term.name}"] = joint[:, :, first : first + term.q]
+                first += term.q
         return {f"gamma_{term.name}": result[f"gamma_{term.name}"] for term in terms}
 
-    def _grouped(self, dense: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Effects of the factor that is eliminated group by group, (draws, m, q).
+    def _grouped(self, dense: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
+        """Effects of the factors that are eliminated group by group, (draws, m, q) each."""
+        data = self.statistics.marginal.crossproducts
+        if not isinstance(data.first, Nested):
+            return [self._one_factor(dense, rng)]
+        weights = np.hstack([-dense, np.ones((len(dense), 1))])
+        L = data.group_root(data.roots(self.natural))
+        return list(data.first.effects(L, weights, self.natural[:, SIGMA], rng))
+
+    def _one_factor(self, dense: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """Effects of a single factor, (draws, m, q).
 
         ``gamma_i ~ N(J_i Z_i'(y_i - W_i a), sigma^2 J_i)`` with ``J_i = L (I + L'Z_i'Z_i L)^{-1} L'`` and
         ``L L' = Sigma / sigma^2``: the form that stays stable when Sigma is nearly singular.

@@ -33,7 +33,10 @@ def _groups_first(design: Design, plan: Elimination, ranks: tuple[int, ...]) -> 
         grouping = next(g for g in design.groupings if g.factor == plan.factor)
         q = design.effects(plan.factor)
         start = f"{plan.factor} group by group ({grouping.n_groups} groups of {q} effect{'s' * (q > 1)}); then "
-    others = [g for g in design.groupings if g.factor != plan.factor]
+    if plan.within is not None:
+        outer = next(g for g in design.groupings if g.factor == plan.within)
+        start += f"{plan.within}, whose {outer.n_groups} groups they are in; then "
+    others = [g for g in design.groupings if g.factor not in (plan.factor, plan.within)]
     parts = [f"{g.factor} ({g.n_groups * design.effects(g.factor)})" for g in others]
     if design.coefficients:
         parts.append(f"fixed effects ({len(design.coefficients)})")

@@ -1,10 +1,12 @@
 """Every kind of first elimination keeps the whole contract, and what is remembered belongs to what was asked."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pmlmm.crossproducts.statistics import build_statistics
 from pmlmm.kernels import coordinates, likelihood
 from pmlmm.kernels.eliminate.kinds import KINDS, name_of
 from pmlmm.kernels.layout import Layout
@@ -15,6 +17,7 @@ from tests.problems import random_case
 MODELS = {
     "groups": (("(1 + t | a)",), ()),
     "sparse_groups": (("(1 + t | a)", "(1 | b)"), (7,)),
+    "nested": (("(1 + t | a)", "(1 | a:c)", "(0 + x | a:c)"), (7,)),
     "eigenbasis": (("(1 + t | a)",), (40,)),
     "row_kernels": (("(1 + t | a)",), (40, 30)),
 }
@@ -23,6 +26,12 @@ MODELS = {
 @pytest.fixture(params=KINDS)
 def case(request):
     case = random_case(11, *MODELS[request.param])
+    if request.param == "nested":  # chosen where there are more effects
+        problem = case.model._problem
+        statistics = build_statistics(
+            problem.design, problem.priors, problem.statistics.standardization, method="nested"
+        )
+        case.model._problem = replace(problem, statistics=statistics)
     assert name_of(case.model.statistics.crossproducts().first) == request.param
     return case
 
