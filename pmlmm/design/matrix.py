@@ -178,13 +178,22 @@ def _evaluated(
             return make(data=seen)  # what is not finite is reported below, by column
     except DataMismatchWarning as error:
         cause, levels = error, str(error).partition("{")[2].partition("}")[0]
-        why = f"a factor has levels there that the fit has not seen: {levels}"
+        why = f"{_with_level(levels, expression, seen)} has levels there that the fit has not seen: {levels}"
     except FormulaicError as error:
         cause = error.__cause__ or error
         why = explain(cause)
     except (Exception, SystemExit) as error:
         cause, why = error, explain(error)
     raise DataError(f"Cannot evaluate {shown(expression.text)} on {where}: {why.removesuffix('.')}.") from cause
+
+
+def _with_level(levels: str, expression: Expression, seen: pd.DataFrame) -> str:
+    """The column that has one of the levels, which formulaic does not name."""
+    listed = levels.split(", ")
+    for name in expression.columns:
+        if any(repr(value) in listed for value in seen[alias(name)].unique().tolist()):
+            return repr(name)
+    return "a factor"
 
 
 def _as_seen(expression: Expression, frame: pd.DataFrame) -> pd.DataFrame:
