@@ -52,6 +52,10 @@ class WideBlock:
             values = values.toarray() if sparse.issparse(values) else np.asarray(values)
             yield part, np.asarray(values if whole else values[self.rows], dtype=float)
 
+    def at_means(self, beta: np.ndarray) -> float:
+        """What the block adds for coefficients (p,) at the means of its columns."""
+        return float(sum(values.mean(axis=0) @ beta[part] for part, values in self.chunks()))
+
 
 def build_wide(
     penalized: Mapping[str, Any] | None,
