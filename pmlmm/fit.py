@@ -542,9 +542,7 @@ class Fit:
         OptionError
             As in :meth:`means`; fewer than two levels.
         """
-        return means.contrast(
-            self._posterior, factors, by, kind, reference, between, at, weights, interval
-        )
+        return means.contrast(self._posterior, factors, by, kind, reference, between, at, weights, interval)
 
     def slopes(
         self,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from pmlmm.report.means import described, level_name
 
 _QUOTED = re.compile(r"`([^`]*)`")
 _ALONE = re.compile(r"(?<![<>=!])=(?!=)")
-_LONGEST = 1_000
+_LONGEST, _LARGEST = 1_000, 1e300
 _SIGNS: dict[type, Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -52,7 +52,7 @@ class Quantity:
 
 def hypotheses(posterior: Posterior, texts: str | Sequence[str], interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.hypothesis`."""
-    listed = [texts] if isinstance(texts, str) else list(texts)
+    listed = [texts] if isinstance(texts, str) or not isinstance(texts, Sequence) else list(texts)
     if not listed or not all(isinstance(text, str) for text in listed):
         raise OptionError("hypothesis() takes a text such as 'x > 0', or a list of texts.")
     names = Names(posterior)
@@ -155,19 +155,19 @@ class _Reader:
         """Left minus right, and the sign between them."""
         if len(self._text) > _LONGEST:
             raise OptionError(f"A hypothesis may have {_LONGEST} characters; this one has {len(self._text)}.")
-        code = _QUOTED.sub(self._placeholder, self._text.replace("^", "**"))
+        code = _ALONE.sub("==", _QUOTED.sub(self._placeholder, self._text).replace("^", "**"))
         try:
-            node = ast.parse(_ALONE.sub("==", code).strip(), mode="eval").body
+            node = ast.parse(code.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             self._refuse("cannot be read")
-        if not isinstance(node, ast.Compare):
-            return self._visit(node), None
-        sign = _COMPARED.get(type(node.ops[0]))
-        if sign is None or len(node.ops) > 1:
-            self._refuse("has another comparison")
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # what is not finite is reported
+            if not isinstance(node, ast.Compare):
+                return self._visit(node), None
+            sign = _COMPARED.get(type(node.ops[0]))
+            if sign is None or len(node.ops) > 1:
+                self._refuse("has another comparison")
             left, right = self._visit(node.left), self._visit(node.comparators[0])
-        return self._operation(ast.Sub, left, right), sign
+            return self._operation(ast.Sub, left, right), sign
 
     def _placeholder(self, match: re.Match) -> str:
         name = f"_quoted_{len(self._quoted)}_"
@@ -175,7 +175,7 @@ class _Reader:
         return f" {name} "
 
     def _visit(self, node: ast.AST) -> Quantity:
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and abs(node.value) < _LARGEST:
             return self._names.number(node.value)
         if isinstance(node, ast.Name):
             return self._names.word(self._word(node))
@@ -189,15 +189,17 @@ class _Reader:
         self._refuse("has more than names, numbers, + - * / ^, functions and one of > < =")
 
     def _word(self, node: ast.AST) -> str:
-        if not isinstance(node, ast.Name):
-            self._refuse("has an argument that is no name")
-        return self._quoted.get(node.id, node.id)
+        if isinstance(node, ast.Name):
+            return self._quoted.get(node.id, node.id)
+        self._refuse("has an argument that is no name")
 
     def _call(self, function: str, arguments: list[ast.expr]) -> Quantity:
         if function in ("sd", "cor"):
             return self._names.call(function, [self._word(argument) for argument in arguments])
         if function not in _FUNCTIONS or len(arguments) != 1:
-            self._refuse(f"calls {function}() with {len(arguments)} arguments; sd, cor, {', '.join(_FUNCTIONS)} there are")
+            self._refuse(
+                f"calls {function}() with {len(arguments)} arguments; sd, cor, {', '.join(_FUNCTIONS)} there are"
+            )
         return Quantity(_FUNCTIONS[function](self._visit(arguments[0]).draws))
 
     def _operation(self, sign: type, a: Quantity, b: Quantity) -> Quantity:
@@ -211,7 +213,7 @@ class _Reader:
                 weights = a.weights / b.draws
         return Quantity(_SIGNS[sign](a.draws, b.draws), weights)
 
-    def _refuse(self, what: str) -> Any:
+    def _refuse(self, what: str) -> NoReturn:
         raise OptionError(
             f"{shown(self._text)} {what}. A hypothesis reads like 'x > 0', 'arm_new - arm_control = 0', with names of "
             "more than a word in backticks." + suggest("", self._names.known)

@@ -1,7 +1,7 @@
 """Marginal means, their contrasts, and slopes: linear functions of the fixed effects, with posterior intervals."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ _UPPER = (-4, (3 / 12, -16 / 12, 36 / 12, -48 / 12, 25 / 12))
 
 
 def means(
-    posterior: Posterior, factors: Named, by: Named, at: dict[str, Any] | None, weights: Weights, interval: float
+    posterior: Posterior, factors: Named, by: Named, at: Mapping[str, Any] | None, weights: Weights, interval: float
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.means`."""
     cells = Grid(posterior.design).cells(_by_then(factors, by), at, weights)
@@ -37,7 +37,7 @@ def contrast(
     kind: Kind,
     reference: Any,
     between: bool | Kind,
-    at: dict[str, Any] | None,
+    at: Mapping[str, Any] | None,
     weights: Weights,
     interval: float,
 ) -> pd.DataFrame:
@@ -46,8 +46,8 @@ def contrast(
     if not compared:
         raise OptionError("contrast() needs a column whose means are compared: contrast('arm', by='visit').")
     cells = Grid(posterior.design).cells(named, at, weights)
-    groups = cells.levels[[name for name in named if name not in compared]].drop_duplicates()
-    members = cells.levels[compared].iloc[: len(cells.levels) // len(groups)]
+    members = cells.levels[compared].drop_duplicates()
+    groups = cells.levels.drop(columns=compared).iloc[:: len(members)]
     inside, labels = comparisons(members, kind, reference)
     outer, index = np.eye(len(groups)), groups
     if between:
@@ -62,7 +62,7 @@ def contrast(
 
 
 def slopes(
-    posterior: Posterior, column: str, by: Named, at: dict[str, Any] | str | None, weights: Weights, interval: float
+    posterior: Posterior, column: str, by: Named, at: Mapping[str, Any] | str | None, weights: Weights, interval: float
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.slopes`."""
     grid, named = Grid(posterior.design), named_columns(by, "slopes(by)")
@@ -161,6 +161,9 @@ def _by_then(factors: Named, by: Named) -> dict[str, Any]:
 
 
 def _index(levels: pd.DataFrame) -> pd.Index:
+    """The values of the named columns; whole numbers without a decimal point."""
+    whole = [n for n, v in levels.items() if v.dtype.kind == "f" and (v == np.round(v)).all() and v.abs().max() < 2**53]
+    levels = levels.astype(dict.fromkeys(whole, np.int64))
     if not len(levels.columns):
         return pd.Index(["overall"])
     if len(levels.columns) == 1:
