@@ -4,6 +4,12 @@ The package is an extra: ``pip install 'pmlmm[marginaleffects]'``. Its intervals
 covariance of the fixed effects; those of :meth:`pmlmm.Fit.means`, ``contrast`` and ``slopes`` are quantiles of draws.
 """
 
+try:
+    import polars
+    from marginaleffects.classes import ModelAbstract, ModelVault
+except ImportError as error:
+    raise ImportError("pmlmm.marginaleffects needs marginaleffects: pip install 'pmlmm[marginaleffects]'.") from error
+
 from typing import Any
 
 import numpy as np
@@ -14,12 +20,6 @@ from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.fit import Fit
 from pmlmm.report.grid import Grid
 from pmlmm.report.means import level_name
-
-try:
-    import polars
-    from marginaleffects.classes import ModelAbstract, ModelVault
-except ImportError as error:
-    raise ImportError("pmlmm.marginaleffects needs marginaleffects: pip install 'pmlmm[marginaleffects]'.") from error
 
 
 def adapt(fit: Fit) -> "Adapted":
