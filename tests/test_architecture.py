@@ -28,6 +28,7 @@ ORDER = (
     ("report",),  # below checks: a comparison draws itself
     ("checks",),
     ("fit",),
+    ("marginaleffects",),
     ("model",),
     ("simulate",),
     ("cli",),

@@ -1,5 +1,6 @@
 """Evaluate an expression on a table: columns with names, and the recipe for them on other rows."""
 
+import ast
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,21 @@ class Recipe:
             return np.empty((len(frame), 0))
         make = partial(self._spec.get_model_matrix, context={**FUNCTIONS, **self._context})
         return _numbers(_evaluated(self.expression, _as_seen(self.expression, frame), make, "the new data"))
+
+    @property
+    def coded(self) -> frozenset[str]:
+        """Columns of the table that stand for categories: by themselves, or in a ``C(column)``."""
+        factors = {factor.expr for entry in self._spec.structure for factor in entry.term.factors}
+        states = {code: self._spec.encoder_state[code][0].value for code in factors & set(self._spec.encoder_state)}
+        return frozenset(original(_coded_name(code)) for code, kind in states.items() if kind == "categorical")
+
+
+def _coded_name(code: str) -> str:
+    """The name in ``name``, ``C(name)`` or ``C(name, ...)``; the code itself where it is something else."""
+    node = ast.parse(code, mode="eval").body
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("C", "factor") and node.args:
+        node = node.args[0]
+    return node.id if isinstance(node, ast.Name) else code
 
 
 def columns_alone(recipe: Recipe, frame: pd.DataFrame) -> np.ndarray:
