@@ -11,6 +11,7 @@ from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.eliminate.nested import Nested
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
+from pmlmm.kernels.group_effects import MOST_EFFECTS, group_effects
 from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_at_draws import Effects
 from pmlmm.posterior.wide_effects import WideEffects
@@ -115,12 +116,11 @@ class Parameters:
         step = max(1, _BLOCK // max(1, m * q * q))
         for first in range(0, len(dense), step):
             block = slice(first, first + step)
-            L = data.group_root(data.roots(self.natural[block]))[:, None]
-            factor = draws.group_factor(S, L)
-            half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ self._residual(dense[block])[..., None])
+            L, residual = data.group_root(data.roots(self.natural[block])), self._residual(dense[block])
+            noise = np.empty((0, m, q))
             if rng is not None:
-                half += self.natural[block, SIGMA][:, None, None, None] * rng.standard_normal(half.shape)
-            result[block] = (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]
+                noise = self.natural[block, SIGMA][:, None, None] * rng.standard_normal(residual.shape)
+            result[block] = _group_effects(S, L, residual, noise)
         return result
 
     def _residual(self, dense: np.ndarray) -> np.ndarray:
@@ -132,3 +132,17 @@ class Parameters:
         first = reduced.crossproducts.first
         assert isinstance(first, SparseGroups)
         return first.products(weights)
+
+
+def _group_effects(S: np.ndarray, L: np.ndarray, residual: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Compiled where groups have few effects, and by the factors that rounding cannot spoil where it has to be."""
+    if S.shape[-1] <= MOST_EFFECTS:
+        found, proper = group_effects(*map(np.ascontiguousarray, (S, L, residual, noise)))
+        if proper:
+            return found
+    L = L[:, None]
+    factor = draws.group_factor(S, L)
+    half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ residual[..., None])
+    if len(noise):
+        half += noise[..., None]
+    return (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]
