@@ -59,6 +59,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("talk_choices", 1, True, "KL, 5", "KL of", ["true, est.", "est., true"]),
         ("hyperprior_on_data", 1, True, "log p(y), sd 0.5", "model", ["ergoStool", "all together"]),
         ("treatment_contrasts", 1, True, "mean", "prior", ["default", "flat", "ridge"]),
+        ("prediction_intervals", 2, False, "held, %", "groups", ["known", "new in known", "new"]),
         ("origin_of_a", 2, False, "k", "uncorrelated", ["at zero", "at the mean", ".3 at the mean"]),
     ],
 )
