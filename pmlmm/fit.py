@@ -533,8 +533,8 @@ class Fit:
         Returns
         -------
         DataFrame
-            ``mean``, ``sd``, ``lower``, ``upper``, and ``probability_of_sign``, the posterior probability that the difference
-            has the sign of its mean; indexed by ``by`` and ``contrast``.
+            ``mean``, ``sd``, ``lower``, ``upper``, and ``probability_of_sign``, the posterior probability that the
+            difference has the sign of its mean; indexed by ``by`` and ``contrast``.
 
         Raises
         ------
