@@ -493,10 +493,10 @@ class Fit:
         Examples
         --------
         >>> import pmlmm
-        >>> data = pmlmm.datasets.load("penicillin").assign(half=lambda d: (d.index < 72).astype(str))
-        >>> fit = pmlmm.Model("diameter ~ half + (1 | plate) + (1 | sample)", data).fit()
-        >>> list(fit.means("half").index)
-        ['False', 'True']
+        >>> data = pmlmm.datasets.load("sleepstudy")
+        >>> fit = pmlmm.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> list(fit.means({"Days": [0, 9]}).index)
+        [0, 9]
         """
         return means.means(self._posterior, factors, by, at, weights, interval)
 
@@ -533,8 +533,8 @@ class Fit:
         Returns
         -------
         DataFrame
-            ``mean``, ``sd``, ``lower``, ``upper``, and ``p_direction``, the posterior probability that the difference
-            has the sign of its mean; indexed by ``by`` and ``contrast``.
+            ``mean``, ``sd``, ``lower``, ``upper``, and ``probability_of_sign``, the posterior probability that the
+            difference has the sign of its mean; indexed by ``by`` and ``contrast``.
 
         Raises
         ------

@@ -15,6 +15,8 @@ from pmlmm.report.grid import Cells, Grid, Named, Weights, named_columns
 #: Which means are compared.
 Kind = Literal["pairwise", "reference", "sequential", "mean"]
 _KINDS = ("pairwise", "reference", "sequential", "mean")
+# Functions of which all draws are in memory at a time; more levels than so many have too many pairs.
+_AT_ONCE, _MOST_PAIRED = 2_000, 200
 #: Steps of a derivative in spreads of the column, and the weights of five points: in the middle, at either end.
 _STEP = 1e-3
 _MIDDLE = (-2, (1 / 12, -8 / 12, 0.0, 8 / 12, -1 / 12))
@@ -94,7 +96,12 @@ def estimated(
         Also the probability of the mean's sign.
     """
     mean, draws = posterior.population
-    return described(weights @ mean, draws @ weights.T, index, interval, direction=direction)
+    parts = [slice(first, first + _AT_ONCE) for first in range(0, len(weights), _AT_ONCE)]
+    tables = [
+        described(weights[part] @ mean, draws @ weights[part].T, index[part], interval, direction=direction)
+        for part in parts
+    ]
+    return pd.concat(tables)
 
 
 def described(
@@ -105,7 +112,7 @@ def described(
     lower, upper = np.quantile(draws, [tail, 1.0 - tail], axis=0)
     columns = {"mean": mean, "sd": np.std(draws, axis=0, ddof=1), "lower": lower, "upper": upper}
     if direction:
-        columns["p_direction"] = np.mean(np.sign(draws) == np.sign(mean), axis=0)
+        columns["probability_of_sign"] = np.mean(np.sign(draws) == np.sign(mean), axis=0)
     return pd.DataFrame(columns, index=index)
 
 
@@ -127,6 +134,8 @@ def comparisons(levels: pd.DataFrame, kind: Kind, reference: Any) -> tuple[np.nd
         raise OptionError(f"{', '.join(map(str, levels.columns))} has one value, {names}; a contrast needs two.")
     if reference is not None and kind != "reference":
         raise OptionError(f"reference={reference!r} goes with kind='reference'; kind is {kind!r}.")
+    if kind == "pairwise" and len(names) > _MOST_PAIRED:
+        raise OptionError(f"{len(names)} levels make {len(names) * (len(names) - 1) // 2} pairs: choose another kind.")
     unit, first = np.eye(len(names)), _position(names, reference)
     if kind == "mean":
         return unit - 1.0 / len(names), [f"{name} - mean" for name in names]

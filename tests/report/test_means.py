@@ -111,7 +111,7 @@ def test_a_treatment_effect_at_every_visit(fit):
     truth = -2.0 * np.array([0, 1, 3, 6, 9])
     assert (table["lower"] < truth).all()
     assert (truth < table["upper"]).all()
-    assert table.loc[("9", "new - control"), "p_direction"] == 1.0
+    assert table.loc[("9", "new - control"), "probability_of_sign"] == 1.0
     np.testing.assert_allclose(fit.contrast("arm", by="visit", interval=0.5)["mean"], table["mean"])
     assert (fit.contrast("arm", by="visit", interval=0.5)["upper"] < table["upper"]).all()
 
@@ -140,7 +140,7 @@ def test_tables_are_those_of_the_posterior_draws(fit):
     difference = fit.contrast("arm", by="visit").loc[("6", "new - control")]
     drawn = draws[:, 1] - draws[:, 0]
     np.testing.assert_allclose(difference[["lower", "upper"]], np.quantile(drawn, [0.025, 0.975]), rtol=1e-10)
-    assert difference["p_direction"] == np.mean(np.sign(drawn) == np.sign(difference["mean"]))
+    assert difference["probability_of_sign"] == np.mean(np.sign(drawn) == np.sign(difference["mean"]))
 
 
 def test_means_are_predictions_for_no_group(fit):
@@ -265,6 +265,19 @@ def test_many_factors_are_averaged_by_what_occurs():
     assert len(means_of(posterior, "f0", weights="observed")) == 12
     with pytest.raises(pmlmm.OptionError, match="weights='observed'"):
         means_of(posterior, "f0")
+
+
+def test_hundreds_of_levels():
+    """Averages and intervals in pieces; all pairs of them are refused."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"f": np.repeat(np.arange(250), 3).astype(str), "y": rng.normal(size=750)})
+    posterior = known("y ~ f + (1 | g)", data.assign(g=np.tile(np.arange(3), 250)))
+    found = means_of(posterior, "f")["mean"]
+    np.testing.assert_allclose(found, data.groupby("f")["y"].mean())
+    assert len(contrast_of(posterior, "f", kind="mean")) == 250
+    assert len(contrast_of(posterior, {"f": [str(k) for k in range(100)]})) == 4950
+    with pytest.raises(pmlmm.OptionError, match="250 levels make 31125 pairs"):
+        contrast_of(posterior, "f")
 
 
 # -- wide blocks -------------------------------------------------------------------------------------------------------
