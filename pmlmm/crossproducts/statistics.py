@@ -17,6 +17,7 @@ from pmlmm.kernels.eliminate.blocks import Block
 from pmlmm.kernels.eliminate.eigenbasis import EigenbasisRidge
 from pmlmm.kernels.eliminate.groups import Groups
 from pmlmm.kernels.eliminate.nested import Nested
+from pmlmm.kernels.eliminate.protocol import Elimination as FirstElimination
 from pmlmm.kernels.eliminate.row_kernels import RowKernelRidge
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
 from pmlmm.priors.origin import Origin
@@ -165,6 +166,7 @@ def _assemble(
     M = np.hstack([*parts, Y])
     others = [terms[k] for k in left]
     S, c, wide_sums = np.zeros((0, 0, 0)), None, None
+    first: FirstElimination
     if elimination.wide_first:
         first, wide_sums = _wide_first(others, M, wide)
     elif elimination.within:

@@ -211,7 +211,8 @@ class Nested(OneFactor):
         B, D, Q = np.empty_like(self.designs), np.empty_like(self.cross), self.gram.copy()
         outer, E = np.empty((3, *self.outer_designs.shape)), np.empty_like(self.outer_cross)
         log_det = float(_eliminate(self.arrays, L, Q, B, D, outer, E, True))
-        return NestedEliminated(log_det, Q, B, D, *outer, E, self.starts, self.sizes)
+        K, R, outer_B = outer
+        return NestedEliminated(log_det, Q, B, D, K, R, outer_B, E, self.starts, self.sizes)
 
     def eliminate_draws(self, L: np.ndarray, log_lambda: np.ndarray) -> EliminatedDraws:
         log_det, Q = np.zeros(len(L)), np.repeat(self.gram[None], len(L), axis=0)
