@@ -5,7 +5,7 @@ import lazy_loader as _lazy
 # Modules load when they are first used: `pmlmm --help` must not wait for PyMC.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "graph", "marginaleffects", "simulate"],
+    submodules=["datasets", "graph", "marginaleffects", "simulate", "sklearn"],
     submod_attrs={
         "errors": [
             "ConvergenceError",
@@ -26,4 +26,5 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "fit": ["Fit", "IntegratedFit", "compare"],
     },
 )
+__all__.remove("sklearn")  # an extra: `from pmlmm import *` must do without it
 __version__ = "0.1.0"
