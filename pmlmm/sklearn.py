@@ -7,7 +7,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from pmlmm.design.lexer import split
+from pmlmm.design.lexer import split, tokens
 from pmlmm.errors import DataError, FormulaError, OptionError, shown, suggest
 from pmlmm.model import Model
 
@@ -216,13 +216,14 @@ def _known(frame: pd.DataFrame, name: str, where: str) -> None:
 
 
 def _sides(formula: str, given: Any, frame: pd.DataFrame) -> tuple[str, str]:
-    """The response's name and the right side; without a left side the name is y's, or another that X does not have."""
+    """The response's name and the right side; without a left side the name is y's, or one that the right side lacks."""
     if not isinstance(formula, str) or len(sides := split(formula, "~")) != 2:
         raise FormulaError(f"MixedRegressor({shown(formula)}): a formula reads '~ t + (t | id)'; y is the response.")
     left, right = (piece.strip() for _, piece in sides)
     if not left:
         name = given if isinstance(given, str) and given else "y"
-        while name in frame.columns:
+        used = {token.text.strip("`") for token in tokens(right)}
+        while name in used or (name != given and name in frame.columns):
             name += "_"
         return name, right
     name = left.strip("`")

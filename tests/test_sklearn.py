@@ -136,6 +136,22 @@ def test_other_tables_names_and_gaps(data):
 
 
 @pytest.mark.parametrize(
+    ("right", "y", "formula"),
+    [
+        ("~ t + (1 | id)", "y", "y ~ t + (1 | id)"),  # X has it, the formula does not use it
+        ("~ . + (1 | id)", "y", "y ~ . + (1 | id)"),
+        ("~ t + arm + (1 | id)", "arm", "arm_ ~ t + arm + (1 | id)"),
+        ("~ t + (1 | id)", None, "y_ ~ t + (1 | id)"),
+    ],
+)
+def test_the_response_has_the_name_of_y(data, right, y, formula):
+    values = data.y.rename(y) if y else data.y.to_numpy()
+    fit = MixedRegressor(right, **QUICK).fit(data.head(300), values[:300]).fit_
+    assert fit.model.formula == formula
+    assert not fit.model.design.coefficients[-1].startswith("y")
+
+
+@pytest.mark.parametrize(
     ("model", "error", "words"),
     [
         (MixedRegressor("log(y) ~ t"), FormulaError, "TransformedTargetRegressor"),

@@ -66,7 +66,6 @@ def test_it_means_the_same(trial, written, meant):
 
 
 INSTEAD = [
-    ("y ~ offset(base) + (1 | g)", "offset"),
     ("y ~ log(.) + (1 | g)", "outside of functions"),
     ("y ~ t + (. | g)", "fixed effects only"),
     ("y ~ s(t) + (1 | g)", "ns\\(x, df=4\\)"),
