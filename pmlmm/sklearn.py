@@ -21,6 +21,8 @@ except ImportError as error:
 # With fewer rows a column the columns are a block with a ridge, unless a formula says otherwise.
 _ROWS_A_COLUMN = 3
 _BLOCK = "columns"
+# Means do not depend on draws, which only take time where no sd is asked for.
+_DRAWS = 25
 
 
 class MixedRegressor(RegressorMixin, BaseEstimator):
@@ -186,7 +188,10 @@ class MixedRegressor(RegressorMixin, BaseEstimator):
 
 def _predicted(fit: Any, frame: pd.DataFrame, penalized: Mapping[str, Any] | None, return_std: bool) -> Any:
     """Unseen groups have mean 0, so that their rows' mean is that of gamma = 0."""
-    return fit.predict(frame, new_groups="population", penalized=penalized)
+    kind, draws = ("response", None) if return_std else ("mean", _DRAWS)
+    table = fit.predict(frame, kind=kind, groups="new", penalized=penalized, draws=draws)
+    mean = table["mean"].to_numpy()
+    return (mean, table["sd"].to_numpy()) if return_std else mean
 
 
 def _is_frame(X: Any) -> bool:

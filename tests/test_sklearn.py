@@ -70,6 +70,16 @@ def test_predictions_are_those_of_the_fit(data):
     np.testing.assert_allclose(model.predict(new.assign(id=999)), beta @ np.array([[1, 1], [0, 5], [1, 0]]))
 
 
+def test_standard_deviations_of_new_observations(data):
+    model = MixedRegressor("~ t + (t | id)", **QUICK).fit(data, data.y)
+    rows = data.iloc[[5, 5]].assign(id=[0, 999])
+    mean, sd = model.predict(rows, return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(rows))
+    assert SIGMA < sd[0] < 1.15 * SIGMA
+    # 100 groups tell an sd to 7 per cent
+    assert sd[1] == pytest.approx(np.sqrt(SDS[0] ** 2 + 25 * SDS[1] ** 2 + SIGMA**2), rel=0.2)
+
+
 def test_a_search_over_formulas_and_priors_finds_the_slope(data):
     search = GridSearchCV(
         MixedRegressor(**QUICK),
