@@ -38,7 +38,7 @@ def data():
     return growth()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_left_out_groups_are_predicted_as_theory_says(seed):
     data = growth(groups=300, seed=seed)
     scores = cross_val_score(
@@ -80,6 +80,7 @@ def test_standard_deviations_of_new_observations(data):
     assert sd[1] == pytest.approx(np.sqrt(SDS[0] ** 2 + 25 * SDS[1] ** 2 + SIGMA**2), rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_search_over_formulas_and_priors_finds_the_slope(data):
     search = GridSearchCV(
         MixedRegressor(**QUICK),
