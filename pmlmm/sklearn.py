@@ -201,10 +201,10 @@ def _is_frame(X: Any) -> bool:
 def _pandas(X: Any) -> pd.DataFrame:
     """A table with rows by number, so that blocks and table agree, and names that are text."""
     try:
-        frame = nw.from_native(X, eager_only=True).to_pandas().reset_index(drop=True)
+        frame = X if isinstance(X, pd.DataFrame) else nw.from_native(X, eager_only=True).to_pandas()
     except TypeError as error:
         raise DataError(f"X is a {type(X).__name__}; pass a pandas, polars or Arrow table, or an array.") from error
-    return frame.set_axis(frame.columns.map(str), axis=1)
+    return frame.reset_index(drop=True).set_axis(frame.columns.map(str), axis=1)
 
 
 def _picked(frame: pd.DataFrame, block: str, columns: Callable | Sequence[str]) -> list[str]:
