@@ -26,5 +26,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "fit": ["Fit", "IntegratedFit", "compare"],
     },
 )
-__all__.remove("sklearn")  # an extra: `from pmlmm import *` must do without it
+# `from pmlmm import *` must do without extras
+__all__ = [name for name in __all__ if name not in ("marginaleffects", "sklearn")]
 __version__ = "0.1.0"
