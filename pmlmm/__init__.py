@@ -5,7 +5,7 @@ import lazy_loader as _lazy
 # Modules load when they are first used: `pmlmm --help` must not wait for PyMC.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "graph", "marginaleffects", "simulate"],
+    submodules=["datasets", "graph", "marginaleffects", "simulate", "sklearn"],
     submod_attrs={
         "errors": [
             "ConvergenceError",
@@ -26,4 +26,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "fit": ["Fit", "IntegratedFit", "compare"],
     },
 )
+# `from pmlmm import *` must do without extras
+__all__ = [name for name in __all__ if name not in ("marginaleffects", "sklearn")]
 __version__ = "0.1.0"

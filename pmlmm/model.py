@@ -35,8 +35,9 @@ class Model:
     ----------
     formula : str
         lme4 syntax: ``"y ~ x + (1 + t | g)"``; ``||`` for uncorrelated effects, ``(1 | a) + (1 | b)`` for
-        crossed factors, ``(1 | a/b)`` for nested ones. Expressions are formulaic's: ``I(t^2)``,
-        ``poly(t, 3)``, ``bs(t, df=5)``, ``log(x)``, ``C(x)``. The left side is arithmetic: ``y - baseline ~ ...``.
+        crossed factors, ``(1 | a/b)`` for nested ones; ``y ~ .`` has all other columns. Expressions are formulaic's,
+        with R's names: ``I(t^2)``, ``poly(t, 3)``, ``ns(t, df=4)``, ``log(x)``, ``factor(x)``. The left side is
+        arithmetic: ``y - baseline ~ ...``.
     data : pandas, polars or Arrow table, or dict of columns
         Rows with a missing value in a needed column are dropped, and counted in the summary.
     priors : mapping, optional

@@ -30,7 +30,7 @@ ORDER = (
     ("fit",),
     ("marginaleffects",),
     ("model",),
-    ("simulate",),
+    ("simulate", "sklearn"),
     ("cli",),
 )
 # Places where the code does not keep to the rules yet, each with its reason. Only ever shorter.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pmlmm.design.columns import for_formula
 from pmlmm.design.expression import Expression, read_arithmetic, read_terms
-from pmlmm.design.formula import ParsedFormula, RandomTerm, parse
+from pmlmm.design.formula import ParsedFormula, RandomTerm, parse, with_all_others
 from pmlmm.design.formula_terms import refuse_idle_minus
 from pmlmm.design.grouping import Grouping, build_grouping
 from pmlmm.design.identified import refuse_unidentified
@@ -134,6 +134,8 @@ def build_design(
     context = dict(context or {})
     parsed, columns = parse(formula), column_names(data)
     response = read_arithmetic(parsed.response, columns, context)
+    taken = {*response.columns, *(name for term in parsed.random for name in term.columns)}
+    parsed = with_all_others(parsed, [name for name in columns if name not in taken])
     fixed = read_terms(parsed.fixed, columns, context)
     refuse_idle_minus(fixed)
     effects = {text: read_terms(text, columns, context) for text in map(_evaluated_text, parsed.random)}

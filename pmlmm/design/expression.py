@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pmlmm.design.functions import CONSTANTS, ELSEWHERE, FUNCTIONS, MODULES
+from pmlmm.design.functions import CONSTANTS, ELSEWHERE, FUNCTIONS, MODULES, SPELLINGS
 from pmlmm.design.lexer import CLOSING, OPENING, Token, compared, tokens
 from pmlmm.errors import FormulaError, shown, suggest
 
@@ -109,6 +109,11 @@ class _Reader:
             if not arithmetic:
                 self._refuse_power_of_one(position)
             return "**"
+        if token.text == "." and self._at(position - 1).kind != "quoted" and self._at(position - 1).text not in CLOSING:
+            raise FormulaError(
+                f"'.' in {shown(self._text)}: all other columns stand among the fixed effects only, outside of "
+                f"functions. Name columns here, as in {' + '.join(list(self._columns)[:4])}."
+            )
         if not arithmetic:
             self._refuse_arithmetic(position, token)
         return token.text
@@ -116,7 +121,7 @@ class _Reader:
     def _name(self, position: int, name: str) -> str:
         before, after = self._at(position - 1).text, self._at(position + 1).text
         if before == "." or (after == "=" and self._is_keyword(position)):
-            return name
+            return SPELLINGS.get(name, name)
         if after == "(":
             return self._function(name)
         if name in self._columns:
@@ -138,6 +143,8 @@ class _Reader:
         root, _, rest = name.partition(".")
         if name in self._context or name in FUNCTIONS or name in _WORDS:
             return name
+        if name in SPELLINGS:
+            return SPELLINGS[name]
         if name in ELSEWHERE:
             raise FormulaError(f"{name}() in {shown(self._text)} is not a function of formulas here. {ELSEWHERE[name]}")
         if rest and root in self._columns and root not in MODULES:
@@ -198,9 +205,4 @@ class _Reader:
             raise FormulaError(
                 f"{token.text!r} in {shown(self._text)} stands between terms; comparisons and arithmetic go into I(), "
                 f"as in I(x {token.text if token.text != '=' else '=='} {after or 3})."
-            )
-        if token.text == "." and before not in (")", "]"):
-            raise FormulaError(
-                f"'.' in {shown(self._text)} (all other columns) is not supported: name them, as in "
-                f"{' + '.join(list(self._columns)[:4])}."
             )

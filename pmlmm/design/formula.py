@@ -1,11 +1,31 @@
 """Split an lme4 formula at its bars; what is between them is read in expression.py."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 from pmlmm.design.expression import alias, read_terms
 from pmlmm.design.formula_terms import parse_terms
-from pmlmm.design.lexer import split, tokens
+from pmlmm.design.functions import ELSEWHERE
+from pmlmm.design.lexer import CLOSING, OPENING, Token, split, tokens
 from pmlmm.errors import FormulaError, shown
+
+# glmmTMB's and lme4's names of covariances: their bar here, or what to write.
+_BARS = {"us": "|", "diag": "||"}
+_AR1 = "Write (... | g) with priors={'g': InverseWishart(A='ar1')}, which shrinks towards AR(1)."
+_STRUCTURES = {
+    **dict.fromkeys(("cs", "homcs"), "Compound symmetry of the levels of f in g is (1 | g) + (1 | g:f)."),
+    **dict.fromkeys(("ar1", "hetar1", "ou"), _AR1),
+    "homdiag": "One variance for all levels of f in g is (1 | g:f).",
+    **dict.fromkeys(("toep", "homtoep", "rr", "gau", "mat", "propto", "equalto"), "Write (... | g): it is free there."),
+}
+# What stands around a grouping factor elsewhere.
+_SAME_GROUPS = ("gr", "factor", "as.factor", "C")
+_OTHER_GROUPS = {
+    "mm": ELSEWHERE["mm"],
+    "gr": "by= and cov= of brms have no counterpart: write (1 | g); a variance for each level of a two-level f is "
+    "(0 + dummy(f, 'a') | g) + (0 + dummy(f, 'b') | g).",
+}
+_CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\((.*)\)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,7 @@ def parse(formula: str) -> ParsedFormula:
         )
     fixed, random = [], []
     for sign, chunk in split(sides[1][1], "+-"):
-        text = chunk.strip()
+        text = _with_plain_bars(chunk.strip())
         bars = _bars(text)
         if bars is not None:
             if sign == "-":
@@ -68,6 +88,32 @@ def parse(formula: str) -> ParsedFormula:
         elif text:
             fixed.append(f"{sign} {text}")
     return ParsedFormula(sides[0][1].strip(), " ".join(fixed).removeprefix("+ ") or "1", tuple(random))
+
+
+def with_all_others(parsed: ParsedFormula, others: list[str]) -> ParsedFormula:
+    """``.`` among the fixed effects replaced by all ``others``, columns that are neither response nor groups."""
+    pieces, calls, fixed = tokens(parsed.fixed), [], []
+    for before, token in zip([Token("", ""), *pieces], pieces, strict=False):
+        if token.text in OPENING:
+            calls.append(before.kind in ("name", "quoted") or token.text != "(")
+        elif token.text in CLOSING and calls:
+            calls.pop()
+        all_others = token.text == "." and not any(calls) and before.kind != "quoted" and before.text not in CLOSING
+        if all_others and not others:
+            raise FormulaError("'.' stands for all other columns, and there is no other column: write 1.")
+        fixed.append(f"({' + '.join(f'`{name}`' for name in others)})" if all_others else token.text)
+    return parsed if fixed == [token.text for token in pieces] else replace(parsed, fixed=" ".join(fixed))
+
+
+def _with_plain_bars(text: str) -> str:
+    """``us(t | g)`` as ``(t | g)``, ``diag(t | g)`` as ``(t || g)``."""
+    call = _CALL.fullmatch(text)
+    name, inside = call.groups() if call else ("", "")
+    if name not in {**_BARS, **_STRUCTURES} or "|" not in inside or len(pieces := split(inside, "|")) != 2:
+        return text
+    if name in _STRUCTURES:
+        raise FormulaError(f"{name}() in {shown(text)} is not supported. {_STRUCTURES[name]}")
+    return f"({pieces[0][1]} {_BARS[name]} {pieces[1][1]})"
 
 
 def _bars(text: str) -> list[str] | None:
@@ -107,7 +153,11 @@ def _groups_without_name(text: str) -> list[str]:
 def _random_terms(text: str, pieces: list[str]) -> list[RandomTerm]:
     correlated = len(pieces) == 2
     if not correlated and not (len(pieces) == 3 and not pieces[1]):
-        raise FormulaError(f"{shown(text)} has several bars; write one term for each grouping factor.")
+        group = pieces[-1].strip()
+        raise FormulaError(
+            f"{shown(text)} has several bars; write one term for each grouping factor. brms's (1 |ID| {group}) is "
+            f"(1 | {group}) here, and what shares an ID goes into one term: (1 + t | {group})."
+        )
     expression, factors = pieces[0].strip(), _factors(pieces[-1].strip(), text)
     if not expression:
         raise FormulaError(
@@ -135,6 +185,15 @@ def _column(name: str, text: str) -> str:
     name = name.strip()
     if name.startswith("`") and name.endswith("`") and len(name) > 2:
         return name[1:-1]
+    if call := _CALL.fullmatch(name):
+        function, inside = call.groups()
+        if function in _SAME_GROUPS and "," not in inside:
+            return _column(inside, text)
+        if function in _OTHER_GROUPS:
+            raise FormulaError(f"{name} in {shown(text)} is not supported. {_OTHER_GROUPS[function]}")
+    if "+" in name:
+        terms = " + ".join(f"(... | {part.strip()})" for part in name.split("+"))
+        raise FormulaError(f"Two grouping factors in {shown(text)} are two terms: {terms}.")
     if not name.replace(".", "_").isidentifier():
         raise FormulaError(
             f"The grouping factor {name!r} in {shown(text)} must be the name of one column (in backticks if it has "

@@ -107,7 +107,7 @@ def refuse_too_many(formula: Any, expression: Expression, seen: pd.DataFrame) ->
 
 def _levels(code: str, seen: pd.DataFrame) -> int:
     """Columns that a part of a term makes, about: the levels of a factor, else 1."""
-    call = re.fullmatch(r"(?:C|factor)\((\w+).*\)", code)
+    call = re.fullmatch(r"(?:C|factor|relevel|dummy)\((\w+).*\)", code)
     name = call.group(1) if call else code
     if name not in seen:
         return 1

@@ -15,11 +15,17 @@ from pmlmm.report.text import wrapped
 
 # So many coefficients of one prior are named.
 _MOST_NAMES = 6
+# Whole numbers of at most so many values, each in that many rows on average, are counts or ratings.
+_FEW_VALUES, _ROWS_A_VALUE = 10, 10
+# The first rows tell whether there are few values.
+_FIRST_ROWS = 1_000
 
 
 def describe_model(problem: Problem) -> str:
     """Formula, data and priors of a model that is not fitted."""
-    lines = [wrapped(f"Linear mixed model: {problem.formula}"), wrapped(data_line(problem.design)), ""]
+    design = problem.design
+    head = [f"Linear mixed model: {problem.formula}", data_line(design), *response_lines(design)]
+    lines = [*map(wrapped, head), ""]
     lines += ["Priors (what is not fixed is learned by fit())", *prior_lines(problem), ""]
     return "\n".join([*lines, wrapped(f"Elimination: {structure(problem)}")])
 
@@ -100,3 +106,21 @@ def data_line(design: Design) -> str:
         missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())
         parts.append(f"{table.rows_dropped} of {table.rows_given} rows dropped for missing values ({missing})")
     return "Data: " + ", ".join(parts)
+
+
+def response_lines(design: Design) -> list[str]:
+    """What is said of a response that another distribution suits better; mostly nothing."""
+    if len(np.unique(design.y[:_FIRST_ROWS])) > _FEW_VALUES:
+        return []
+    name, values = design.parsed.response, np.unique(design.y)
+    if len(values) == 2:
+        words = f"{name} has two values, {values[0]:g} and {values[1]:g}: fitted as Gaussian"
+        linear = " (a linear probability model)" if values.tolist() == [0, 1] else ""
+        return [f"{words}{linear}; use a logistic model for probabilities."]
+    whole = values[0] >= 0 and (values == np.round(values)).all()
+    if not whole or len(values) > _FEW_VALUES or len(values) * _ROWS_A_VALUE > len(design.y):
+        return []
+    return [
+        f"{name} has {len(values)} values, whole numbers from {values[0]:g} to {values[-1]:g}: fitted as Gaussian; "
+        "predictions are not held to them, as those of a model for counts or ratings are."
+    ]

@@ -9,7 +9,7 @@ from pmlmm.posterior.residuals import ALARM, residual_checks
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.origin import far_columns
 from pmlmm.problem import Problem
-from pmlmm.report.describe import data_line, prior_lines
+from pmlmm.report.describe import data_line, prior_lines, response_lines
 from pmlmm.report.estimates import estimates
 from pmlmm.report.text import aligned, number, wrapped
 
@@ -36,7 +36,8 @@ def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
 
 def _head(posterior: Posterior) -> list[str]:
     """Formula, data, what the intervals are given, and what forbids to believe them."""
-    lines = [f"Linear mixed model: {posterior.problem.formula}", data_line(posterior.design)]
+    design = posterior.design
+    lines = [f"Linear mixed model: {posterior.problem.formula}", data_line(design), *response_lines(design)]
     lines += [posterior.about_intervals] if posterior.learned.space.coordinates else []
     lines += _warnings(posterior)
     table = residual_checks(posterior, posterior.learned.options.random_seed)
