@@ -43,6 +43,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_execution_in_temp = True
 nb_merge_streams = True
 numpydoc_show_class_members = False
 autosummary_generate = True

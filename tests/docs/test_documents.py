@@ -21,8 +21,9 @@ CELL = r"```\{code-cell\}\n(?::.*\n)*(.*?)```"
 
 
 @pytest.fixture
-def run_block(monkeypatch):
-    """Runs Python of a page in one namespace, without a screen, and gives what it prints."""
+def run_block(monkeypatch, tmp_path):
+    """Runs Python of a page in one namespace and a folder of its own, without a screen, and gives what it prints."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     namespace: dict = {}
 
