@@ -60,6 +60,9 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [
             "first_fit.py",
+            "trial_with_dropout.py",
+            "growth_curves.py",
+            "ranking_genes.py",
             "when_lmer_refuses.py",
             "reading_hyperparameters.py",
             "laplace_and_nuts.py",
