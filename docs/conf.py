@@ -1,14 +1,22 @@
 """The documentation site: ``uv run --group docs sphinx-build -W docs docs/_build``."""
 
+import os
+import sys
+from pathlib import Path
+
 from sphinx_gallery.sorting import ExplicitOrder
 
-import pmlmm
+ROOT = str(Path(__file__).parents[1])
+sys.path.insert(0, ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])  # for kernels
+
+import pmlmm  # noqa: E402
 
 project = "pmlmm"
 author = "the pmlmm developers"
 version = release = pmlmm.__version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -16,9 +24,11 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "studies/results/*"]
+exclude_patterns = ["_build", "studies/results/*", "gallery/*.ipynb", "jupyter_execute"]
 html_theme = "pydata_sphinx_theme"
 html_title = "pmlmm"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_sidebars = {page: [] for page in ("index", "talk", "comparison", "mathematics", "api")}
 html_theme_options = {
@@ -29,6 +39,12 @@ html_theme_options = {
 }
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "dollarmath"]
+# pages run anew at every build, so what they show is what this version of pmlmm does
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_execution_in_temp = True
+nb_merge_streams = True
 numpydoc_show_class_members = False
 autosummary_generate = True
 autodoc_typehints = "none"
@@ -44,6 +60,9 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [
             "first_fit.py",
+            "trial_with_dropout.py",
+            "growth_curves.py",
+            "ranking_genes.py",
             "when_lmer_refuses.py",
             "reading_hyperparameters.py",
             "laplace_and_nuts.py",

@@ -586,7 +586,7 @@ class Fit:
         hypotheses : str or list of str
             Arithmetic with one ``>``, ``<`` or ``=``: ``"arm_new - arm_control > 2"``, ``"sd(id, t) < 1"``; without
             any, an estimate alone. Names are those of fixed effects, in backticks where they are more than a word
-            (```` `arm[T.new]:t` > 0 ````), ``arm_new`` for the marginal mean of a factor's level, ``sigma``,
+            (``"`arm[T.new]:t` > 0"``), ``arm_new`` for the marginal mean of a factor's level, ``sigma``,
             ``sd(term, effect)``, ``cor(term, effect, effect)``, and exp, log, sqrt, abs.
         interval : float
             Probability of the intervals.
