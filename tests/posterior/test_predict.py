@@ -182,6 +182,21 @@ def test_uncertainty_of_a_wide_block(table, block):
     np.testing.assert_allclose(found["mean"], eta.mean(axis=0), atol=5 * eta.std(axis=0).max() / 60)
 
 
+def test_awkward_names_and_rows(sleepstudy):
+    """A response called mean, an index of pairs, no complete row."""
+    table = sleepstudy.rename(columns={"Reaction": "mean"}).set_index(["Subject", "Days"], drop=False)
+    table.index.names = [None, None]
+    fit = pmlmm.Model("mean ~ Days + (1 | Subject)", table).fit(integrate=False)
+    assert fit.predict().index.equals(table.index)
+    drawn = fit.predict(kind="draws", draws=10)["predictions"].to_dataset()
+    assert set(drawn.data_vars) == {"mean", "y"}
+    assert list(drawn["row"].to_numpy()) == list(range(180))
+    nothing = table.head(2).assign(Days=np.nan)
+    for groups in ("known", "new", "none"):
+        assert fit.predict(nothing, kind="response", groups=groups).isna().all(axis=None)
+        assert fit.predict(nothing, kind="draws", groups=groups, draws=3)["predictions"]["y"].isnull().all()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
 def test_a_million_rows():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import pmlmm
 from pmlmm.posterior.new_rows import fitted_rows, new_rows
@@ -43,6 +44,7 @@ def test_one_factor_known_new_and_none(sleep_fit, sleepstudy):
     assert_same(fit._posterior, fitted_rows(fit.model.design))
 
 
+@pytest.mark.slow
 def test_crossed_and_nested_factors(crossed, crossed_fit):
     """Few rows in each set of groups, whose draws are all made; and many."""
     posterior = crossed_fit._posterior
