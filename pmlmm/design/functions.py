@@ -167,8 +167,8 @@ _ONE_BY_ONE = "Several responses are not supported yet: fit them one by one."
 _RESIDUALS = "Residual correlations are not supported: residuals are independent given the random effects."
 #: What users of lme4, glmmTMB, brms, Bambi, mgcv and nlme look for, and what to write instead.
 ELSEWHERE = {
-    "offset": "An offset is subtracted from the response: y - offset ~ ...",
-    "weights": "Weights are not supported yet.",
+    "offset": "An offset is a term by itself: y ~ x + offset(z).",
+    "weights": "Weights go beside the formula: Model(..., weights='w').",
     **dict.fromkeys(("cbind", "mvbind"), _ONE_BY_ONE),
     **dict.fromkeys(("s", "te", "ti", "t2", "lo"), _SMOOTH),
     **dict.fromkeys(("gp", "hsgp"), _SMOOTH),

@@ -38,7 +38,6 @@ REFUSED = [
     ("y ~ t/10 + (1 | g)", "I\\(x / 10\\)"),
     ("y ~ t > 3 + (1 | g)", "I\\(x > 3\\)"),
     ("y ~ t - base + (1 | g)", "I\\(x - base\\)"),
-    ("y ~ offset(t) + (1 | g)", "y - offset"),
     ("y ~ s(t) + (1 | g)", "bs\\(x, df=5\\)"),
     ("y ~ sqtr(t) + (1 | g)", "Did you mean 'sqrt'"),
     ("y ~ ar1(t) + (1 | g)", "InverseWishart\\(A='ar1'\\)"),
