@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "SamplingError",
             "SamplingInterrupted",
         ],
-        "model": ["Model"],
+        "model": ["Model", "load"],
         "priors.stated": ["HalfStudentT", "Normal", "Ridge"],
         "priors.flat": ["Flat"],
         "priors.hyperprior": ["Hyperprior"],

@@ -1,5 +1,6 @@
 """The result of fitting a model: a front door to its posterior, checks and reports."""
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -446,6 +447,26 @@ class Fit:
         """
         result = integrate_out(self._posterior.learned, nodes, draws, self._seed(random_seed))
         return IntegratedFit(self.model, IntegratedPosterior(self._posterior.learned, result))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fit to a netCDF file, from which :func:`pmlmm.load` makes it again, in any process.
+
+        The file holds the columns that the model needs and its wide blocks: whoever has it has these data. Functions
+        of ``context`` are not in it. It replaces an earlier file of that name in one step, or leaves it as it was.
+
+        Parameters
+        ----------
+        path : str or path
+            Ending in .nc or another name of netCDF.
+
+        Raises
+        ------
+        OptionError
+            The file cannot be written, or the model was given something that a file cannot hold.
+        """
+        from pmlmm.saving.fits import save
+
+        save(self._posterior, self.model.arguments, path)
 
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""

@@ -1,5 +1,6 @@
 """The front door: a formula, a table and priors make a model; fitting it learns the rest."""
 
+import os
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,7 +10,7 @@ import numpy as np
 from pmlmm.crossproducts.standardize import standardization_of
 from pmlmm.crossproducts.statistics import Statistics, build_statistics
 from pmlmm.design.design import Design, build_design
-from pmlmm.errors import OptionError
+from pmlmm.errors import FormulaError, OptionError
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.priors.hyperprior import Hyperprior
@@ -20,7 +21,10 @@ from pmlmm.problem import Problem
 if TYPE_CHECKING:
     import pymc as pm
 
-    from pmlmm.fit import Fit
+    from pmlmm.fit import Fit, IntegratedFit
+    from pmlmm.inference.learn import Compiler
+    from pmlmm.inference.laplace import LogPosterior
+    from pmlmm.saving.fits import Saved
 
 _DEFAULT_HYPERPRIOR = Hyperprior()
 
@@ -59,6 +63,11 @@ class Model:
         A formula can call any Python, as in R. False: columns, numbers, arithmetic and the named transformations
         only, for formulas from people who may not run code here.
 
+    Attributes
+    ----------
+    arguments : dict
+        What it was made of beside the formula, as it was given.
+
     Raises
     ------
     FormulaError, DataError, PriorError
@@ -90,6 +99,15 @@ class Model:
         with blas_threads(design.n_rows):  # sums that do not depend on who else computes
             statistics = build_statistics(design, resolved, standardization_of(design, resolved))
         self._problem = Problem(formula, design, resolved, statistics)
+        # what update() makes another model of: references, no copies
+        self.arguments: dict[str, Any] = {
+            "data": data,
+            "priors": priors,
+            "penalized": penalized,
+            "standardize": standardize,
+            "context": context,
+            "trusted": trusted,
+        }
 
     @property
     def formula(self) -> str:
@@ -168,7 +186,6 @@ class Model:
         the functionalities of the LMER package. Talk.
         """
         from pmlmm.fit import Fit
-        from pmlmm.graph.engine import compile_log_posterior
         from pmlmm.inference.integrate import refuse_without_hyperprior
         from pmlmm.inference.learn import learn
         from pmlmm.posterior.learned import LearnedPosterior
@@ -183,13 +200,7 @@ class Model:
         space = self._space(hyperprior)
         # what overflows on the way is not finite, and every search refuses it in words
         with blas_threads(self.statistics.elimination.dense), np.errstate(all="ignore"):
-            learned = learn(
-                self._problem,
-                space,
-                options,
-                lambda profile: compile_log_posterior(self._problem, space.fixed, profile=profile),
-                progress,
-            )
+            learned = learn(self._problem, space, options, self._compiled(space), progress)
         fit = Fit(self, LearnedPosterior(learned))
         return fit.integrate() if learned.integrate else fit
 
@@ -229,6 +240,76 @@ class Model:
         from pmlmm.report.describe import describe_model
 
         return describe_model(self._problem)
+
+    def _restored(self, saved: "Saved") -> "Fit":
+        """The fit of this model that a file holds."""
+        from pmlmm.fit import Fit, IntegratedFit
+        from pmlmm.inference.learn import restore
+        from pmlmm.posterior.integrated import IntegratedPosterior
+        from pmlmm.posterior.learned import LearnedPosterior
+
+        space = self._space(saved.hyperprior)
+        with blas_threads(self.statistics.elimination.dense):
+            learned = restore(self._problem, space, saved.options, self._compiled(space), saved.found)
+        if saved.integrated is None:
+            return Fit(self, LearnedPosterior(learned))
+        return IntegratedFit(self, IntegratedPosterior(learned, saved.integrated))
+
+    def _compiled(self, space: Space) -> "Compiler":
+        def compiled(profile: bool) -> "LogPosterior":
+            from pmlmm.graph.engine import compile_log_posterior
+
+            return compile_log_posterior(self._problem, space.fixed, profile=profile)
+
+        return compiled
+
+
+def load(
+    path: str | os.PathLike, *, context: Mapping[str, Any] | None = None, trusted: bool = False
+) -> "Fit | IntegratedFit":
+    """Read a fit that :meth:`pmlmm.Fit.save` wrote; it is the same to the last bit (on the same machine).
+
+    Parameters
+    ----------
+    path : str or path
+    context : mapping, optional
+        The functions and values that the formula uses beside the columns, which a file cannot hold.
+    trusted : bool
+        A formula can call any Python. False: one that does is refused, so that a file of somebody else runs no code;
+        True: it is evaluated, for files of your own.
+
+    Returns
+    -------
+    Fit
+        An :class:`pmlmm.IntegratedFit` where the hyperparameters were integrated out.
+
+    Raises
+    ------
+    DataError
+        No such file, one that is damaged or of another version, or not a saved fit.
+    FormulaError
+        The formula calls Python and ``trusted`` is False.
+    OptionError
+        The context is not that of the fit.
+    """
+    from pmlmm.saving.fits import read, refuse_other_context
+
+    saved = read(path)
+    refuse_other_context(saved, context, path)
+    try:
+        model = Model(
+            saved.formula,
+            saved.table,
+            penalized=saved.penalized or None,
+            context=context,
+            trusted=trusted,
+            **saved.arguments,
+        )
+    except FormulaError as error:
+        if trusted:
+            raise
+        raise FormulaError(f"{error} If the file is your own: pmlmm.load(path, trusted=True).") from error
+    return model._restored(saved)
 
 
 def _checked_context(context: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ ORDER = (
     ("posterior",),
     ("report",),  # below checks: a comparison draws itself
     ("checks",),
+    ("saving",),
     ("fit",),
     ("model",),
     ("simulate",),
