@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
-import pmlmm
 from pmlmm.design.table import Table
 from pmlmm.design.wide import WideBlock
 from pmlmm.errors import DataError, OptionError, PmlmmError, suggest
@@ -84,7 +84,7 @@ def content(posterior: Posterior, arguments: Mapping[str, Any]) -> bytes:
     }
     text = json.dumps({name: packed(part, arrays) for name, part in parts.items()}).encode("ascii")
     variables = {**arrays, _TEXT: np.frombuffer(text, dtype=np.uint8)}
-    about = {"title": "pmlmm fit", "pmlmm_version": pmlmm.__version__, "formula": posterior.problem.formula[:1000]}
+    about = {"title": "pmlmm fit", "pmlmm_version": version("pmlmm"), "formula": posterior.problem.formula[:1000]}
     about |= {"comment": "read it with pmlmm.load(); draws for other programs: fit.posterior.to_netcdf()"}
     dataset = xr.Dataset({name: (f"{name}_entry", values) for name, values in variables.items()}, attrs=about)
     return netcdf(xr.DataTree(dataset))
