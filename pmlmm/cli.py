@@ -68,22 +68,22 @@ def main(arguments: list[str] | None = None) -> int:
         (``| head``).
     """
     options = _options(arguments)
-    progress = _log if options.verbose else _progress()
+    progress = log if getattr(options, "verbose", False) else progress_line()
     try:
         return _run(options, progress)
     except KeyboardInterrupt:
         progress("")
-        return _failed("interrupted.", status=130)
+        return failed("interrupted.", status=130)
     except MemoryError:
         progress("")
-        return _failed("the memory of this machine is not enough.")
+        return failed("the memory of this machine is not enough.")
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     try:
         return _parser().parse_args(arguments)
     except SystemExit as end:  # --help is printed but may not be written yet
-        raise SystemExit(end.code or _print("", end="")) from None
+        raise SystemExit(end.code or printed("", end="")) from None
 
 
 def _run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
@@ -97,14 +97,14 @@ def _run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
         text = fit.summary()
     except PmlmmError as error:
         progress("")
-        return _failed(error)
+        return failed(error)
     try:
         text += _write(fit, options.out) if options.out is not None else ""
     except PmlmmError as error:  # said below: the summary has cost the time of a fit
         failure = error
     progress("")
-    status = _print(text)
-    return status if failure is None else _failed(failure)
+    status = printed(text)
+    return status if failure is None else failed(failure)
 
 
 def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
@@ -175,7 +175,7 @@ def _tables(options: argparse.Namespace, blocks: dict[str, str], progress: Calla
     def note(column: str | None, text: str) -> None:
         if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", options.formula):
             progress("")
-            _say(f"pmlmm: {text}")
+            say(f"pmlmm: {text}")
 
     data = read(options.data, options.missing, note)
     return data, {name: _labelled(read(path, options.missing, note), data) for name, path in blocks.items()}
@@ -192,78 +192,9 @@ def _labelled(block: "pd.DataFrame", data: "pd.DataFrame") -> "pd.DataFrame":
 def _write(fit: "Fit", path: str) -> str:
     from pmlmm.files import write_netcdf
 
-    with _orderly_end():
+    with orderly_end():
         write_netcdf(fit.posterior, path)
     return f"\n\nPosterior written to {path}"
-
-
-@contextlib.contextmanager
-def _orderly_end():
-    """SIGTERM and SIGHUP end the command by an exception, so that what is half written is taken away."""
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    mine = threading.current_thread() is threading.main_thread()  # others may not set handlers
-    taken = [kind for kind in kinds if mine and signal.getsignal(kind) is signal.SIG_DFL]
-    for kind in taken:
-        signal.signal(kind, end)
-    try:
-        yield
-    finally:
-        for kind in taken:
-            signal.signal(kind, signal.SIG_DFL)
-
-
-def _print(text: str, end: str = "\n") -> int:
-    """The exit status after printing: 141 where the reader has gone, 1 where there is no room."""
-    if sys.stdout is None:
-        return _failed("Cannot print: there is no standard output.")
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
-    except BrokenPipeError:
-        _give_up(sys.stdout)
-        return 128 + 13
-    except OSError as error:
-        _give_up(sys.stdout)
-        return _failed(f"Cannot print: {error.strerror or error}.")
-    return 0
-
-
-def _give_up(stream: TextIO) -> None:
-    """Nothing more is written: Python would fail again when it flushes the stream at its end."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _failed(reason: object, status: int = 1) -> int:
-    _say(f"pmlmm: {reason}")
-    return status
-
-
-def _say(line: str, end: str = "\n") -> None:
-    """Write to stderr; where that is not possible there is nobody to be told."""
-    if sys.stderr is None:
-        return
-    try:
-        print(line, end=end, file=sys.stderr, flush=True)
-    except OSError:
-        _give_up(sys.stderr)
-
-
-def _log(line: str) -> None:
-    """Every line of progress on stderr."""
-    if line:
-        _say(line)
-
-
-def _progress() -> Callable[[str], None]:
-    """One line on a terminal's stderr that is rewritten; nothing when piped."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return lambda line: None
-    return lambda line: _say("\r\x1b[2K" + line, end="")
 
 
 if __name__ == "__main__":
