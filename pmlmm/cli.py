@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pmlmm.cli_options import options_of
+from pmlmm.terminal import failed, log, orderly_end, printed, progress_line, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,46 +17,6 @@ if TYPE_CHECKING:
     from pmlmm.fit import Fit
 
 # Nothing heavy here: ``pmlmm --help`` answers at once.
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pmlmm", description="Linear mixed models whose priors are learned from the data."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    fit = commands.add_parser(
-        "fit",
-        help="fit a model and print its summary",
-        description="Fit a model and print its summary.",
-        epilog='example: pmlmm fit sleepstudy "Reaction ~ Days + (Days | Subject)"',
-    )
-    fit.add_argument("data", help="name of a bundled data set, or path of a CSV (also .csv.gz) or Parquet file")
-    fit.add_argument("formula", help="lme4 formula, in quotes")
-    fit.add_argument("--out", metavar="FILE.nc", help="write the posterior DataTree as netCDF")
-    fit.add_argument("--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal")
-    fit.add_argument("--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior")
-    fit.add_argument("--ridge", action="store_true", help="shrink the formula's columns too, with one learned lambda")
-    fit.add_argument("--no-standardize", action="store_true", help="leave the penalised columns as they are")
-    fit.add_argument(
-        "--penalized",
-        action="append",
-        default=[],
-        metavar="NAME=FILE",
-        help="wide block of penalised columns: a CSV or Parquet file with a row for every row of the data",
-    )
-    fit.add_argument(
-        "--missing",
-        action="append",
-        default=[],
-        metavar="WORD",
-        help="what stands for a missing value in CSV files, beside nothing at all and NA among numbers; repeatable",
-    )
-    fit.add_argument(
-        "--untrusted", action="store_true", help="for a formula of a stranger: refuse it if it could run code"
-    )
-    fit.add_argument("--verbose", action="store_true", help="say what is eliminated how, and follow the search")
-    fit.add_argument("--seed", type=int, default=0, help="of the importance draws; default: 0")
-    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         0; 1 after an error, which is printed to stderr; 130 after Ctrl-C; 141 where nobody reads the summary
         (``| head``).
     """
-    options = _options(arguments)
+    options = options_of(arguments)
     progress = log if getattr(options, "verbose", False) else progress_line()
     try:
         return _run(options, progress)
@@ -79,32 +40,70 @@ def main(arguments: list[str] | None = None) -> int:
         return failed("the memory of this machine is not enough.")
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    try:
-        return _parser().parse_args(arguments)
-    except SystemExit as end:  # --help is printed but may not be written yet
-        raise SystemExit(end.code or printed("", end="")) from None
-
-
 def _run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
-    progress("loading PyMC")
+    progress("loading")
     from pmlmm.errors import PmlmmError
 
-    failure = None
     try:
-        fit = _fit(options, progress)
-        progress("drawing from the posterior")
-        text = fit.summary()
+        return _COMMANDS[options.command](options, progress)
     except PmlmmError as error:
         progress("")
         return failed(error)
+
+
+def _run_fit(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pmlmm.errors import PmlmmError
+
+    failure = None
+    fit = _fit(options, progress)
+    progress("drawing from the posterior")
+    text = fit.summary()
     try:
-        text += _write(fit, options.out) if options.out is not None else ""
+        for part in _written(fit, options):
+            text += part
     except PmlmmError as error:  # said below: the summary has cost the time of a fit
         failure = error
     progress("")
     status = printed(text)
     return status if failure is None else failed(failure)
+
+
+def _run_predict(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pandas import RangeIndex
+
+    from pmlmm.files import target_of, write
+    from pmlmm.model import load
+
+    blocks = _named_files(options.penalized)
+    _refuse_idle_missing(options, blocks)
+    target = None if options.out is None else target_of(options.out, (".csv",), "CSV", "predictions")
+    fit = load(options.fit, trusted=options.trusted)
+    options.formula = fit.model.formula
+    data, penalized = _tables(options, blocks, progress)
+    progress("predicting")
+    chosen = {"kind": options.kind, "groups": options.groups, "interval": options.interval}
+    table = fit.predict(data, penalized=penalized or None, **chosen)
+    text = table.to_csv(index=not isinstance(table.index, RangeIndex))
+    progress("")
+    if target is None:
+        return printed(text, end="")
+    with orderly_end():
+        write(text.encode(), options.out, target)
+    return 0
+
+
+def _run_report(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pmlmm.model import load
+
+    fit = load(options.fit, trusted=options.trusted)
+    progress("drawing pictures")
+    with orderly_end():
+        fit.report(options.out)
+    progress("")
+    return 0
+
+
+_COMMANDS = {"fit": _run_fit, "predict": _run_predict, "report": _run_report}
 
 
 def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
@@ -145,20 +144,30 @@ def _named_files(given: list[str]) -> dict[str, str]:
 
 def _check_files(options: argparse.Namespace, blocks: dict[str, str]) -> None:
     """What would spoil a fit at its end: found out before it begins."""
+    from pmlmm.errors import OptionError
+    from pmlmm.files import netcdf_target
+
+    inputs = _refuse_idle_missing(options, blocks)
+    given = {"--out": options.out, "--save": options.save}
+    for name, target in given.items():
+        for path in inputs if target is not None else []:
+            if _is_same(target, path):
+                raise OptionError(f"{name} {target} is the file {path} that is read; choose another name.")
+    targets = [netcdf_target(target) for target in given.values() if target is not None]
+    if len(set(targets)) < len(targets):
+        raise OptionError(f"--out and --save are both {options.out}: choose two names.")
+
+
+def _refuse_idle_missing(options: argparse.Namespace, blocks: dict[str, str]) -> list[str]:
+    """The files that are read; words for missing values need one of CSV."""
     from pmlmm.datasets import names
     from pmlmm.datasets.reading import is_csv
     from pmlmm.errors import OptionError
-    from pmlmm.files import netcdf_target
 
     inputs = [*([] if options.data in names() else [options.data]), *blocks.values()]
     if options.missing and not any(map(is_csv, inputs)):
         raise OptionError("--missing is for CSV files: a Parquet file and a bundled data set say what is missing.")
-    if options.out is None:
-        return
-    for path in inputs:
-        if _is_same(options.out, path):
-            raise OptionError(f"--out {options.out} is the file {path} that is read; choose another name.")
-    netcdf_target(options.out)
+    return inputs
 
 
 def _is_same(first: str, second: str) -> bool:
@@ -189,12 +198,18 @@ def _labelled(block: "pd.DataFrame", data: "pd.DataFrame") -> "pd.DataFrame":
     return block.set_axis(data.index) if without and len(block) == len(data) else block
 
 
-def _write(fit: "Fit", path: str) -> str:
+def _written(fit: "Fit", options: argparse.Namespace) -> Iterator[str]:
+    """Write what was asked for, and say so one by one."""
     from pmlmm.files import write_netcdf
 
-    with orderly_end():
-        write_netcdf(fit.posterior, path)
-    return f"\n\nPosterior written to {path}"
+    if options.save is not None:  # first, as the other can be made from it
+        with orderly_end():
+            fit.save(options.save)
+        yield f"\n\nFit written to {options.save}"
+    if options.out is not None:
+        with orderly_end():
+            write_netcdf(fit.posterior, options.out)
+        yield f"\n\nPosterior written to {options.out}"
 
 
 if __name__ == "__main__":

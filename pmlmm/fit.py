@@ -478,6 +478,28 @@ class Fit:
 
         save(self._posterior, self.model.arguments, path)
 
+    def report(self, path: str | os.PathLike) -> None:
+        """Write one self-contained HTML page: model, estimates, pictures, priors, diagnostics.
+
+        Parameters
+        ----------
+        path : str or path
+            Ending in .html. Pictures need matplotlib, and are left out where it is missing.
+
+        Raises
+        ------
+        OptionError
+            The file cannot be written.
+        """
+        from pmlmm.report.page import write_report
+
+        write_report(self._posterior, self.hyperparameters, path)
+
+    def _repr_html_(self) -> str:
+        from pmlmm.report.page import fit_html
+
+        return fit_html(self._posterior, self.hyperparameters)
+
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""
         from pmlmm.graph.build import build_graph

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pymc as pm
 
     from pmlmm.fit import Fit, IntegratedFit
-    from pmlmm.inference.learn import Compiler
     from pmlmm.inference.laplace import LogPosterior
+    from pmlmm.inference.learn import Compiler
     from pmlmm.saving.fits import Saved
 
 _DEFAULT_HYPERPRIOR = Hyperprior()
@@ -240,6 +240,11 @@ class Model:
         from pmlmm.report.describe import describe_model
 
         return describe_model(self._problem)
+
+    def _repr_html_(self) -> str:
+        from pmlmm.report.page import model_html
+
+        return model_html(self._problem)
 
     def _restored(self, saved: "Saved") -> "Fit":
         """The fit of this model that a file holds."""

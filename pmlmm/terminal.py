@@ -51,6 +51,7 @@ def give_up(stream: TextIO) -> None:
 
 
 def failed(reason: object, status: int = 1) -> int:
+    """Say why the command ends, and with which status."""
     say(f"pmlmm: {reason}")
     return status
 

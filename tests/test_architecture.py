@@ -31,6 +31,8 @@ ORDER = (
     ("fit",),
     ("model",),
     ("simulate",),
+    ("terminal",),
+    ("cli_options",),
     ("cli",),
 )
 # Places where the code does not keep to the rules yet, each with its reason. Only ever shorter.

@@ -6,7 +6,7 @@ into the file beside the text.
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,8 +21,18 @@ from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.stated import HalfStudentT, Normal, Ridge
 
 _OURS: tuple[type, ...] = (
-    *(Ridge, Normal, HalfStudentT, Hyperprior, *COVARIANCE_PRIORS),
-    *(FitOptions, Found, Mode, Derivatives, SearchRecord, Position, Integrated),
+    Ridge,
+    Normal,
+    HalfStudentT,
+    Hyperprior,
+    *COVARIANCE_PRIORS,
+    FitOptions,
+    Found,
+    Mode,
+    Derivatives,
+    SearchRecord,
+    Position,
+    Integrated,
 )
 _CLASSES = {kind.__name__: kind for kind in _OURS}
 
@@ -45,7 +55,7 @@ def packed(value: Any, arrays: Arrays) -> Any:
     OptionError
         A value of a kind that a file does not hold.
     """
-    if value is None or isinstance(value, bool | int | float | str) and type(value).__module__ == "builtins":
+    if value is None or (isinstance(value, bool | int | float | str) and type(value).__module__ == "builtins"):
         return value
     if isinstance(value, np.ndarray | np.generic):
         return {"!array": _packed_array(np.asarray(value), isinstance(value, np.generic), arrays)}
@@ -86,7 +96,7 @@ def _packed_array(array: np.ndarray, scalar: bool, arrays: Arrays) -> dict[str, 
         return about | {"text": array.ravel().tolist()}
     if kind not in "biufmM":
         raise OptionError(f"A file cannot hold an array of {array.dtype}, which the model was given.")
-    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+    order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     flat = array.ravel(order)
     flat = flat.view(np.uint8) if kind == "b" else flat.view(np.int64) if kind in "mM" else flat
     return about | {"order": order, "name": arrays.put(flat) if flat.size else None}

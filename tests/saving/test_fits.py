@@ -25,7 +25,9 @@ def everything(fit):
     parts += [np.asarray(fit.predict()).tobytes().hex()]
     for name in sorted(posterior.children):
         group = posterior[name].to_dataset()
-        parts += [f"{key} {group[key].dtype} {group[key].to_numpy().tobytes().hex()}" for key in sorted(group.data_vars)]
+        parts += [
+            f"{key} {group[key].dtype} {group[key].to_numpy().tobytes().hex()}" for key in sorted(group.data_vars)
+        ]
     return parts
 
 
@@ -133,7 +135,9 @@ def test_what_computes_anew(fits, tmp_path):
             f.sample(30, chains=1, tune=50, progress=False, sampler="pymc")["posterior"]["sigma"] for f in (back, fit)
         )
         np.testing.assert_array_equal(ours, theirs)
-        ours, theirs = (f.sample_posterior_predictive(draws=5)["posterior_predictive"].to_dataset() for f in (back, fit))
+        ours, theirs = (
+            f.sample_posterior_predictive(draws=5)["posterior_predictive"].to_dataset() for f in (back, fit)
+        )
         xr.testing.assert_identical(ours, theirs)
 
 

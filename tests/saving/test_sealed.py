@@ -23,7 +23,7 @@ def saved(tmp_path_factory):
 
 
 def test_200_truncations_and_bit_flips(saved, tmp_path):
-    fit, path = saved
+    path = saved[1]
     whole, rng, damaged = path.read_bytes(), np.random.default_rng(1), tmp_path / "damaged.nc"
     for k in range(200):
         content = bytearray(whole)
