@@ -1,5 +1,7 @@
 """Linear mixed models whose priors are learned from the data."""
 
+import logging as _logging
+
 import lazy_loader as _lazy
 
 # Modules load when they are first used: `pmlmm --help` must not wait for PyMC.
@@ -26,4 +28,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "fit": ["Fit", "IntegratedFit", "compare"],
     },
 )
+# What is noted there is shown where the user's program says so.
+_logging.getLogger("pmlmm").addHandler(_logging.NullHandler())
 __version__ = "0.1.0"

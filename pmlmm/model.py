@@ -17,6 +17,7 @@ from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.prior_set import PriorSet, resolve
 from pmlmm.priors.search_space import Space, build_space
 from pmlmm.problem import Problem
+from pmlmm.progress import reporting
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -138,7 +139,7 @@ class Model:
         draws: int | None = None,
         random_seed: int = 0,
         optimizer: Literal["newton", "em"] = "newton",
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[str], None] | bool | None = None,
     ) -> "Fit":
         """Learn the hyperparameters by maximising the evidence, and find the mode there.
 
@@ -165,8 +166,9 @@ class Model:
             Of these draws: the same seed gives the same fit.
         optimizer : "newton" or "em"
             How modes are found; "em" needs natural coordinates.
-        progress : callable, optional
-            Called with a line of text now and then.
+        progress : callable or bool, optional
+            Called with a line of text now and then. Default: such a line is shown after two seconds in a terminal or
+            a notebook; False: never.
 
         Returns
         -------
@@ -199,10 +201,16 @@ class Model:
         refuse_draws(options.draws or 1, self.design.numbers_each(gamma=None, wide=None), f"fit(draws={draws})")
         space = self._space(hyperprior)
         # what overflows on the way is not finite, and every search refuses it in words
-        with blas_threads(self.statistics.elimination.dense), np.errstate(all="ignore"):
-            learned = learn(self._problem, space, options, self._compiled(space), progress)
-        fit = Fit(self, LearnedPosterior(learned))
-        return fit.integrate() if learned.integrate else fit
+        with (
+            reporting(progress, "fit") as line,
+            blas_threads(self.statistics.elimination.dense),
+            np.errstate(all="ignore"),
+        ):
+            learned = learn(self._problem, space, options, self._compiled(space), line)
+            fit = Fit(self, LearnedPosterior(learned))
+            if learned.integrate and line is not None:
+                line("integrating the hyperparameters out")
+            return fit.integrate() if learned.integrate else fit
 
     @property
     def structure(self) -> str:

@@ -16,7 +16,7 @@ PACKAGE = Path(pmlmm.__file__).parent
 # From the bottom up. A room imports only what stands above it in this list; rooms on one line do not import each other.
 ORDER = (
     ("errors",),
-    ("options", "files", "memory"),
+    ("options", "files", "memory", "progress"),
     ("kernels",),
     ("design",),
     ("datasets",),

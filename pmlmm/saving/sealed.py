@@ -65,6 +65,6 @@ def _without_seal(given: str, everything: bytes) -> str:
     if not everything.startswith(b"\x89HDF\r\n\x1a\n"):
         return f"{given!r} is not a saved fit; pmlmm.load() reads what fit.save('fit.nc') wrote."
     return (
-        f"{given!r} is netCDF, but not a whole fit: it holds something else (draws, as pmlmm fit --out writes them, are "
-        f"read by xarray.open_datatree), or it was cut off. {_AGAIN}"
+        f"{given!r} is netCDF, but not a whole fit: it holds something else (draws, as pmlmm fit --out writes them, "
+        f"are read by xarray.open_datatree), or it was cut off. {_AGAIN}"
     )
