@@ -1,6 +1,6 @@
 """The result of fitting a model: a front door to its posterior, checks and reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,9 +22,19 @@ from pmlmm.posterior.source import Posterior
 from pmlmm.report import hyperparameters, hypothesis, means, profile, summary
 from pmlmm.report.grid import Named, Weights
 from pmlmm.report.means import Kind
+from pmlmm.report.plots.coefficients import plot_coefficients
+from pmlmm.report.plots.covariances import plot_covariances
+from pmlmm.report.plots.effects import plot_random_effects
+from pmlmm.report.plots.evidence import plot_evidence
+from pmlmm.report.plots.means import plot_means
+from pmlmm.report.plots.predictive import plot_predictive
+from pmlmm.report.plots.residuals import plot_residuals
+from pmlmm.report.plots.shrinkage import plot_shrinkage
+from pmlmm.report.plots.trajectories import plot_trajectories
 
 if TYPE_CHECKING:
     import pymc as pm
+    from matplotlib.axes import Axes
 
 
 class Fit:
@@ -621,6 +631,235 @@ class Fit:
         return summary.summarize(self._posterior, self.hyperparameters)
 
     __repr__ = summary
+
+    def plot_trajectories(
+        self,
+        x: str | None = None,
+        groups: int | Iterable[Any] = 12,
+        *,
+        factor: str | None = None,
+        extend: bool = False,
+        interval: float = 0.95,
+    ) -> np.ndarray:
+        """Data and fitted curves of groups, each beside the curve of the average group.
+
+        A group's other covariates are its own: numbers on the line between its rows, levels those of the nearest row;
+        columns that are polynomials of x (``t2 = t**2``) move along with it. The average group has the same covariates
+        and no random effects. Effects of factors that vary within the group are left out, as the title says.
+
+        Parameters
+        ----------
+        x : str, optional
+            The column on the x axis, which the model uses. Default: the first numeric one of the random part.
+        groups : int or list of labels
+            How many, drawn at random where there are more; or which.
+        factor : str, optional
+            Whose groups; the first one by default.
+        extend : bool
+            Curves over the range of all rows, not from a group's first row to its last.
+        interval : float
+            Probability of the intervals, which are those of the curve and not of new observations.
+
+        Returns
+        -------
+        (groups,) array of Axes
+
+        Raises
+        ------
+        OptionError
+            A column, factor or group that the model does not have; matplotlib is not installed.
+        """
+        return plot_trajectories(self._posterior, x, groups, factor, extend, interval)
+
+    def plot_random_effects(self, term: str | None = None, *, interval: float = 0.95) -> np.ndarray:
+        """Random effects with their intervals: up to 40 groups by name, more of them by rank.
+
+        Parameters
+        ----------
+        term : str, optional
+            A factor, or one of its terms; every factor by default, each in a row of its own.
+        interval : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        (factors, q) array of Axes
+            An effect each.
+
+        Raises
+        ------
+        OptionError
+            The model has no such term; matplotlib is not installed.
+        """
+        return plot_random_effects(self._posterior, term, interval)
+
+    def plot_covariances(self, *, interval: float = 0.95) -> np.ndarray:
+        """Posterior densities of the standard deviations with medians, and intervals of the correlations.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        array of Axes
+            One for each standard deviation, sigma the last; then one of all correlations, if there are any.
+        """
+        return plot_covariances(self._posterior, interval)
+
+    def plot_coefficients(
+        self,
+        wide: str | None = None,
+        top: int = 30,
+        *,
+        standardize: bool = False,
+        interval: float = 0.95,
+        ax: "Axes | None" = None,
+    ) -> "Axes":
+        """Fixed effects but the intercept, or the coefficients of a wide block that stand out most.
+
+        Parameters
+        ----------
+        wide : str, optional
+            The block; its intervals are those of a normal with each coefficient's mean and sd.
+        top : int
+            How many at most: the first fixed effects, or those of the block with the largest mean over sd.
+        standardize : bool
+            Multiply fixed effects by the standard deviations of their columns, so that one axis suits all units.
+        interval : float
+            Probability of the intervals.
+        ax : Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        Axes
+
+        Raises
+        ------
+        OptionError
+            The model has no such block; matplotlib is not installed.
+        """
+        return plot_coefficients(self._posterior, wide, top, standardize, interval, ax)
+
+    def plot_residuals(self, *, interval: float = 0.95) -> np.ndarray:
+        """Residuals over fitted values, sorted against normal quantiles, and their size group by group.
+
+        They are those of one draw of all parameters from the posterior, over sigma: independent standard normal if the
+        model is right, which residuals of estimates are not. Shaded is where they should be. See
+        :meth:`check_residuals` for the same in numbers.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the shaded intervals, each by itself.
+
+        Returns
+        -------
+        (2 + factors,) array of Axes
+        """
+        return plot_residuals(self._posterior, interval)
+
+    def plot_means(
+        self,
+        factors: Any = None,
+        *,
+        by: Any = None,
+        at: Mapping[str, Any] | None = None,
+        weights: Literal["equal", "observed"] = "equal",
+        interval: float = 0.95,
+        ax: "Axes | None" = None,
+    ) -> "Axes":
+        """Marginal means (:meth:`means`) with intervals: ``by`` on the x axis, a line for each level of the factors.
+
+        Parameters
+        ----------
+        factors, by, at, weights, interval
+            As in :meth:`means`. Without ``by`` the first factor is on the x axis.
+        ax : Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        Axes
+        """
+        table = self.means(factors, by=by, at=at, weights=weights, interval=interval)
+        return plot_means(table, self._posterior.design.parsed.response, interval, ax)
+
+    def plot_evidence(self, name: str, *, points: int = 15, width: float = 3.0, ax: "Axes | None" = None) -> "Axes":
+        """Evidence profile of one hyperparameter, its hyperprior, both together, and its interval.
+
+        Parameters
+        ----------
+        name : str
+            A row of :attr:`hyperparameters`, for example ``"b[Subject]"``.
+        points, width
+            Of the grid, as in :meth:`profile`.
+        ax : Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        Axes
+
+        Raises
+        ------
+        OptionError
+            The name is not one of the learned hyperparameters; matplotlib is not installed.
+        """
+        return plot_evidence(self._posterior, self.hyperparameters, name, points, width, ax)
+
+    def plot_shrinkage(self, term: str | None = None, *, groups: int = 200) -> np.ndarray:
+        """Where partial pooling moves each group from least squares of its own rows.
+
+        Coefficients of the groups where the fixed effects have the same columns, differences from the average group
+        otherwise. What is not of these effects is taken from y at its posterior mean before least squares. The law of
+        the groups is the normal one with the posterior mean of Sigma.
+
+        Parameters
+        ----------
+        term : str, optional
+            A factor, or one of its terms; the first factor by default.
+        groups : int
+            How many at most, drawn at random where there are more.
+
+        Returns
+        -------
+        array of Axes
+            Of each effect against the first one; a single one if there is but one effect.
+
+        Raises
+        ------
+        OptionError
+            The model has no such term; matplotlib is not installed.
+        """
+        return plot_shrinkage(self._posterior, term, groups)
+
+    def plot_predictive(
+        self, by: str | None = None, *, interval: float = 0.95, ax: "Axes | None" = None
+    ) -> "Axes | np.ndarray":
+        """Posterior predictive check: the response's density beside those of replications for the same groups.
+
+        Parameters
+        ----------
+        by : str, optional
+            A factor: means and standard deviations of its groups beside those of replications instead.
+        interval : float
+            Probability of the replications' intervals.
+        ax : Axes, optional
+            Where to draw without ``by``; a new figure by default.
+
+        Returns
+        -------
+        Axes, or two with ``by``
+
+        Raises
+        ------
+        OptionError
+            The model has no such factor; matplotlib is not installed.
+        """
+        return plot_predictive(self._posterior, by, interval, ax)
 
     def _seed(self, random_seed: int | None) -> int:
         return seed(random_seed, self.options.random_seed)

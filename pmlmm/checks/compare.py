@@ -99,7 +99,7 @@ class Comparison:
         OptionError
             matplotlib is not installed.
         """
-        from pmlmm.report.plots import overlay
+        from pmlmm.report.plots.overlay import overlay
 
         chosen = list(self.table.index[: count("parameters", parameters)])
         return overlay(chosen, {m.method: (m.values[:, : len(chosen)], m.weights) for m in self._marginals})

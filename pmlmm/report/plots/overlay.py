@@ -1,46 +1,36 @@
-"""Pictures; matplotlib is an extra."""
+"""Densities of several approximations on top of each other."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pmlmm.errors import OptionError
+from pmlmm.report.plots.style import BLUE, GREEN, GREY, RED, legend, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Colours that differ in print and for the colour-blind (Okabe and Ito), and line styles that do without colour.
+# Line styles do without colour.
 _STYLES = {
-    "NUTS": {"color": "#000000", "linestyle": "-"},
-    "Laplace": {"color": "#D55E00", "linestyle": "--"},
-    "PSIS": {"color": "#0072B2", "linestyle": "-."},
-    "integrated": {"color": "#009E73", "linestyle": "-."},
+    "NUTS": {"color": GREY, "linestyle": "-"},
+    "Laplace": {"color": RED, "linestyle": "--"},
+    "PSIS": {"color": BLUE, "linestyle": "-."},
+    "integrated": {"color": GREEN, "linestyle": "-."},
 }
 _SHOWN = (0.001, 0.995)
 
 
 def overlay(names: list[str], methods: dict[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
     """Densities of weighted draws (draws, parameters) by method, an axis a parameter."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise OptionError("Plots need matplotlib: pip install matplotlib.") from None
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(3.6 * columns, 2.6 * rows), squeeze=False, layout="constrained"
-    )
-    for j, (axis, name) in enumerate(zip(axes.flat, names, strict=False)):
+    axes = panels(len(names), 3.6, 2.6, most=3)
+    for j, (axis, name) in enumerate(zip(axes, names, strict=True)):
         reference = methods["NUTS"][0][:, j]
         for method, (values, weights) in methods.items():
             grid, density = _density(values[:, j], weights)
             axis.plot(grid, density, label=method, linewidth=1.6, **_STYLES[method])
         axis.set(xlim=np.quantile(reference, _SHOWN), yticks=[], xlabel=name)
-        axis.spines[["left", "right", "top"]].set_visible(False)
-    for axis in axes.flat[len(names) :]:
-        axis.set_visible(False)
-    axes.flat[0].legend(frameon=False, fontsize="small")
-    return figure
+        axis.spines["left"].set_visible(False)
+    legend(axes[0])
+    return axes[0].figure
 
 
 def _density(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
