@@ -39,8 +39,8 @@ def plot_coefficients(
     style.zero_line(ax, vertical=True)
     ax.set_yticks(place, names)
     ax.set_ylim(place[-1] - 0.8, 0.8)
-    per = "a standard deviation of its column" if standardize and "columns" not in title else "a unit of its column"
-    ax.set_xlabel(f"change of {response_name(design)} by {per}")
+    per = "sd of the column" if standardize and title.startswith("fixed") else "unit of the column"
+    ax.set_xlabel(f"change of {response_name(design)} per {per}", fontsize="small")
     ax.set_title(title, loc="left", fontsize="medium")
     style.legend_beside(ax)
     return ax

@@ -13,7 +13,7 @@ from pmlmm.report.plots.draws import bounds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDTH, _ROW = 4.2, 0.75
+_WIDTH, _ROW, _AROUND = 4.2, 0.65, 1.2
 # Densities end at the quantile that leaves so much above it: a few draws of a variance are huge.
 _SHOWN = 0.995
 
@@ -25,8 +25,8 @@ def plot_covariances(posterior: Posterior, interval: float) -> np.ndarray:
     sds, correlations = _parts(design, flat)
     style.pyplot()
     columns = 2 if correlations else 1
-    height = _ROW * max(len(sds), 0.35 * len(correlations)) / len(sds)
-    grid = style.new_axes(len(sds), columns, _WIDTH, max(height, _ROW))
+    height = _AROUND + _ROW * max(len(sds), 0.35 * len(correlations))
+    grid = style.new_axes(len(sds), columns, _WIDTH, height / len(sds))
     for ax, (name, values) in zip(grid[:, 0], sds.items(), strict=True):
         _density(ax, name, values, interval)
     grid[0, 0].set_title("standard deviations", loc="left", fontsize="medium")

@@ -83,12 +83,12 @@ class Grids:
         """The grid of one group: between its ends, or over the range of all rows.
 
         The other columns are the group's own: numbers on the line between its rows, levels of the nearest row; those
-        that are polynomials of x move along with it.
+        that are polynomials of x move along with it. Where x has levels, these are the grid.
         """
         frame, rows = self.design.table.frame, np.flatnonzero(self.grouping.codes == group)
         own = frame.iloc[rows]
         if not self.continuous:
-            return _at_levels(own, rows, self.x)
+            return _at_levels(own, rows, self.x, self.levels | {*self.grouping.columns})
         at = own[self.x].to_numpy(dtype=float)
         low, high = (float(x) for x in (frame[self.x] if extend else own[self.x]).agg(["min", "max"]))
         grid = np.linspace(low, high, _POINTS if high > low else 1)
@@ -145,12 +145,15 @@ def _followers(frame: pd.DataFrame, x: str, names: set[str]) -> dict[str, Callab
     return found
 
 
-def _at_levels(own: pd.DataFrame, rows: np.ndarray, x: str) -> Curve:
-    """The levels of x that the group has, each with its first row."""
-    levels = list(pd.unique(own[x].sort_values()))
-    which = np.array([(own[x] == level).to_numpy() for level in levels])
+def _at_levels(own: pd.DataFrame, rows: np.ndarray, x: str, levels: frozenset[str]) -> Curve:
+    """The levels of x that the group has: numbers at the mean of the level's rows, other columns as in the first."""
+    places = list(pd.unique(own[x].sort_values()))
+    which = np.array([(own[x] == level).to_numpy() for level in places])
     between = which / which.sum(axis=1, keepdims=True)
-    return Curve(rows, own.iloc[which.argmax(axis=1)].reset_index(drop=True), between)
+    made = own.iloc[which.argmax(axis=1)].reset_index(drop=True)
+    for name in set(own.columns) - levels:
+        made[name] = between @ own[name].to_numpy(dtype=float)
+    return Curve(rows, made, between)
 
 
 def _averages(at: np.ndarray, grid: np.ndarray) -> np.ndarray:

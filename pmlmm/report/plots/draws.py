@@ -11,7 +11,7 @@ from pmlmm.errors import OptionError, suggest
 from pmlmm.posterior.source import Posterior
 
 # A picture needs no more numbers than this in its draws, and no fewer draws.
-_NUMBERS, _FEWEST = 10_000_000, 100
+_NUMBERS, _FEWEST = 4_000_000, 200
 
 
 class Effects(NamedTuple):

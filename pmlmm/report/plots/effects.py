@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 # More groups than this have no room for their names.
 _NAMED = 40
-_WIDTH, _ROW, _RANKED = 3.2, 0.17, 2.8
+_WIDTH, _ROW, _RANKED = 3.2, 0.19, 2.8
 
 
 def plot_random_effects(posterior: Posterior, term: str | None, interval: float) -> np.ndarray:
     """See :meth:`pmlmm.Fit.plot_random_effects`."""
     chosen = effects_of(posterior.design, term)
     draws, mean = joint_draws(posterior, gamma=True), posterior.mean
-    heights = [1.0 + _ROW * e.grouping.n_groups if _few(e) else _RANKED for e in chosen]
+    heights = [1.2 + _ROW * e.grouping.n_groups if _few(e) else _RANKED for e in chosen]
     columns = max(len(e.names) for e in chosen)
     axes = style.new_axes(len(chosen), columns, _WIDTH, float(np.mean(heights)), height_ratios=heights)
     for row, effects in zip(axes, chosen, strict=True):
@@ -33,7 +33,8 @@ def plot_random_effects(posterior: Posterior, term: str | None, interval: float)
         if not ax.has_data():
             ax.remove()
     shown = [ax for ax in axes.flat if ax.figure]
-    shown[0].figure.supxlabel(f"difference from the average group, in {response_name(posterior.design)}")
+    units = f"in units of {response_name(posterior.design)} over those of the effect's column"
+    shown[0].figure.supxlabel(f"difference from the average group, {units}", fontsize="small")
     style.legend_above(shown)
     return axes
 
@@ -57,7 +58,7 @@ def _factor(row: np.ndarray, effects: Effects, mean: np.ndarray, ends: np.ndarra
         _caterpillar(ax, mean[order, a], ends[:, order, a], interval)
         ax.set_xlabel(name)
         if not _few(effects):
-            ax.set_ylabel("rank")
+            ax.set_ylabel("rank" if a == 0 else "")
         elif a == 0:
             ax.set_yticks(range(len(order)), style.names(effects.grouping.labels[order]), fontsize="small")
         else:

@@ -91,8 +91,10 @@ def _by_group(ax: "Axes", grouping: Grouping, errors: np.ndarray, interval: floa
     size = np.sqrt(np.bincount(grouping.codes, weights=errors**2, minlength=m) / counts)
     order, place = np.argsort(size, kind="stable"), np.arange(m)
     lower, upper = (np.sqrt(stats.chi2.ppf(p, counts) / counts)[order] for p in ends(interval))
-    wide = 5.0 if m <= _NAMED else max(0.3, 120.0 / m)
-    ax.vlines(place, lower, upper, color=style.GREY, alpha=0.3, linewidth=wide)
+    if m <= _NAMED:
+        ax.vlines(place, lower, upper, color=style.GREY, alpha=0.3, linewidth=5)
+    else:
+        ax.fill_between(place, lower, upper, color=style.GREY, alpha=0.3, linewidth=0, step="mid")
     style.zero_line(ax, 1.0)
     ax.plot(place, size[order], "o", color=style.BLUE, markersize=4 if m <= 100 else 1.5, label="groups")
     ax.set(ylabel="root mean square", ylim=(0, None))

@@ -113,10 +113,10 @@ def _plane(ax: "Axes", effects: Effects, pooled: Pooled, chosen: np.ndarray, b: 
         mfc="none",
         color=style.RED,
         markersize=5 if few else 3,
-        label="least squares of the group alone",
+        label="own least squares",
     )
     ax.plot(*partial.T, "o", color=style.BLUE, markersize=5 if few else 3, label="partially pooled")
-    ax.plot(*ring, color=style.BLUE, linestyle="--", linewidth=1, label="95% of groups, by the learned law")
+    ax.plot(*ring, color=style.BLUE, linestyle="--", linewidth=1, label="95% of groups, as learned")
     ax.plot(*centre, "P", color=ax.xaxis.label.get_color(), markersize=9, label="average group", zorder=4)
     outside = _limits(ax, own[known], np.vstack([partial, ring.T]))
     ax.set(xlabel=effects.names[0], ylabel=effects.names[b])
@@ -140,7 +140,9 @@ def _limits(ax: "Axes", own: np.ndarray, inside: np.ndarray) -> int:
 def _ellipse(centre: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
     """Outline of the region that holds 95% of a normal law: (2, points)."""
     angle = np.linspace(0.0, 2.0 * np.pi, 181)
-    root = np.linalg.cholesky(Sigma)
+    sd = np.sqrt(np.diagonal(Sigma))
+    values, vectors = np.linalg.eigh(Sigma / np.outer(sd, sd))  # far from the origin the correlation may round to 1
+    root = sd[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
     return centre[:, None] + np.sqrt(_CHI2_95) * root @ np.array([np.cos(angle), np.sin(angle)])
 
 
@@ -157,7 +159,7 @@ def _line(ax: "Axes", effects: Effects, pooled: Pooled, chosen: np.ndarray) -> N
         mfc="none",
         color=style.RED,
         markersize=5 if few else 3,
-        label="least squares of the group alone",
+        label="own least squares",
     )
     ax.plot(rank, partial, "o", color=style.BLUE, markersize=5 if few else 3, label="partially pooled")
     half = 1.959964 * float(np.sqrt(pooled.Sigma[0, 0]))
@@ -168,7 +170,7 @@ def _line(ax: "Axes", effects: Effects, pooled: Pooled, chosen: np.ndarray) -> N
         color=style.BLUE,
         alpha=0.12,
         linewidth=0,
-        label="95% of groups, by the learned law",
+        label="95% of groups, as learned",
     )
     ax.axhline(centre, color=ax.xaxis.label.get_color(), linewidth=1, label="average group")
     ax.set_ylabel(effects.names[0])

@@ -20,8 +20,8 @@ COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, GREY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 #: Draws the eye less than what stands in front of it.
 FAINT = 0.22
-# Inches that an entry of a legend takes.
-_ENTRY = 2.0
+# Inches that an entry of a legend takes, the legend above the axes, and a figure is wide at least.
+_ENTRY, _ABOVE, _LEAST = 2.0, 0.6, 4.6
 
 
 def pyplot():
@@ -54,7 +54,9 @@ def one_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
 def panels(number: int, width: float, height: float, most: int = 4, **options: Any) -> np.ndarray:
     """So many axes in rows, (number,); those left over are taken away."""
     columns = min(number, most)
-    axes = new_axes(-(-number // columns), columns, width, height, **options)
+    rows = -(-number // columns)
+    width, height = max(width, _LEAST / columns), height + _ABOVE / rows
+    axes = new_axes(rows, columns, width, height, **options)
     for ax in axes.flat[number:]:
         ax.remove()
     if options.get("sharex"):  # the lowest of each column has the numbers
@@ -81,9 +83,12 @@ def legend_above(axes: Sequence["Axes"] | np.ndarray, title: str | None = None) 
             found.setdefault(name, handle)
     figure = axes[0].figure
     columns = max(1, min(len(found), int(figure.get_figwidth() / _ENTRY)))
-    figure.legend(
+    drawn = figure.legend(
         list(found.values()), list(found), loc="outside upper center", ncols=columns, frameon=False, title=title
     )
+    for handle in drawn.legend_handles:  # those of thousands of groups are too thin to be seen
+        if handle is not None and hasattr(handle, "set_linewidth"):
+            handle.set_linewidth(np.maximum(handle.get_linewidth(), 1.5))
 
 
 def legend_beside(ax: "Axes") -> None:
