@@ -71,7 +71,7 @@ def _caterpillar(ax: "Axes", mean: np.ndarray, ends: np.ndarray, interval: float
     style.zero_line(ax, vertical=True)
     kinds = ((apart, style.BLUE, "excludes 0"), (~apart, style.GREY, "holds 0"))
     for which, colour, words in kinds:
-        label = f"{style.percent(interval)}, {words}" if which.any() else None
+        label = f"{style.percent(interval)}, {words}" if which.any() else "_none"
         ax.hlines(rank[which], *ends[:, which], color=colour, linewidth=width, label=label)
     size = 4.0 if len(mean) <= _NAMED else 1.0
     ax.plot(mean, rank, "o", color=ax.xaxis.label.get_color(), markersize=size, label="posterior mean")

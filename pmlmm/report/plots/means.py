@@ -1,6 +1,6 @@
 """Marginal means with their intervals, a line for each level that is compared."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -54,5 +54,12 @@ def _line(ax: "Axes", x: np.ndarray, rows: pd.DataFrame, k: int, name: str | Non
     colour, marker = style.COLOURS[k % len(style.COLOURS)], style.MARKERS[k % len(style.MARKERS)]
     mean = rows["mean"].to_numpy()
     half = [mean - rows["lower"].to_numpy(), rows["upper"].to_numpy() - mean]
-    look = {"color": colour, "marker": marker, "markersize": 6, "capsize": 0, "elinewidth": 2, "linewidth": 1}
+    look: dict[str, Any] = {
+        "color": colour,
+        "marker": marker,
+        "markersize": 6,
+        "capsize": 0,
+        "elinewidth": 2,
+        "linewidth": 1,
+    }
     ax.errorbar(x, mean, half, label=name, **look)

@@ -81,13 +81,14 @@ def legend_above(axes: Sequence["Axes"] | np.ndarray, title: str | None = None) 
     for ax in axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    figure = axes[0].figure
+    figure: Any = axes[0].figure
     columns = max(1, min(len(found), int(figure.get_figwidth() / _ENTRY)))
     drawn = figure.legend(
         list(found.values()), list(found), loc="outside upper center", ncols=columns, frameon=False, title=title
     )
-    for handle in drawn.legend_handles:  # those of thousands of groups are too thin to be seen
-        if handle is not None and hasattr(handle, "set_linewidth"):
+    handles: list[Any] = drawn.legend_handles
+    for handle in handles:  # those of thousands of groups are too thin to be seen
+        if hasattr(handle, "set_linewidth"):
             handle.set_linewidth(np.maximum(handle.get_linewidth(), 1.5))
 
 
