@@ -763,11 +763,11 @@ class Fit:
 
     def plot_means(
         self,
-        factors: Any = None,
+        factors: Named = None,
         *,
-        by: Any = None,
+        by: Named = None,
         at: Mapping[str, Any] | None = None,
-        weights: Literal["equal", "observed"] = "equal",
+        weights: Weights = "equal",
         interval: float = 0.95,
         ax: "Axes | None" = None,
     ) -> "Axes":

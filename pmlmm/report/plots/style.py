@@ -53,7 +53,7 @@ def one_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
 
 def panels(number: int, width: float, height: float, most: int = 4, **options: Any) -> np.ndarray:
     """So many axes in rows, (number,); those left over are taken away."""
-    columns = min(number, most)
+    columns = 3 if number in (5, 6) else min(number, most)
     rows = -(-number // columns)
     width, height = max(width, _LEAST / columns), height + _ABOVE / rows
     axes = new_axes(rows, columns, width, height, **options)
