@@ -21,7 +21,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 #: Draws the eye less than what stands in front of it.
 FAINT = 0.22
 # Inches that an entry of a legend takes, the legend above the axes, and a figure is wide at least.
-_ENTRY, _ABOVE, _LEAST = 2.0, 0.6, 4.6
+_ENTRY, _ABOVE, _LEAST = 1.7, 0.9, 5.0
 
 
 def pyplot():
@@ -84,7 +84,13 @@ def legend_above(axes: Sequence["Axes"] | np.ndarray, title: str | None = None) 
     figure: Any = axes[0].figure
     columns = max(1, min(len(found), int(figure.get_figwidth() / _ENTRY)))
     drawn = figure.legend(
-        list(found.values()), list(found), loc="outside upper center", ncols=columns, frameon=False, title=title
+        list(found.values()),
+        list(found),
+        loc="outside upper center",
+        ncols=columns,
+        frameon=False,
+        title=title,
+        fontsize="small",
     )
     handles: list[Any] = drawn.legend_handles
     for handle in handles:  # those of thousands of groups are too thin to be seen
