@@ -5,8 +5,6 @@ Crossed factors
 Every sample of penicillin was measured on every plate: two grouping factors, neither inside the other.
 """
 
-import matplotlib.pyplot as plt
-
 import pmlmm
 
 data = pmlmm.datasets.load("penicillin")
@@ -21,10 +19,4 @@ print(fit)
 
 # %%
 # What each sample and each plate adds, in mm.
-figure, axes = plt.subplots(1, 2, sharey=True, width_ratios=[4, 1], layout="constrained")
-for ax, factor in zip(axes, ("plate", "sample"), strict=True):
-    effect = fit.mean[f"gamma_{factor}"]
-    ax.plot(effect[factor].astype(str), effect.to_numpy().ravel(), "o")
-    ax.axhline(0.0, color="#7d7d7d", linewidth=1)
-    ax.set(xlabel=factor, title=f"sd {float(fit.mean[f'Sigma_{factor}'].squeeze()) ** 0.5:.2f} mm")
-axes[0].set_ylabel("effect on the diameter (mm)")
+fit.plot_random_effects()

@@ -6,7 +6,6 @@ Covariates by the thousand
 once, both by as much as the data ask for.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import pmlmm
@@ -22,12 +21,8 @@ print(fit.hyperparameters.to_string())
 
 # %%
 # A ridge does not select: with 120 rows for 1,000 genes each of the ten keeps a part of its effect only, and the rest
-# is spread over the others. That part still stands out.
-estimate, sd = fit.mean["beta_genes"].to_numpy(), fit.sd["beta_genes"].to_numpy()
-figure, ax = plt.subplots(layout="constrained")
-ax.plot(estimate / sd, ".", color="#9a9a9a", markersize=3)
-ax.plot((estimate / sd)[:10], "o", color="#0a84c9", label="genes with an effect")
-ax.set(xlabel="gene", ylabel="posterior mean over posterior sd")
-ax.legend()
+# is spread over the others. That part still stands out: those are columns 0 to 9.
+fit.plot_coefficients("genes", top=20)
+estimate = fit.mean["beta_genes"].to_numpy()
 print(f"mean estimate of the ten: {estimate[:10].mean():.3f} (truth 0.7)")
 print(f"root mean square of the others: {np.sqrt(np.mean(estimate[10:] ** 2)):.3f}")

@@ -5,8 +5,6 @@ Choosing and reading b, lambda and A
 How much each hyperparameter is known, what fixing it changes, and what the targets of other structures make of it.
 """
 
-import matplotlib.pyplot as plt
-
 import pmlmm
 
 data = pmlmm.datasets.load("sleepstudy")
@@ -17,13 +15,7 @@ print(fit.hyperparameters.to_string())
 # %%
 # The evidence over b, with everything else at its best, rises all the way to b = 1, by less than a nat from .5 on:
 # these data hardly object to a covariance that equals its target. The maximum inside is the hyperprior's doing.
-profile = fit.profile("b[Subject]", points=9)
-figure, ax = plt.subplots(layout="constrained")
-ax.plot(profile["value"], profile["log_evidence"] - profile["log_evidence"].max(), "o-", label="evidence")
-total = profile["log_evidence"] + profile["log_hyperprior"]
-ax.plot(profile["value"], total - total.max(), "s--", label="with the hyperprior")
-ax.set(xlabel="weight b of the prior target", ylabel="log-density below its maximum (nats)")
-ax.legend()
+fit.plot_evidence("b[Subject]", points=9)
 
 # %%
 # Where A is fixed too, b moves the covariance from the data's to the target's: here 10 ms and 2 ms a day.

@@ -7,7 +7,7 @@ import lazy_loader as _lazy
 # Modules load when they are first used: `pmlmm --help` must not wait for PyMC.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "graph", "simulate"],
+    submodules=["datasets", "graph", "marginaleffects", "simulate"],
     submod_attrs={
         "errors": [
             "ConvergenceError",

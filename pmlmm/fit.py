@@ -1,11 +1,10 @@
 """The result of fitting a model: a front door to its posterior, checks and reports."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -21,7 +20,9 @@ from pmlmm.posterior.integrated import IntegratedPosterior
 from pmlmm.posterior.predict import predict
 from pmlmm.posterior.residuals import residual_checks
 from pmlmm.posterior.source import Posterior
-from pmlmm.report import hyperparameters, profile, summary
+from pmlmm.report import hyperparameters, hypothesis, means, profile, summary
+from pmlmm.report.grid import Named, Weights
+from pmlmm.report.means import Kind
 from pmlmm.report.plots.coefficients import plot_coefficients
 from pmlmm.report.plots.covariances import plot_covariances
 from pmlmm.report.plots.effects import plot_random_effects
@@ -458,6 +459,167 @@ class Fit:
         result = integrate_out(self._posterior.learned, nodes, draws, self._seed(random_seed))
         return IntegratedFit(self.model, IntegratedPosterior(self._posterior.learned, result))
 
+    def means(
+        self,
+        factors: Named = None,
+        *,
+        by: Named = None,
+        at: Mapping[str, Any] | None = None,
+        weights: Weights = "equal",
+        interval: float = 0.95,
+    ) -> pd.DataFrame:
+        """Marginal means: what the fixed effects predict for levels of a factor, averaged over the other factors.
+
+        The reference grid crosses the levels of all factors of the fixed effects. Other columns of theirs are at their
+        means over the rows of the fit, wide blocks too; random effects are 0, which is the average group.
+
+        Parameters
+        ----------
+        factors : str, list of str, or dict
+            Columns whose levels have a mean each; of several, every combination. A dict says which values:
+            ``{"t": [0, 6, 12]}``. None: one mean of everything.
+        by : str, list of str, or dict
+            The same, named first.
+        at : dict, optional
+            Values for other columns, ``{"age": 50}``; of a list, the average.
+        weights : "equal" or "observed"
+            Of the levels of other factors: all alike, or as often as their combinations occur in the rows of the fit.
+        interval : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            ``mean``, ``sd``, ``lower``, ``upper`` in units of y, a row for each combination, indexed by it.
+
+        Raises
+        ------
+        OptionError
+            A column that the fixed effects do not use, a level that there is not, an option outside its choices.
+
+        References
+        ----------
+        Searle, Speed, Milliken (1980). Population marginal means in the linear model. The American Statistician 34(4).
+
+        Examples
+        --------
+        >>> import pmlmm
+        >>> data = pmlmm.datasets.load("penicillin").assign(half=lambda d: (d.index < 72).astype(str))
+        >>> fit = pmlmm.Model("diameter ~ half + (1 | plate) + (1 | sample)", data).fit()
+        >>> list(fit.means("half").index)
+        ['False', 'True']
+        """
+        return means.means(self._posterior, factors, by, at, weights, interval)
+
+    def contrast(
+        self,
+        factors: Named,
+        *,
+        by: Named = None,
+        kind: Kind = "pairwise",
+        reference: Any = None,
+        between: bool | Kind = False,
+        at: Mapping[str, Any] | None = None,
+        weights: Weights = "equal",
+        interval: float = 0.95,
+    ) -> pd.DataFrame:
+        """Differences of marginal means (:meth:`means`).
+
+        Parameters
+        ----------
+        factors : str, list of str, or dict
+            Columns whose means are compared.
+        by : str, list of str, or dict
+            Compare within each of these.
+        kind : "pairwise", "reference", "sequential" or "mean"
+            Every later level minus every earlier one, each level minus ``reference``, minus the level before it, or
+            minus the mean of all levels.
+        reference : object
+            A level, of several columns a tuple; the first one by default.
+        between : bool or kind
+            Differences of the differences instead, between the cells of ``by``: of this kind, or of the same.
+        at, weights, interval
+            As in :meth:`means`.
+
+        Returns
+        -------
+        DataFrame
+            ``mean``, ``sd``, ``lower``, ``upper``, and ``p_direction``, the posterior probability that the difference
+            has the sign of its mean; indexed by ``by`` and ``contrast``.
+
+        Raises
+        ------
+        OptionError
+            As in :meth:`means`; fewer than two levels.
+        """
+        return means.contrast(self._posterior, factors, by, kind, reference, between, at, weights, interval)
+
+    def slopes(
+        self,
+        column: str,
+        *,
+        by: Named = None,
+        at: Mapping[str, Any] | Literal["rows"] | None = None,
+        weights: Weights = "equal",
+        interval: float = 0.95,
+    ) -> pd.DataFrame:
+        """Derivatives of what the fixed effects predict with respect to a numeric column.
+
+        Parameters
+        ----------
+        column : str
+            As it is in the table, whatever the formula makes of it.
+        by : str, list of str, or dict
+            A slope for each level, or value: ``by={"t": [0, 6]}`` has the slopes of ``t`` at two places.
+        at : dict or "rows"
+            Values for other columns, which are at their means otherwise, ``column`` too; of a list, the average.
+            ``"rows"``: the average over the rows of the fit, those of each level of ``by``.
+        weights, interval
+            As in :meth:`means`.
+
+        Returns
+        -------
+        DataFrame
+            As of :meth:`contrast`, in units of y over those of the column.
+
+        Raises
+        ------
+        OptionError
+            The column is a factor, or not among the fixed effects; otherwise as in :meth:`means`.
+        """
+        return means.slopes(self._posterior, column, by, at, weights, interval)
+
+    def hypothesis(self, hypotheses: str | Sequence[str], *, interval: float = 0.95) -> pd.DataFrame:
+        """Posterior probabilities of statements about the parameters.
+
+        Parameters
+        ----------
+        hypotheses : str or list of str
+            Arithmetic with one ``>``, ``<`` or ``=``: ``"arm_new - arm_control > 2"``, ``"sd(id, t) < 1"``; without
+            any, an estimate alone. Names are those of fixed effects, in backticks where they are more than a word
+            (```` `arm[T.new]:t` > 0 ````), ``arm_new`` for the marginal mean of a factor's level, ``sigma``,
+            ``sd(term, effect)``, ``cor(term, effect, effect)``, and exp, log, sqrt, abs.
+        interval : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            A row for each: ``mean``, ``sd``, ``lower``, ``upper`` of left minus right; ``probability`` of the
+            statement, and ``evidence_ratio``, its odds. Of ``=`` they are those against an alternative with the
+            parameters' prior, by the ratio of posterior and prior density (Savage and Dickey), even odds before.
+
+        Raises
+        ------
+        OptionError
+            The text cannot be read, or names something unknown; ``=`` without a normal prior.
+
+        References
+        ----------
+        Dickey (1971). The weighted likelihood ratio. Annals of Mathematical Statistics 42(1), 204-223.
+        """
+        return hypothesis.hypotheses(self._posterior, hypotheses, interval)
+
     def save(self, path: str | os.PathLike) -> None:
         """Write the fit to a netCDF file, from which :func:`pmlmm.load` makes it again, in any process.
 
@@ -644,11 +806,11 @@ class Fit:
 
     def plot_means(
         self,
-        factors: Any = None,
+        factors: Named = None,
         *,
-        by: Any = None,
+        by: Named = None,
         at: Mapping[str, Any] | None = None,
-        weights: Literal["equal", "observed"] = "equal",
+        weights: Weights = "equal",
         interval: float = 0.95,
         ax: "Axes | None" = None,
     ) -> "Axes":

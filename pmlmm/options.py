@@ -1,6 +1,6 @@
 """Options that many functions take, checked."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 from pmlmm.errors import OptionError
 
@@ -23,3 +23,10 @@ def seed(value: int | None, default: int, where: str = "random_seed={}") -> int:
     if not (isinstance(chosen, Integral) and chosen >= 0):
         raise OptionError(f"{where.format(repr(chosen))}: the seed must be an integer of at least 0.")
     return int(chosen)
+
+
+def probability(name: str, value: float) -> float:
+    """A number between 0 and 1."""
+    if not (isinstance(value, Real) and 0.0 < value < 1.0):
+        raise OptionError(f"{name}={value!r}: a probability between 0 and 1, such as 0.95.")
+    return float(value)

@@ -29,6 +29,7 @@ ORDER = (
     ("checks",),
     ("saving",),
     ("fit",),
+    ("marginaleffects",),
     ("model",),
     ("simulate",),
     ("terminal",),

@@ -1,5 +1,6 @@
 """Evaluate an expression on a table: columns with names, and the recipe for them on other rows."""
 
+import ast
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,21 @@ class Recipe:
             return np.empty((len(frame), 0))
         make = partial(self._spec.get_model_matrix, context={**FUNCTIONS, **self._context})
         return _numbers(_evaluated(self.expression, _as_seen(self.expression, frame), make, "the new data"))
+
+    @property
+    def coded(self) -> frozenset[str]:
+        """Columns of the table that stand for categories: by themselves, or in a ``C(column)``."""
+        factors = {factor.expr for entry in self._spec.structure for factor in entry.term.factors}
+        states = {code: self._spec.encoder_state[code][0].value for code in factors & set(self._spec.encoder_state)}
+        return frozenset(original(_coded_name(code)) for code, kind in states.items() if kind == "categorical")
+
+
+def _coded_name(code: str) -> str:
+    """The name in ``name``, ``C(name)`` or ``C(name, ...)``; the code itself where it is something else."""
+    node = ast.parse(code, mode="eval").body
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("C", "factor") and node.args:
+        node = node.args[0]
+    return node.id if isinstance(node, ast.Name) else code
 
 
 def columns_alone(recipe: Recipe, frame: pd.DataFrame) -> np.ndarray:
@@ -178,13 +194,22 @@ def _evaluated(
             return make(data=seen)  # what is not finite is reported below, by column
     except DataMismatchWarning as error:
         cause, levels = error, str(error).partition("{")[2].partition("}")[0]
-        why = f"a factor has levels there that the fit has not seen: {levels}"
+        why = f"{_with_level(levels, expression, seen)} has levels there that the fit has not seen: {levels}"
     except FormulaicError as error:
         cause = error.__cause__ or error
         why = explain(cause)
     except (Exception, SystemExit) as error:
         cause, why = error, explain(error)
     raise DataError(f"Cannot evaluate {shown(expression.text)} on {where}: {why.removesuffix('.')}.") from cause
+
+
+def _with_level(levels: str, expression: Expression, seen: pd.DataFrame) -> str:
+    """The column that has one of the levels, which formulaic does not name."""
+    listed = levels.split(", ")
+    for name in expression.columns:
+        if any(repr(value) in listed for value in seen[alias(name)].unique().tolist()):
+            return repr(name)
+    return "a factor"
 
 
 def _as_seen(expression: Expression, frame: pd.DataFrame) -> pd.DataFrame:

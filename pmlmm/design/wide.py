@@ -52,6 +52,10 @@ class WideBlock:
             values = values.toarray() if sparse.issparse(values) else np.asarray(values)
             yield part, np.asarray(values if whole else values[self.rows], dtype=float)
 
+    def at_means(self, beta: np.ndarray) -> np.ndarray:
+        """What the block adds at the means of its columns, (...,), for coefficients (..., p)."""
+        return np.sum([beta[..., part] @ values.mean(axis=0) for part, values in self.chunks()], axis=0)
+
 
 def build_wide(
     penalized: Mapping[str, Any] | None,

@@ -20,6 +20,8 @@ from pmlmm.problem import Problem
 
 #: Name of the linear predictor among drawn values.
 PREDICTOR = "linear_predictor"
+#: Name of what wide blocks add to it at the means of their columns.
+WIDE_AT_MEANS = "wide_at_means"
 # More numbers in the draws of gamma than this, and means condition gamma on the other means.
 _FEW_GAMMA = 1_000_000
 # Draws of wide models have two to the power of this different lambdas.
@@ -129,22 +131,23 @@ class WeightedDraws:
             return parameters.effects(rng)
 
     def draw(
-        self, rng: np.random.Generator, *, gamma: bool, wide: bool, predictor: bool = False
+        self, rng: np.random.Generator, *, gamma: bool, wide: bool, predictor: bool = False, at_means: bool = False
     ) -> dict[str, np.ndarray]:
         """All parameters by variable name, the effects drawn given (sigma, Sigma): (draws, ...).
 
-        With ``predictor`` also ``X beta + Z gamma`` of every row, named :data:`PREDICTOR`: (draws, n).
+        With ``predictor`` also ``X beta + Z gamma`` of every row, named :data:`PREDICTOR`: (draws, n); with
+        ``at_means`` what wide blocks add at the means of their columns, :data:`WIDE_AT_MEANS`: (draws,).
         """
         result: dict[str, np.ndarray] = {}
         for piece in self.pieces():
-            for name, value in self._drawn(piece, rng, gamma, wide, predictor).items():
+            for name, value in self._drawn(piece, rng, gamma, wide, predictor, at_means).items():
                 if name not in result:
                     result[name] = np.empty((len(self.natural), *value.shape[1:]))
                 result[name][piece.chosen] = value
         return result
 
     def _drawn(
-        self, piece: Piece, rng: np.random.Generator, gamma: bool, wide: bool, predictor: bool
+        self, piece: Piece, rng: np.random.Generator, gamma: bool, wide: bool, predictor: bool, at_means: bool
     ) -> dict[str, np.ndarray]:
         parameters, dense = piece.parameters, self._effects(piece, rng).drawn
         alpha = parameters.wide.alpha(dense, rng)
@@ -154,6 +157,8 @@ class WeightedDraws:
             coefficients, shift = {}, parameters.wide.shift(alpha, rng)
         values = {"beta": parameters.user_beta(dense, shift)} | coefficients
         statistics = self.problem.statistics
+        if at_means:
+            values[WIDE_AT_MEANS] = shift + alpha @ np.concatenate([b.columns.mean(axis=0) for b in statistics.wide])
         values |= covariance_parameters(self.natural[piece.chosen], self.problem.design, statistics.origins)
         effects = parameters.used_gamma(dense, rng) if gamma or predictor else {}
         if predictor:

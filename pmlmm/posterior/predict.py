@@ -82,8 +82,8 @@ def _need_groups(posterior: Posterior, data: Any) -> None:
         for name in grouping.columns:
             if name not in columns:
                 raise DataError(
-                    f"The new data have no column {name!r}, which says which rows are of one new group: add it (any new "
-                    "label will do), or predict(groups='none') without random effects." + suggest(name, columns)
+                    f"The new data have no column {name!r}, which says which rows are of one new group: add it (any "
+                    "new label will do), or predict(groups='none') without random effects." + suggest(name, columns)
                 )
 
 

@@ -25,12 +25,12 @@ class Chunk(NamedTuple):
 
     Attributes
     ----------
-    index : (draws,) int array
+    which : (draws,) int array
     values : dict
     gamma : list of (draws, groups, q) arrays
     """
 
-    index: np.ndarray
+    which: np.ndarray
     values: dict[str, np.ndarray]
     gamma: list[np.ndarray]
 
@@ -101,7 +101,7 @@ class PredictedDraws:
             for gamma, Z, group in zip(chunk.gamma, rows.Zs, codes, strict=True):
                 for a in range(Z.shape[1]):
                     part += gamma[:, group, a] * Z[:, a]
-            total[chunk.index] = part
+            total[chunk.which] = part
         return total
 
     def sd_and_ends(

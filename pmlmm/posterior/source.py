@@ -13,7 +13,7 @@ from pmlmm.inference.learned import Learned
 from pmlmm.kernels import coordinates
 from pmlmm.memory import refuse_draws
 from pmlmm.posterior import tree
-from pmlmm.posterior.draws import WeightedDraws, expected, laplace_draws
+from pmlmm.posterior.draws import WIDE_AT_MEANS, WeightedDraws, expected, laplace_draws
 from pmlmm.posterior.effects import Parameters
 from pmlmm.posterior.labels import label
 from pmlmm.problem import Problem
@@ -161,6 +161,23 @@ class Posterior(ABC):
     def without_effects(self) -> xr.Dataset:
         """Draws without gamma and the coefficients of wide blocks."""
         return self.for_arviz(None, self.learned.options.random_seed, gamma=False, wide=False)["posterior"].to_dataset()
+
+    @cached_property
+    def population(self) -> tuple[np.ndarray, np.ndarray]:
+        """beta, and last what wide blocks add at the means of their columns: mean (p + 1,), draws (draws, p + 1).
+
+        The draws are those of :attr:`without_effects`.
+        """
+        mean = np.append(self.mean["beta"].to_numpy(), 0.0)
+        drawn = self.without_effects["beta"].to_numpy()
+        draws = np.zeros((drawn.shape[0] * drawn.shape[1], len(mean)))
+        draws[:, :-1] = drawn.reshape(len(draws), -1)
+        if self.design.wide:
+            rng = np.random.default_rng([self.learned.options.random_seed, 1])
+            again = self.resample(len(draws), rng)[0].draw(rng, gamma=False, wide=False, at_means=True)
+            draws[:, -1] = again[WIDE_AT_MEANS]
+            mean[-1] = sum(block.at_means(self.mean[f"beta_{block.name}"].to_numpy()) for block in self.design.wide)
+        return mean, draws
 
     def parameters(self, natural: np.ndarray) -> Parameters:
         """(sigma, Sigma) at natural coordinates (draws, d), with the learned lambda."""

@@ -52,6 +52,7 @@ METHODS = ["ML", "talk, A identity", "plain EB", "default", "oracle"]
         ("singular_fit", 2, False, "KL", "method", METHODS),
         ("refused_fit", 1, False, "KL", "method", METHODS),
         ("overfitting", 1, False, "KL", "method", METHODS),
+        ("hero", 1, False, "median", "curves of", ["each alone", "maximum likelihood", "pmlmm"]),
         ("b_against_repeats", 1, False, "default", "rows", ["2", "5", "10"]),
         ("talk_table_1_gaussian", 1, False, "b: default", "repeats", ["2", "3", "5", "8"]),
         ("talk_table_2", 1, True, "lambda", "p", ["2", "300"]),

@@ -33,7 +33,7 @@ def plot_coefficients(
     place = -np.arange(len(names))
     apart = (limits[0] > 0.0) | (limits[1] < 0.0)
     for which, colour, words in ((apart, style.BLUE, "excludes 0"), (~apart, style.GREY, "holds 0")):
-        label = f"{style.percent(interval)}, {words}" if which.any() else None
+        label = f"{style.percent(interval)}, {words}" if which.any() else "_none"
         ax.hlines(place[which], *limits[:, which], color=colour, linewidth=2.4, label=label)
     ax.plot(mean, place, "o", color=ax.xaxis.label.get_color(), markersize=5, label="posterior mean")
     style.zero_line(ax, vertical=True)

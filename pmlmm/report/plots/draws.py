@@ -8,6 +8,7 @@ from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
 from pmlmm.design.term import Term
 from pmlmm.errors import OptionError, suggest
+from pmlmm.options import probability
 from pmlmm.posterior.source import Posterior
 
 # A picture needs no more numbers than this in its draws, and no fewer draws.
@@ -62,9 +63,8 @@ def joint_draws(posterior: Posterior, *, gamma: bool = False, predictor: bool = 
 
 def ends(interval: float) -> tuple[float, float]:
     """Probabilities below the ends of an equal-tailed interval."""
-    if not (isinstance(interval, float | int) and 0.0 < interval < 1.0):
-        raise OptionError(f"interval={interval!r}: a probability between 0 and 1, such as 0.95.")
-    return 0.5 * (1.0 - interval), 0.5 * (1.0 + interval)
+    inside = probability("interval", interval)
+    return 0.5 * (1.0 - inside), 0.5 * (1.0 + inside)
 
 
 def bounds(draws: np.ndarray, interval: float) -> np.ndarray:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # More groups than this have no room for their names.
 _NAMED = 40
-_WIDTH, _ROW, _RANKED = 3.2, 0.19, 2.8
+_WIDTH, _ALONE, _ROW, _RANKED = 3.2, 4.4, 0.19, 2.8
 
 
 def plot_random_effects(posterior: Posterior, term: str | None, interval: float) -> np.ndarray:
@@ -23,7 +23,8 @@ def plot_random_effects(posterior: Posterior, term: str | None, interval: float)
     draws, mean = joint_draws(posterior, gamma=True), posterior.mean
     heights = [1.2 + _ROW * e.grouping.n_groups if _few(e) else _RANKED for e in chosen]
     columns = max(len(e.names) for e in chosen)
-    axes = style.new_axes(len(chosen), columns, _WIDTH, float(np.mean(heights)), height_ratios=heights)
+    width = _WIDTH if columns > 1 else _ALONE
+    axes = style.new_axes(len(chosen), columns, width, float(np.mean(heights)), height_ratios=heights)
     for row, effects in zip(axes, chosen, strict=True):
         ends = bounds(effects.stacked(draws), interval)
         values = effects.stacked({str(name): mean[name].to_numpy() for name in mean.data_vars})
@@ -34,7 +35,8 @@ def plot_random_effects(posterior: Posterior, term: str | None, interval: float)
             ax.remove()
     shown = [ax for ax in axes.flat if ax.figure]
     units = f"in units of {response_name(posterior.design)} over those of the effect's column"
-    shown[0].figure.supxlabel(f"difference from the average group, {units}", fontsize="small")
+    between = "\n" if columns == 1 else " "
+    shown[0].figure.supxlabel(f"difference from the average group,{between}{units}", fontsize="small")
     style.legend_above(shown)
     return axes
 
@@ -71,7 +73,7 @@ def _caterpillar(ax: "Axes", mean: np.ndarray, ends: np.ndarray, interval: float
     style.zero_line(ax, vertical=True)
     kinds = ((apart, style.BLUE, "excludes 0"), (~apart, style.GREY, "holds 0"))
     for which, colour, words in kinds:
-        label = f"{style.percent(interval)}, {words}" if which.any() else None
+        label = f"{style.percent(interval)}, {words}" if which.any() else "_none"
         ax.hlines(rank[which], *ends[:, which], color=colour, linewidth=width, label=label)
     size = 4.0 if len(mean) <= _NAMED else 1.0
     ax.plot(mean, rank, "o", color=ax.xaxis.label.get_color(), markersize=size, label="posterior mean")

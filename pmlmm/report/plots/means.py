@@ -1,6 +1,6 @@
 """Marginal means with their intervals, a line for each level that is compared."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Intervals of several lines stand beside each other in so much of the distance between two places.
 _APART = 0.28
+# So many numbers on the x axis have a tick each.
+_TICKS = 12
 
 
 def plot_means(table: pd.DataFrame, response: str, interval: float, ax: "Axes | None") -> "Axes":
@@ -28,6 +30,8 @@ def plot_means(table: pd.DataFrame, response: str, interval: float, ax: "Axes | 
         _line(ax, moved, table.iloc[rows], k, _name(names))
     if named is not None:
         ax.set_xticks(range(len(named)), named, rotation=90 if len("".join(named)) > 60 else 0)
+    elif len(np.unique(places)) <= _TICKS:
+        ax.set_xticks(np.unique(places))
     ax.set(xlabel=x, ylabel=response)
     title = f"marginal means with {style.percent(interval)}s, for the average group"
     ax.set_title(title, loc="left", fontsize="medium")
@@ -54,5 +58,12 @@ def _line(ax: "Axes", x: np.ndarray, rows: pd.DataFrame, k: int, name: str | Non
     colour, marker = style.COLOURS[k % len(style.COLOURS)], style.MARKERS[k % len(style.MARKERS)]
     mean = rows["mean"].to_numpy()
     half = [mean - rows["lower"].to_numpy(), rows["upper"].to_numpy() - mean]
-    look = {"color": colour, "marker": marker, "markersize": 6, "capsize": 0, "elinewidth": 2, "linewidth": 1}
+    look: dict[str, Any] = {
+        "color": colour,
+        "marker": marker,
+        "markersize": 6,
+        "capsize": 0,
+        "elinewidth": 2,
+        "linewidth": 1,
+    }
     ax.errorbar(x, mean, half, label=name, **look)

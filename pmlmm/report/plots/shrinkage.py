@@ -1,6 +1,6 @@
 """What partial pooling does: each group's own least squares, and where the model moves it."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -105,7 +105,8 @@ def _plane(ax: "Axes", effects: Effects, pooled: Pooled, chosen: np.ndarray, b: 
     known = np.isfinite(own[:, 0])
     arrows = {"arrowstyle": "-|>", "color": style.GREY, "alpha": 0.6, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
     for start, end in zip(own[known], partial[known], strict=True):
-        ax.annotate("", end, start, arrowprops=arrows, annotation_clip=False).arrow_patch.set_clip_box(ax.bbox)
+        drawn: Any = ax.annotate("", end, start, arrowprops=arrows, annotation_clip=False)
+        drawn.arrow_patch.set_clip_box(ax.bbox)
     few = len(chosen) <= 60
     ax.plot(
         *own[known].T,

@@ -21,7 +21,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 #: Draws the eye less than what stands in front of it.
 FAINT = 0.22
 # Inches that an entry of a legend takes, the legend above the axes, and a figure is wide at least.
-_ENTRY, _ABOVE, _LEAST = 2.0, 0.6, 4.6
+_ENTRY, _ABOVE, _LEAST = 1.7, 0.9, 5.0
 
 
 def pyplot():
@@ -53,7 +53,7 @@ def one_axes(ax: "Axes | None", width: float, height: float) -> "Axes":
 
 def panels(number: int, width: float, height: float, most: int = 4, **options: Any) -> np.ndarray:
     """So many axes in rows, (number,); those left over are taken away."""
-    columns = min(number, most)
+    columns = 3 if number in (5, 6) else min(number, most)
     rows = -(-number // columns)
     width, height = max(width, _LEAST / columns), height + _ABOVE / rows
     axes = new_axes(rows, columns, width, height, **options)
@@ -81,13 +81,20 @@ def legend_above(axes: Sequence["Axes"] | np.ndarray, title: str | None = None) 
     for ax in axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    figure = axes[0].figure
+    figure: Any = axes[0].figure
     columns = max(1, min(len(found), int(figure.get_figwidth() / _ENTRY)))
     drawn = figure.legend(
-        list(found.values()), list(found), loc="outside upper center", ncols=columns, frameon=False, title=title
+        list(found.values()),
+        list(found),
+        loc="outside upper center",
+        ncols=columns,
+        frameon=False,
+        title=title,
+        fontsize="small",
     )
-    for handle in drawn.legend_handles:  # those of thousands of groups are too thin to be seen
-        if handle is not None and hasattr(handle, "set_linewidth"):
+    handles: list[Any] = drawn.legend_handles
+    for handle in handles:  # those of thousands of groups are too thin to be seen
+        if hasattr(handle, "set_linewidth"):
             handle.set_linewidth(np.maximum(handle.get_linewidth(), 1.5))
 
 

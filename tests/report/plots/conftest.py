@@ -10,16 +10,12 @@ mpl.use("agg")
 
 @pytest.fixture(autouse=True)
 def _figures_end():
-    """Every figure can be drawn, without a warning; Matplotlib's settings are as they were."""
+    """Figures are closed; Matplotlib's settings are as they were."""
     from matplotlib import pyplot as plt
 
     before = dict(mpl.rcParams)
     yield
-    try:
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
-    finally:
-        plt.close("all")
+    plt.close("all")
     assert dict(mpl.rcParams) == before
 
 
@@ -60,6 +56,16 @@ def many_fit():
     table = pd.DataFrame({"g": group, "t": np.tile([0.0, 1.0], 600)})
     table["y"] = rng.normal(size=600)[group] + table["t"] + rng.normal(size=1200)
     return pmlmm.Model("y ~ t + (1 + t | g)", table).fit(integrate=False, draws=400)
+
+
+@pytest.fixture(scope="session")
+def six_fit():
+    """q = 6 effects of 5 groups, plug-in."""
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame(rng.normal(size=(60, 5)), columns=list("abcde")).assign(g=list("vwxyz") * 12)
+    table["response_of_a_long_name"] = table["a"] + rng.normal(size=60)
+    formula = "response_of_a_long_name ~ a + (a + b + c + d + e | g)"
+    return pmlmm.Model(formula, table).fit(integrate=False, draws=400)
 
 
 @pytest.fixture(scope="session")

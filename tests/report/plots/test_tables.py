@@ -114,3 +114,15 @@ def test_means(sleep_fit, line, texts):
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_legend().get_title().get_text()) == ("t", "log(y)", "arm")
     single = plot_means(table.xs(0, level="t"), "y", 0.95, None)
     assert [t.get_text() for t in single.get_xticklabels()] == ["drug", "placebo"]
+
+
+def test_the_fits_means_are_the_pictures(trial_fit, line):
+    ax = trial_fit.plot_means("arm", by={"year": [2003, 2010]}, interval=0.8)
+    table = trial_fit.means("arm", by={"year": [2003, 2010]}, interval=0.8)
+    for arm in ("drug", "placebo"):
+        bars = line(ax, arm)
+        rows = table.xs(arm, level="arm")
+        assert bars.lines[0].get_ydata() == pytest.approx(rows["mean"].to_numpy())
+        ends = np.array([s[:, 1] for s in bars.lines[2][0].get_segments()])
+        assert ends == pytest.approx(rows[["lower", "upper"]].to_numpy())
+    assert ax.get_ylabel() == "y"

@@ -1,0 +1,211 @@
+"""Marginal means, their contrasts, and slopes: linear functions of the fixed effects, with posterior intervals."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pmlmm.errors import OptionError, suggest
+from pmlmm.options import probability
+from pmlmm.posterior.source import Posterior
+from pmlmm.report.grid import Cells, Grid, Named, Weights, named_columns
+
+#: Which means are compared.
+Kind = Literal["pairwise", "reference", "sequential", "mean"]
+_KINDS = ("pairwise", "reference", "sequential", "mean")
+#: Steps of a derivative in spreads of the column, and the weights of five points: in the middle, at either end.
+_STEP = 1e-3
+_MIDDLE = (-2, (1 / 12, -8 / 12, 0.0, 8 / 12, -1 / 12))
+_LOWER = (0, (-25 / 12, 48 / 12, -36 / 12, 16 / 12, -3 / 12))
+_UPPER = (-4, (3 / 12, -16 / 12, 36 / 12, -48 / 12, 25 / 12))
+
+
+def means(
+    posterior: Posterior, factors: Named, by: Named, at: Mapping[str, Any] | None, weights: Weights, interval: float
+) -> pd.DataFrame:
+    """See :meth:`pmlmm.Fit.means`."""
+    cells = Grid(posterior.design).cells(_by_then(factors, by), at, weights)
+    return estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval)
+
+
+def contrast(
+    posterior: Posterior,
+    factors: Named,
+    by: Named,
+    kind: Kind,
+    reference: Any,
+    between: bool | Kind,
+    at: Mapping[str, Any] | None,
+    weights: Weights,
+    interval: float,
+) -> pd.DataFrame:
+    """See :meth:`pmlmm.Fit.contrast`."""
+    named, compared = _by_then(factors, by), list(named_columns(factors, "contrast(factors)"))
+    if not compared:
+        raise OptionError("contrast() needs a column whose means are compared: contrast('arm', by='visit').")
+    cells = Grid(posterior.design).cells(named, at, weights)
+    members = cells.levels[compared].drop_duplicates()
+    groups = cells.levels.drop(columns=compared).iloc[:: len(members)]
+    inside, labels = comparisons(members, kind, reference)
+    outer, index = np.eye(len(groups)), groups
+    if between:
+        if not len(groups.columns):
+            raise OptionError("contrast(between=...) compares contrasts between the cells of by=: give it too.")
+        outer, names = comparisons(groups, kind if between is True else between, None)
+        index = pd.DataFrame({":".join(map(str, groups.columns)): names})
+    repeated = index.iloc[np.repeat(np.arange(len(index)), len(labels))].reset_index(drop=True)
+    repeated["contrast"] = labels * len(index)
+    weights_of_beta = np.pad(np.kron(outer, inside) @ cells.X, ((0, 0), (0, 1)))  # wide blocks cancel
+    return estimated(posterior, weights_of_beta, _index(repeated), interval, direction=True)
+
+
+def slopes(
+    posterior: Posterior, column: str, by: Named, at: Mapping[str, Any] | str | None, weights: Weights, interval: float
+) -> pd.DataFrame:
+    """See :meth:`pmlmm.Fit.slopes`."""
+    grid, named = Grid(posterior.design), named_columns(by, "slopes(by)")
+    derivative = _derivative(grid, column)
+    if isinstance(at, str):
+        if at != "rows":
+            raise OptionError(f"slopes(at={at!r}): a dict from columns to values, or 'rows' for the rows of the fit.")
+        cells = _over_rows(grid, named, derivative)
+    else:
+        cells = grid.cells(named, at, weights, derivative)
+    index = _index(cells.levels) if named else pd.Index([column], name="slope")
+    return estimated(posterior, np.pad(cells.X, ((0, 0), (0, 1))), index, interval, direction=True)
+
+
+def estimated(
+    posterior: Posterior, weights: np.ndarray, index: pd.Index, interval: float, *, direction: bool = False
+) -> pd.DataFrame:
+    """Mean, sd and interval of linear functions of the fixed effects.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    weights : (functions, p + 1) array
+        Of the coefficients, and last of what wide blocks add at their means.
+    index : Index
+    interval : float
+        Probability of the equal-tailed interval.
+    direction : bool
+        Also the probability of the mean's sign.
+    """
+    mean, draws = posterior.population
+    return described(weights @ mean, draws @ weights.T, index, interval, direction=direction)
+
+
+def described(
+    mean: np.ndarray, draws: np.ndarray, index: pd.Index, interval: float, *, direction: bool = False
+) -> pd.DataFrame:
+    """A table of means (functions,) and draws (draws, functions)."""
+    tail = (1.0 - probability("interval", interval)) / 2.0
+    lower, upper = np.quantile(draws, [tail, 1.0 - tail], axis=0)
+    columns = {"mean": mean, "sd": np.std(draws, axis=0, ddof=1), "lower": lower, "upper": upper}
+    if direction:
+        columns["p_direction"] = np.mean(np.sign(draws) == np.sign(mean), axis=0)
+    return pd.DataFrame(columns, index=index)
+
+
+def comparisons(levels: pd.DataFrame, kind: Kind, reference: Any) -> tuple[np.ndarray, list[str]]:
+    """Weights of the means (contrasts, levels) and what each contrast is called.
+
+    Parameters
+    ----------
+    levels : DataFrame
+        What is compared, a row each.
+    kind : "pairwise", "reference", "sequential" or "mean"
+    reference : object
+        The level that others are compared with; the first one by default.
+    """
+    if kind not in _KINDS:
+        raise OptionError(f"kind={kind!r}: choose one of {', '.join(map(repr, _KINDS))}.")
+    names = [", ".join(map(level_name, row)) for row in levels.itertuples(index=False)]
+    if len(names) < 2:
+        raise OptionError(f"{', '.join(map(str, levels.columns))} has one value, {names}; a contrast needs two.")
+    if reference is not None and kind != "reference":
+        raise OptionError(f"reference={reference!r} goes with kind='reference'; kind is {kind!r}.")
+    unit, first = np.eye(len(names)), _position(names, reference)
+    if kind == "mean":
+        return unit - 1.0 / len(names), [f"{name} - mean" for name in names]
+    pairs = {
+        "pairwise": [(b, a) for a, b in itertools.combinations(range(len(names)), 2)],
+        "reference": [(a, first) for a in range(len(names)) if a != first],
+        "sequential": [(a + 1, a) for a in range(len(names) - 1)],
+    }[kind]
+    return np.array([unit[a] - unit[b] for a, b in pairs]), [f"{names[a]} - {names[b]}" for a, b in pairs]
+
+
+def level_name(value: Any) -> str:
+    """A level as text, whole numbers without a decimal point."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _position(names: Sequence[str], reference: Any) -> int:
+    if reference is None:
+        return 0
+    name = ", ".join(map(level_name, reference)) if isinstance(reference, tuple | list) else level_name(reference)
+    if name not in names:
+        raise OptionError(f"reference={reference!r} is none of the levels." + suggest(name, names))
+    return names.index(name)
+
+
+def _by_then(factors: Named, by: Named) -> dict[str, Any]:
+    """All named columns, those of ``by`` first."""
+    first, then = named_columns(by, "by"), named_columns(factors, "the first argument")
+    for name in first.keys() & then.keys():
+        raise OptionError(f"{name!r} is named twice, by by= too.")
+    return first | then
+
+
+def _index(levels: pd.DataFrame) -> pd.Index:
+    """The values of the named columns; whole numbers without a decimal point."""
+    whole = [n for n, v in levels.items() if v.dtype.kind == "f" and (v == np.round(v)).all() and v.abs().max() < 2**53]
+    levels = levels.astype(dict.fromkeys(whole, np.int64))
+    if not len(levels.columns):
+        return pd.Index(["overall"])
+    if len(levels.columns) == 1:
+        return pd.Index(levels.iloc[:, 0], name=levels.columns[0])
+    return pd.MultiIndex.from_frame(levels)
+
+
+def _with_wide(X: np.ndarray) -> np.ndarray:
+    return np.pad(X, ((0, 0), (0, 1)), constant_values=1.0)
+
+
+def _derivative(grid: Grid, column: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    """How the fixed effects' columns of some rows change with one column of the table.
+
+    Five points, exact for polynomials of degree four; within the data's range, beyond which splines do not go.
+    """
+    fitted = grid.numbers(column)
+    low, high, spread = float(fitted.min()), float(fitted.max()), float(np.std(fitted))
+
+    def derivative(rows: pd.DataFrame) -> np.ndarray:
+        x = rows[column].to_numpy(dtype=float)
+        step = _STEP * (np.minimum(spread, np.abs(x)) if low > 0 or high < 0 else np.full(len(x), spread))
+        lower, upper = (x >= low) & (x - 2 * step < low), (x <= high) & (x + 2 * step > high)
+        first = np.select([lower, upper], [_LOWER[0], _UPPER[0]], _MIDDLE[0])
+        weights = np.where(lower[:, None], _LOWER[1], np.where(upper[:, None], _UPPER[1], _MIDDLE[1]))
+        total = np.zeros((len(x), len(grid.design.coefficients)))
+        for k in range(5):
+            moved = rows.assign(**{column: x + (first + k) * step})
+            total += (weights[:, k] / step)[:, None] * grid.design.recipe.columns(moved)
+        return total
+
+    return derivative
+
+
+def _over_rows(grid: Grid, by: dict[str, Any], derivative: Callable[[pd.DataFrame], np.ndarray]) -> Cells:
+    """Averages over the rows of the fit, those of each level of ``by``."""
+    if any(values is not None for values in by.values()):
+        raise OptionError("slopes(at='rows') averages over the rows of each level: name the columns of by= alone.")
+    grid.check(list(by))
+    X = derivative(grid.frame)
+    if not by:
+        return Cells(pd.DataFrame(index=[0]), X.mean(axis=0)[None])
+    groups = grid.frame.groupby(list(by), observed=True, sort=True)
+    levels = groups.size().index.to_frame(index=False)
+    return Cells(levels, np.array([X[groups.ngroup().to_numpy() == g].mean(axis=0) for g in range(len(levels))]))
