@@ -51,7 +51,7 @@ def table(rows=160, groups=20, seed=0):
     )
     effect = rng.normal(size=groups)[g]
     data["y"] = 1e-6 * (3 + effect + 0.1 * (data["year"] - 2000) + data["flag"] + rng.normal(size=rows))
-    data.loc[[3, 40], "count"] = pd.NA
+    data.loc[[3, 30], "count"] = pd.NA
     return data
 
 
