@@ -45,6 +45,12 @@ class Table:
         """Labels of the rows given, numbers where they have none."""
         return pd.RangeIndex(self.rows_given) if self.index is None else self.index
 
+    def aligned(self, values: np.ndarray) -> pd.DataFrame:
+        """Values of the complete rows (rows, columns) as a table of all rows given, nan where these are incomplete."""
+        result = np.full((self.rows_given, values.shape[1]), np.nan)
+        result[self.rows] = values
+        return pd.DataFrame(result, index=self.labels_given)
+
 
 def column_names(data: Any) -> list[str]:
     """Names of the columns of any supported table."""
