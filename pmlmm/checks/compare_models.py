@@ -17,6 +17,13 @@ from pmlmm.posterior.source import Posterior
 from pmlmm.priors.flat import Flat
 from pmlmm.problem import Problem
 
+# Columns that stand beside what they belong to.
+_SHOWN_AS = {
+    "error": "+-",
+    "difference_error": "+-",
+    "elpd_difference": "difference",
+    "elpd_difference_error": "+-",
+}
 # Rows that a message names.
 _NAMED = 5
 
@@ -43,9 +50,9 @@ class ModelComparison:
     words: str
 
     def __repr__(self) -> str:
-        shown = self.table.dropna(axis=1, how="all")
-        shown = shown if self.table["note"].any() else shown.drop(columns="note")
-        return f"{shown.to_string(float_format='{:.2f}'.format)}\n\n{self.words}"
+        numbers = self.table.drop(columns="note").dropna(axis=1, how="all").rename(columns=_SHOWN_AS)
+        notes = [f"  {name}: {note}" for name, note in self.table["note"].items() if note]
+        return "\n".join([numbers.to_string(float_format="{:.2f}".format, na_rep=""), *notes, "", self.words])
 
 
 def compare_models(posteriors: Mapping[str, Posterior], logo: bool | str, random_seed: int | None) -> ModelComparison:

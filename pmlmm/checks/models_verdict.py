@@ -80,6 +80,6 @@ def _learned(posteriors: Mapping[str, Posterior]) -> bool:
 
 def _other_fixed_effects(posteriors: Mapping[str, Posterior]) -> str:
     """Coefficients that not all models have."""
-    own: list[set[str]] = [set(posterior.design.coefficients) for posterior in posteriors.values()]
-    others = sorted(set.union(*own) - set.intersection(*own))
+    own = [posterior.design.coefficients for posterior in posteriors.values()]
+    others = sorted({name for names in own for name in names if not all(name in each for each in own)})
     return ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")

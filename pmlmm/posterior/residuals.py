@@ -36,7 +36,9 @@ def residuals(posterior: Posterior, kind: str, random_seed: int) -> pd.Series:
     if kind == "pivotal":
         values = _errors(posterior, np.random.default_rng([random_seed, 11]), 1)[1][0]
     else:
-        values = posterior.design.y - predictor_mean(posterior, fitted_rows(posterior.design, effects=kind != "marginal"))
+        values = posterior.design.y - predictor_mean(
+            posterior, fitted_rows(posterior.design, effects=kind != "marginal")
+        )
     if kind == "standardized":
         values = values / float(posterior.mean["sigma"])
     return posterior.design.table.aligned(values[:, None])[0].rename("residual")

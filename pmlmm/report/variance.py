@@ -13,11 +13,12 @@ from pmlmm.report.tables import moments
 def variance_components(posterior: Posterior, interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.variance_components`."""
     level, found = probability("interval", interval), draw_variances(posterior)
-    parts = found.parts | found.terms | {"residual": found.residual}
+    # a list, as a factor may be called "residual" too
+    parts = [*found.parts.items(), *found.terms.items(), ("residual", found.residual)]
     if len(found.parts) > 1:
-        parts |= {"covariance of fixed parts": found.fixed - sum(found.parts.values())}
-    rows = {name: _component(values, found.total, level) for name, values in parts.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("component")
+        parts.append(("covariance of fixed parts", found.fixed - sum(found.parts.values())))
+    rows = [_component(values, found.total, level) for _, values in parts]
+    return pd.DataFrame(rows, index=pd.Index([name for name, _ in parts], name="component"))
 
 
 def _component(variance: np.ndarray, total: np.ndarray, level: float) -> dict[str, float]:

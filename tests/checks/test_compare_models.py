@@ -13,7 +13,7 @@ from pmlmm.errors import OptionError
 
 @pytest.fixture(scope="module")
 def three():
-    """Slopes that differ, with a wave in time that none of the models knows."""
+    """Models of data with slopes that differ, in large units."""
     rng = np.random.default_rng(2)
     g, t = np.repeat(np.arange(25), 6), np.tile(np.arange(6.0), 25)
     y = 1e6 * (3 + t + rng.normal(size=25)[g] + 0.5 * rng.normal(size=25)[g] * t + rng.normal(size=150))

@@ -67,7 +67,7 @@ def simulated(rng, m=30, rows=8, beta=0.8, scale=1.0, shift=0.0):
 
 @pytest.mark.slow
 def test_intervals_hold_the_truth():
-    """95% intervals of four shares in 100 data sets: standard error .022 each, .75 sds of the truth among them."""
+    """95% intervals of four shares in 100 data sets, standard error .022 each."""
     rng, inside = np.random.default_rng(11), []
     for _ in range(100):
         data, truth = simulated(rng)

@@ -258,9 +258,9 @@ class Nested(OneFactor):
         return outer, _conditional(factor, inner_root, own, scale, rng)
 
     def covariances(self, L: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Covariances of outer (draws, M, p, p) and inner effects (draws, m, q, q, in their own order) given those of W.
+        """Covariances of outer (draws, M, p, p) and inner effects (draws, m, q, q) given those of W.
 
-        ``scale`` (draws,) is sigma.
+        The inner ones are in their own order. ``scale`` (draws,) is sigma.
         """
         p = self.outer_effects
         pairs = [self._covariances(root[:p, :p], root[p:, p:]) for root in L]
