@@ -626,6 +626,8 @@ class Fit:
     def update(self, formula: str | None = None, data: Any = None, **changes: Any) -> "Fit":
         """Fit the model again with a part of it changed; what is not named stays: data, priors, options.
 
+        The data are the table that the model was made of, as it is now; no copy was kept.
+
         Parameters
         ----------
         formula : str, optional

@@ -18,7 +18,7 @@ def three():
     g, t = np.repeat(np.arange(25), 6), np.tile(np.arange(6.0), 25)
     y = 1e6 * (3 + t + rng.normal(size=25)[g] + 0.5 * rng.normal(size=25)[g] * t + rng.normal(size=150))
     data = pd.DataFrame({"y": y, "t": t, "g": g, "s": g % 5}, index=[f"r{i}" for i in range(150)])
-    slopes = pmlmm.Model("y ~ t + (t | g)", data).fit(integrate=True)
+    slopes = pmlmm.Model("y ~ t + (t | g)", data).fit(integrate=True, draws=400)
     return {"intercepts": slopes.update("~ . - (t | g) + (1 | g)"), "slopes": slopes, "none": slopes.update("~ t")}
 
 
