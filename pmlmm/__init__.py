@@ -25,7 +25,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "priors.hyperprior": ["Hyperprior"],
         "priors.inverse_wishart": ["InverseWishart"],
         "checks.compare": ["Comparison"],
-        "fit": ["Fit", "IntegratedFit", "compare"],
+        "checks.compare_models": ["ModelComparison"],
+        "fit": ["Fit", "IntegratedFit", "compare", "compare_models"],
     },
 )
 # What is noted there is shown where the user's program says so.

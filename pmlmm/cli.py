@@ -103,7 +103,21 @@ def _run_report(options: argparse.Namespace, progress: Callable[[str], None]) ->
     return 0
 
 
-_COMMANDS = {"fit": _run_fit, "predict": _run_predict, "report": _run_report}
+def _run_compare(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pmlmm.errors import OptionError
+    from pmlmm.fit import compare_models
+    from pmlmm.model import load
+
+    if len(set(options.fits)) < max(len(options.fits), 2):
+        raise OptionError("compare: give two or more different files of saved fits.")
+    fits = {path: load(path, trusted=options.trusted) for path in options.fits}
+    progress("leaving groups out")
+    text = repr(compare_models(fits, logo=not options.no_logo))
+    progress("")
+    return printed(text)
+
+
+_COMMANDS = {"fit": _run_fit, "predict": _run_predict, "report": _run_report, "compare": _run_compare}
 
 
 def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":

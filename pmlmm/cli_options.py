@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_predict(commands)
     _add_report(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -93,6 +94,17 @@ def _add_report(commands: Commands) -> None:
     )
     _add_saved(report)
     report.add_argument("out", metavar="FILE.html", help="where it is written")
+
+
+def _add_compare(commands: Commands) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="set saved fits of the same rows side by side",
+        description="Set saved fits of the same response and rows side by side: evidence, and left-out groups.",
+    )
+    compare.add_argument("fits", metavar="FIT.nc", nargs="+", help="what fit --save or fit.save() wrote; two or more")
+    compare.add_argument("--trusted", action="store_true", help="evaluate their formulas even if these can run code")
+    compare.add_argument("--no-logo", action="store_true", help="evidence alone, no groups left out")
 
 
 def _add_saved(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from pmlmm.checks import compare as comparing
-from pmlmm.checks import leave_group_out, predictive
+from pmlmm.checks import compare_models as models_compared
+from pmlmm.checks import leave_group_out, predictive, replicates
 from pmlmm.checks import nuts as mcmc_check
 from pmlmm.errors import OptionError
 from pmlmm.inference.empirical_bayes import SearchRecord
@@ -19,9 +20,9 @@ from pmlmm.inference.learned import FitOptions
 from pmlmm.options import count, optional_count, seed
 from pmlmm.posterior.integrated import IntegratedPosterior
 from pmlmm.posterior.predict import predict
-from pmlmm.posterior.residuals import residual_checks
+from pmlmm.posterior.residuals import residual_checks, residuals
 from pmlmm.posterior.source import Posterior
-from pmlmm.report import hyperparameters, hypothesis, means, profile, summary
+from pmlmm.report import hyperparameters, hypothesis, means, profile, summary, tables, variance
 from pmlmm.report.grid import Named, Weights
 from pmlmm.report.means import Kind
 from pmlmm.report.plots.coefficients import plot_coefficients
@@ -431,6 +432,241 @@ class Fit:
         """
         draws = optional_count("draws", draws)
         return leave_group_out.logo(self._posterior, factor, draws, self._seed(random_seed))
+
+    def coefficients(self, wide: str | None = None, *, interval: float = 0.95, sort: bool = False) -> pd.DataFrame:
+        """Fixed effects, or the coefficients of a wide block, with their intervals.
+
+        Parameters
+        ----------
+        wide : str, optional
+            A wide block; the formula's fixed effects by default.
+        interval : float
+            Probability of the equal-tailed interval.
+        sort : bool
+            By ``|mean| / sd``, the largest first.
+
+        Returns
+        -------
+        DataFrame
+            A row for each coefficient: ``mean``, ``sd``, ``lower``, ``upper`` in units of y over those of the column,
+            and ``probability_of_sign``, the posterior probability that the coefficient has the sign of its mean (.5 to
+            1). Intervals of a wide block, whose coefficients are too many to be drawn, are those of normal
+            distributions with the exact means and sds.
+
+        Raises
+        ------
+        OptionError
+            No such block, or ``interval`` is no probability.
+        """
+        return tables.coefficients(self._posterior, wide, interval, sort)
+
+    def covariances(self, *, interval: float = 0.95) -> pd.DataFrame:
+        """Standard deviations and correlations of the random effects, and sigma.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the equal-tailed interval.
+
+        Returns
+        -------
+        DataFrame
+            ``term``, ``kind`` ("sd" or "correlation"), ``effect``, ``effect2`` (of a correlation), and ``median``,
+            ``sd``, ``lower``, ``upper``. The last row, of the term "residual", is sigma. Standard deviations are in
+            units of y over those of the effect's column. Medians, as the mean is far from the middle where groups are
+            few.
+
+        Raises
+        ------
+        OptionError
+            ``interval`` is no probability.
+        """
+        return tables.covariances(self._posterior, interval)
+
+    def random_effects(self, term: str | None = None, *, interval: float = 0.95) -> pd.DataFrame:
+        """The random effects of every group with their intervals.
+
+        Parameters
+        ----------
+        term : str, optional
+            A term, or a factor for all of its terms; all terms by default.
+        interval : float
+            Probability of the equal-tailed interval.
+
+        Returns
+        -------
+        DataFrame
+            ``term``, ``group`` (the values of the user's column; of several columns joined by colons), ``effect``,
+            ``mean``, ``sd``, ``lower``, ``upper``. Of very many effects sds are from conditional moments by the law of
+            total variance, and intervals a normal distribution's; of others they are those of draws.
+
+        Raises
+        ------
+        OptionError
+            No such term, or ``interval`` is no probability.
+        """
+        return tables.random_effects(self._posterior, term, interval)
+
+    def variance_components(self, *, interval: float = 0.95) -> pd.DataFrame:
+        """How much of the variance of y fixed effects, wide blocks, each term and the residual carry.
+
+        Of fixed effects and wide blocks that is the variance of what they predict over the rows of the fit, of a term
+        the mean of ``z' Sigma z`` over the rows (Johnson 2014), which of a random intercept is its variance.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the equal-tailed intervals.
+
+        Returns
+        -------
+        DataFrame
+            Index ``component``: "fixed effects", each wide block, each term, "residual", and with wide blocks
+            "covariance of fixed parts", which may be negative. ``variance`` and ``sd`` (posterior medians), ``share``
+            of the total (mean; they add up to 1) with ``share_sd``, ``share_lower``, ``share_upper``.
+
+        Raises
+        ------
+        OptionError
+            ``interval`` is no probability.
+        """
+        return variance.variance_components(self._posterior, interval)
+
+    def r2(self, *, interval: float = 0.95) -> pd.DataFrame:
+        """Marginal and conditional R2: shares of the variance of y.
+
+        Marginal is what fixed effects and wide blocks explain, conditional what they and the random effects explain;
+        the variances are those of :meth:`variance_components`.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the equal-tailed interval.
+
+        Returns
+        -------
+        DataFrame
+            Rows "marginal" and "conditional": ``mean``, ``sd``, ``lower``, ``upper``.
+
+        References
+        ----------
+        Nakagawa, Schielzeth (2013). A general and simple method for obtaining R2 from generalized linear mixed-effects
+        models. Methods in Ecology and Evolution 4(2), 133-142.
+        Johnson (2014). Extension of Nakagawa & Schielzeth's R2_GLMM to random slopes models. Methods in Ecology and
+        Evolution 5(9), 944-946.
+        """
+        return variance.r2(self._posterior, interval)
+
+    def icc(self, *, interval: float = 0.95) -> pd.DataFrame:
+        """Intraclass correlations: the share of the random effects in the variance.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the equal-tailed interval.
+
+        Returns
+        -------
+        DataFrame
+            ``mean``, ``sd``, ``lower``, ``upper`` of "adjusted", the share in what the fixed effects leave,
+            "unadjusted", that in everything, and where there are several factors the adjusted share of each.
+
+        Raises
+        ------
+        OptionError
+            The model has no random effects.
+        """
+        return variance.icc(self._posterior, interval)
+
+    def residuals(
+        self,
+        kind: Literal["response", "standardized", "marginal", "pivotal"] = "response",
+        *,
+        random_seed: int | None = None,
+    ) -> pd.Series:
+        """Residuals of the rows of the given table.
+
+        Parameters
+        ----------
+        kind : "response", "standardized", "marginal" or "pivotal"
+            y less the posterior mean of ``X beta + Z gamma``; that over the posterior mean of sigma; y less the
+            posterior mean of ``X beta``; or ``(y - X beta - Z gamma) / sigma`` at one draw of the posterior. The last
+            are independent standard normal numbers if the model is right (:meth:`check_residuals`), hence those to
+            look at in a QQ plot: the others are smaller than the errors, and correlate.
+        random_seed : int, optional
+            Of "pivotal"; the fit's by default.
+
+        Returns
+        -------
+        Series
+            With the table's index; nan in rows that were dropped.
+
+        Raises
+        ------
+        OptionError
+            Another kind.
+        """
+        return residuals(self._posterior, kind, self._seed(random_seed))
+
+    def simulate(
+        self, number: int = 20, *, groups: Literal["known", "new"] = "known", random_seed: int | None = None
+    ) -> pd.DataFrame:
+        """Replicated responses of the rows of the fit, from the posterior predictive distribution.
+
+        Parameters
+        ----------
+        number : int
+            Replications, each with parameters drawn anew from the posterior.
+        groups : "known" or "new"
+            The same groups again, with their effects; or as many new groups, whose effects are drawn from N(0, Sigma).
+        random_seed : int, optional
+            The fit's by default.
+
+        Returns
+        -------
+        DataFrame
+            A row for every row of the given table, with its index (nan where it was dropped), and columns 1 to
+            ``number``. The response is the left side of the formula: of ``log(y) ~ x`` it is log(y).
+
+        Raises
+        ------
+        OptionError
+            ``number`` is no count, or other ``groups``.
+        """
+        return replicates.simulate(self._posterior, number, groups, self._seed(random_seed))
+
+    def update(self, formula: str | None = None, data: Any = None, **changes: Any) -> "Fit":
+        """Fit the model again with a part of it changed; what is not named stays: data, priors, options.
+
+        The data are the table that the model was made of, as it is now; no copy was kept.
+
+        Parameters
+        ----------
+        formula : str, optional
+            As R's ``update`` reads it, ``.`` stands for what was there: ``"~ . + x"``, ``"~ . - (1 | g)"``,
+            ``"log(.) ~ ."``. A random term is taken out as a whole; ``(t | g)`` becomes ``(1 | g)`` by
+            ``"~ . - (t | g) + (1 | g)"``.
+        data : table, optional
+            In place of the fit's.
+        **changes
+            Any argument of :class:`Model` and :meth:`Model.fit`.
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        FormulaError
+            A term is taken out that is not there.
+        PriorError
+            A prior is of a part that the new model does not have: give all ``priors=`` anew.
+        OptionError
+            An argument that neither has.
+        """
+        learned, integrated = self._posterior.learned, self._posterior.integrated is not None
+        arguments, others = learned.refit_arguments(changes, self.model.arguments, integrated=integrated)
+        return self.model.update(formula, data, **others).fit(**arguments)
 
     def integrate(
         self, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
@@ -949,9 +1185,45 @@ def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.C
     OptionError
         The draws are of another posterior, or an argument is not what its place asks for.
     """
+    if isinstance(mcmc, Fit) or isinstance(fit, Mapping):
+        raise OptionError(
+            "compare(fit, mcmc) sets a fit beside NUTS draws of the same posterior. Models are compared by "
+            "pmlmm.compare_models({'a name': fit1, 'another': fit2})."
+        )
     if not isinstance(fit, Fit):
         raise OptionError(
             f"compare(fit, mcmc): the first argument is a {type(fit).__name__}, but must be the fit, followed by "
             "what its sample() returned."
         )
     return comparing.compare(fit._posterior, mcmc, random_seed)
+
+
+def compare_models(
+    fits: Mapping[str, Fit], *, logo: bool | str = True, random_seed: int | None = None
+) -> models_compared.ModelComparison:
+    """Which of several models of the same response is best, by evidence and by predictions of left-out groups.
+
+    Parameters
+    ----------
+    fits : mapping
+        Fits of the same rows by a name for each.
+    logo : bool or str
+        Leave out the groups of this factor (:meth:`Fit.logo`). True: of the factor with most groups that all models
+        with random effects have. False: evidence alone.
+    random_seed : int, optional
+        Of the draws for ``logo``; each fit's by default.
+
+    Returns
+    -------
+    ModelComparison
+        Prints as a table with a verdict in words; ``table`` and ``words`` are its parts.
+
+    Raises
+    ------
+    OptionError
+        Fewer than two fits, other responses or rows, plug-in fits beside integrated ones, or no such factor.
+    """
+    if not (isinstance(fits, Mapping) and len(fits) >= 2 and all(isinstance(fit, Fit) for fit in fits.values())):
+        raise OptionError("compare_models({'a name': fit1, 'another': fit2}): a dict of at least two fits.")
+    posteriors = {str(name): fit._posterior for name, fit in fits.items()}
+    return models_compared.compare_models(posteriors, logo, random_seed)

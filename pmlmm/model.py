@@ -10,9 +10,11 @@ import numpy as np
 from pmlmm.crossproducts.standardize import standardization_of
 from pmlmm.crossproducts.statistics import Statistics, build_statistics
 from pmlmm.design.design import Design, build_design
-from pmlmm.errors import FormulaError, OptionError
+from pmlmm.design.update import updated
+from pmlmm.errors import FormulaError, OptionError, PriorError
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
+from pmlmm.options import refuse_unknown
 from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.prior_set import PriorSet, resolve
 from pmlmm.priors.search_space import Space, build_space
@@ -103,7 +105,7 @@ class Model:
         # what update() makes another model of: references, no copies
         self.arguments: dict[str, Any] = {
             "data": data,
-            "priors": priors,
+            "priors": priors and dict(priors),
             "penalized": penalized,
             "standardize": standardize,
             "context": context,
@@ -211,6 +213,39 @@ class Model:
             if learned.integrate and line is not None:
                 line("integrating the hyperparameters out")
             return fit.integrate() if learned.integrate else fit
+
+    def update(self, formula: str | None = None, data: Any = None, **changes: Any) -> "Model":
+        """The same model with another formula, other data or other arguments; see :meth:`pmlmm.Fit.update`.
+
+        Parameters
+        ----------
+        formula : str, optional
+            As R's ``update`` reads it: ``.`` stands for what was there.
+        data : table, optional
+            In place of the table that the model was made from.
+        **changes
+            Other arguments of :class:`Model`.
+
+        Raises
+        ------
+        FormulaError
+            A term is taken out that is not there.
+        PriorError
+            A prior of this model is of a part that the new one does not have: give all ``priors=`` anew.
+        OptionError
+            An argument that :class:`Model` does not have.
+        """
+        new = self.formula if formula is None else updated(self.formula, formula)
+        refuse_unknown(changes, self.arguments)
+        given = {} if data is None else {"data": data}
+        try:
+            return Model(new, **{**self.arguments, **given, **changes})
+        except PriorError as error:
+            if "priors" in changes:
+                raise
+            raise PriorError(
+                f"{error} update() keeps the model's priors: give it all the new ones, priors=..."
+            ) from error
 
     @property
     def structure(self) -> str:

@@ -1,8 +1,9 @@
 """Options that many functions take, checked."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 
-from pmlmm.errors import OptionError
+from pmlmm.errors import OptionError, suggest
 
 
 def count(name: str, value: int) -> int:
@@ -30,3 +31,11 @@ def probability(name: str, value: float) -> float:
     if not (isinstance(value, Real) and 0.0 < value < 1.0):
         raise OptionError(f"{name}={value!r}: a probability between 0 and 1, such as 0.95.")
     return float(value)
+
+
+def refuse_unknown(changes: Iterable[str], known: Iterable[str]) -> None:
+    """Arguments of an update that nothing takes."""
+    known = list(known)
+    for name in changes:
+        if name not in known:
+            raise OptionError(f"update({name}=...): there is no such argument." + suggest(name, known))

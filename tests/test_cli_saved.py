@@ -42,9 +42,19 @@ def test_a_report(saved, tmp_path, capsys):
     assert FORMULA in (tmp_path / "fit.html").read_text(encoding="utf-8")
 
 
+def test_models_side_by_side(saved, tmp_path, capsys, sleepstudy):
+    other = str(tmp_path / "other.nc")
+    pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy).fit().save(other)
+    assert main(["compare", str(saved), other]) == 0
+    fits = {path: pmlmm.load(path) for path in (str(saved), other)}
+    assert capsys.readouterr().out == f"{pmlmm.compare_models(fits)!r}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["compare", "FIT"], "two or more different files"),
+        (["compare", "FIT", "FIT"], "two or more different files"),
         (["predict", "nothing.nc", "sleepstudy"], "no such file"),
         (["predict", "FIT", "nothing.csv"], "no file 'nothing.csv'"),
         (["predict", "FIT", "pastes"], "no column"),

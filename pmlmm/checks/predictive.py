@@ -171,7 +171,7 @@ def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.D
     refuse_draws(draws, design.n_rows + design.numbers_each(gamma=True, wide=None), f"draws={draws}")
     natural, log_lambda = posterior.draw_prior(draws, rng)
     statistics = problem.statistics
-    values, gamma = covariance_parameters(natural, design, statistics.origins), _prior_effects(problem, natural, rng)
+    values, gamma = covariance_parameters(natural, design, statistics.origins), new_effects(problem, natural, rng)
     for (name, used), origin in zip(gamma.items(), statistics.origins, strict=True):
         values[name] = origin.users_effects(used)
     coefficients, fixed = _prior_coefficients(problem, natural[:, SIGMA], log_lambda, rng)
@@ -188,7 +188,7 @@ def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.D
     return xr.DataTree.from_dict(groups | data_groups(design))
 
 
-def _prior_effects(problem: Problem, natural: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def new_effects(problem: Problem, natural: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """gamma given each Sigma, with the columns' zero at their origin, (draws, m, q) by name."""
     result, design = {}, problem.design
     for term, Sigma in zip(design.terms, covariances(natural, design.sizes), strict=True):

@@ -49,6 +49,12 @@ class Table:
         """The same rows with these columns alone."""
         return replace(self, frame=self.frame[needed])
 
+    def aligned(self, values: np.ndarray) -> pd.DataFrame:
+        """Values of the complete rows (rows, columns) as a table of all rows given, nan where these are incomplete."""
+        result = np.full((self.rows_given, values.shape[1]), np.nan)
+        result[self.rows] = values
+        return pd.DataFrame(result, index=self.labels_given)
+
 
 def column_names(data: Any) -> list[str]:
     """Names of the columns of any supported table, or of one that was made before."""

@@ -1,9 +1,10 @@
 """What was learned of one model, as a value: all that checks, posteriors and reports are made from."""
 
+from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pmlmm.inference.refine import Sampler
 from pmlmm.kernels import likelihood_at_draws
 from pmlmm.kernels.crossproducts import Crossproducts
 from pmlmm.kernels.threads import blas_threads
+from pmlmm.options import refuse_unknown
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
@@ -155,6 +157,20 @@ class Learned:
     def weights(self) -> Weights | None:
         """Theirs."""
         return self.drawn and self.drawn[1]
+
+    def refit_arguments(
+        self, changes: Mapping[str, Any], of_model: Iterable[str], *, integrated: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What :meth:`pmlmm.Model.fit` takes for a fit like this one but for ``changes``; and changes ``of_model``."""
+        old = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
+        old |= {"hyperprior": self.space.hyperprior, "progress": None}
+        if integrated and not self.options.integrate:  # by fit.integrate()
+            old["integrate"] = True
+        if {"approximation", "optimizer"} & set(changes):  # each has coordinates of its own
+            old["coordinates"] = None
+        refuse_unknown(changes, [*of_model, *old])
+        own = {name: value for name, value in changes.items() if name in old}
+        return old | own, {name: value for name, value in changes.items() if name not in old}
 
     @property
     def evidence(self) -> LaplaceEvidence:

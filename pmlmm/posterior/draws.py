@@ -146,6 +146,19 @@ class WeightedDraws:
                 result[name][piece.chosen] = value
         return result
 
+    def dense(self, rng: np.random.Generator) -> Iterator[tuple[Piece, np.ndarray]]:
+        """Draws of the dense effects given (sigma, Sigma), (draws of the piece, r), piece by piece."""
+        return ((piece, self._effects(piece, rng).drawn) for piece in self.pieces())
+
+    def fixed_effects(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of the formula's coefficients (draws, p) beside centred wide blocks, and of alpha (draws, ranks)."""
+        number, ranks = len(self.natural), sum(block.rank for block in self.problem.statistics.wide)
+        beta, alpha = np.empty((number, len(self.problem.design.coefficients))), np.empty((number, ranks))
+        for piece, dense in self.dense(rng):
+            beta[piece.chosen] = piece.parameters.user_beta(dense)
+            alpha[piece.chosen] = piece.parameters.wide.alpha(dense, rng)
+        return beta, alpha
+
     def _drawn(
         self, piece: Piece, rng: np.random.Generator, gamma: bool, wide: bool, predictor: bool, at_means: bool
     ) -> dict[str, np.ndarray]:

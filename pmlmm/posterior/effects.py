@@ -1,6 +1,6 @@
 """The effects given draws of (sigma, Sigma): exact, and on the user's scale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,11 @@ class Parameters:
     log_lambda: np.ndarray
     design: Design
     statistics: Statistics
+
+    def only(self, s: int) -> "Parameters":
+        """Draw number ``s`` alone."""
+        log_lambda = self.log_lambda if self.log_lambda.ndim == 1 else self.log_lambda[s : s + 1]
+        return replace(self, natural=self.natural[s : s + 1], log_lambda=log_lambda)
 
     def effects(self, rng: np.random.Generator | None = None) -> Effects:
         """Dense effects given each draw: their means and, with ``rng``, draws of them."""
@@ -76,12 +81,7 @@ class Parameters:
 
     def used_gamma(self, dense: np.ndarray, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
         """The same with the columns' zero at their origin."""
-        terms, result = self.design.terms, {}
-        for segment in self.statistics.marginal.segments:
-            if segment.kind == "gamma":
-                term = terms[segment.index]
-                values = dense[:, segment.columns].reshape(len(dense), term.n_groups, term.q)
-                result[f"gamma_{term.name}"] = values
+        terms, result = self.design.terms, self._dense_gamma(dense)
         left = list(self.statistics.marginal.crossproducts.grouped)
         for joint in self._grouped(dense, rng):
             first = 0
@@ -90,6 +90,48 @@ class Parameters:
                 result[f"gamma_{term.name}"] = joint[:, :, first : first + term.q]
                 first += term.q
         return {f"gamma_{term.name}": result[f"gamma_{term.name}"] for term in terms}
+
+    def users_dense_gamma(self, dense: np.ndarray) -> dict[str, np.ndarray]:
+        """Those random effects that are among the dense ones, on the user's scale, (draws, m, q) by variable name."""
+        origins = {f"gamma_{term.name}": o for term, o in zip(self.design.terms, self.statistics.origins, strict=True)}
+        return {name: origins[name].users_effects(values) for name, values in self._dense_gamma(dense).items()}
+
+    def _dense_gamma(self, dense: np.ndarray) -> dict[str, np.ndarray]:
+        result = {}
+        for segment in self.statistics.marginal.segments:
+            if segment.kind == "gamma":
+                term = self.design.terms[segment.index]
+                values = dense[:, segment.columns].reshape(len(dense), term.n_groups, term.q)
+                result[f"gamma_{term.name}"] = values
+        return result
+
+    def grouped_moments(self, dense: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Means and variances given the dense effects of those that are eliminated group by group, on the user's scale.
+
+        Both (draws, m, q) by variable name.
+        """
+        left, result = list(self.statistics.marginal.crossproducts.grouped), {}
+        for means, covariance in zip(self._grouped(dense, None), self._grouped_covariances(), strict=True):
+            first = 0
+            while first < means.shape[2]:
+                k = left.pop(0)
+                term, origin = self.design.terms[k], self.statistics.origins[k]
+                own, back = slice(first, first + term.q), origin.matrix(-1.0)
+                variance = np.einsum("ab,smbc,ac->sma", back, covariance[:, :, own, own], back, optimize=True)
+                result[f"gamma_{term.name}"] = origin.users_effects(means[:, :, own]), variance
+                first += term.q
+        return result
+
+    def _grouped_covariances(self) -> list[np.ndarray]:
+        """Covariances of the same given the dense effects, (draws, m, q, q) of each factor; see :meth:`_one_factor`."""
+        reduced, data = self.statistics.marginal, self.statistics.marginal.crossproducts
+        L = data.group_root(data.roots(self.natural))
+        if isinstance(data.first, Nested):
+            return list(data.first.covariances(L, self.natural[:, SIGMA]))
+        factor = draws.group_factor(reduced.S, L[:, None])
+        half = np.linalg.solve(factor, np.broadcast_to(np.swapaxes(L, 1, 2)[:, None], factor.shape))
+        half *= self.natural[:, SIGMA, None, None, None]
+        return [np.swapaxes(half, 2, 3) @ half]
 
     def _grouped(self, dense: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
         """Effects of the factors that are eliminated group by group, (draws, m, q) each."""

@@ -1,4 +1,4 @@
-"""What the residuals of posterior draws say against normal errors of one variance.
+"""Residuals, and what those of posterior draws say against normal errors of one variance.
 
 At a draw of all parameters from the posterior the errors ``(y - X beta - Z gamma) / sigma`` are standard normal and
 independent of the parameters, whatever these are, if the model is right (Johnson 2007, Bayesian Analysis 2(4),
@@ -11,7 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from pmlmm.errors import OptionError, suggest
 from pmlmm.posterior.draws import PREDICTOR
+from pmlmm.posterior.new_rows import fitted_rows
+from pmlmm.posterior.predict import predictor_mean
 from pmlmm.posterior.source import Posterior
 
 #: Below this p-value the residuals speak against the model.
@@ -21,12 +24,30 @@ _DRAWS, _FEWEST, _NUMBERS = 21, 5, 20_000_000
 # Fewer rows say nothing of tails.
 _FEWEST_ROWS = 20
 
+_KINDS = ("response", "standardized", "marginal", "pivotal")
+
 Test = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+
+
+def residuals(posterior: Posterior, kind: str, random_seed: int) -> pd.Series:
+    """A residual for every row of the given table; see :meth:`pmlmm.Fit.residuals`."""
+    if kind not in _KINDS:
+        raise OptionError(f"residuals(kind={kind!r})." + suggest(kind, _KINDS))
+    if kind == "pivotal":
+        values = _errors(posterior, np.random.default_rng([random_seed, 11]), 1)[1][0]
+    else:
+        values = posterior.design.y - predictor_mean(
+            posterior, fitted_rows(posterior.design, effects=kind != "marginal")
+        )
+    if kind == "standardized":
+        values = values / float(posterior.mean["sigma"])
+    return posterior.design.table.aligned(values[:, None])[0].rename("residual")
 
 
 def residual_checks(posterior: Posterior, random_seed: int) -> pd.DataFrame:
     """One row per check; see :meth:`pmlmm.Fit.check_residuals`."""
-    fitted, errors = _errors(posterior, np.random.default_rng([random_seed, 7]))
+    number = int(np.clip(_NUMBERS // posterior.design.n_rows, _FEWEST, _DRAWS))
+    fitted, errors = _errors(posterior, np.random.default_rng([random_seed, 7]), number)
     tests = _tests(posterior)
     rows = [(name, *_combined(test, fitted, errors), words) for name, (test, words) in tests.items()]
     table = pd.DataFrame(rows, columns=["check", "statistic", "p_value", "words"]).set_index("check")
@@ -34,10 +55,9 @@ def residual_checks(posterior: Posterior, random_seed: int) -> pd.DataFrame:
     return table
 
 
-def _errors(posterior: Posterior, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _errors(posterior: Posterior, rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Fitted values and standardised residuals of posterior draws, both (draws, n)."""
     design = posterior.design
-    number = int(np.clip(_NUMBERS // design.n_rows, _FEWEST, _DRAWS))
     values = posterior.resample(number, rng)[0].draw(rng, gamma=False, wide=False, predictor=True)
     fitted = values[PREDICTOR]
     return fitted, (design.y - fitted) / values["sigma"][:, None]

@@ -31,9 +31,15 @@ def test_wrong_errors_are_heard(kind):
     assert sum(heard) >= 6
 
 
-def test_right_errors_are_quiet():
+@pytest.fixture(scope="module")
+def right():
+    """40 fits of the right model."""
+    return [fit_of(lambda rng, t, g, mean: rng.normal(size=len(t)), seed) for seed in range(40)]
+
+
+def test_right_errors_are_quiet(right):
     """Three checks in 40 data sets: at .01 each, 1.2 alarms are expected at most."""
-    tables = [fit_of(lambda rng, t, g, mean: rng.normal(size=len(t)), seed).check_residuals() for seed in range(40)]
+    tables = [fit.check_residuals() for fit in right]
     alarms = sum(int((table["p_value"] < 0.01).sum()) for table in tables)
     assert alarms <= 4
     assert (tables[0]["words"] == "nothing against it").all()
@@ -54,3 +60,47 @@ def test_few_rows_and_no_groups():
 
 def test_the_same_seed_gives_the_same_table(sleep_fit):
     pd.testing.assert_frame_equal(sleep_fit.check_residuals(), sleep_fit.check_residuals())
+
+
+@pytest.fixture(scope="module")
+def gaps():
+    """Sleepstudy with an index of names, and missing values in two columns."""
+    data = pmlmm.datasets.load("sleepstudy")
+    data.index = [f"r{i}" for i in range(len(data))]
+    data.loc["r3", "Reaction"] = np.nan
+    data.loc["r70", "Days"] = np.nan
+    return data, pmlmm.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+
+
+def test_residuals_are_aligned_with_the_given_table(gaps):
+    data, fit = gaps
+    residuals = fit.residuals()
+    assert residuals.index.equals(data.index)
+    assert residuals[residuals.isna()].index.tolist() == ["r3", "r70"]
+    gamma, beta = fit.mean["gamma_Subject"], fit.mean["beta"].to_numpy()
+    row = data.loc["r50"]
+    effects = gamma.sel(Subject=row["Subject"]).to_numpy()
+    assert residuals["r50"] == pytest.approx(row["Reaction"] - (beta + effects) @ [1.0, row["Days"]])
+    assert fit.residuals("marginal")["r50"] == pytest.approx(row["Reaction"] - beta @ [1.0, row["Days"]])
+    assert fit.residuals("standardized")["r50"] == pytest.approx(residuals["r50"] / float(fit.mean["sigma"]))
+
+
+def test_pivotal_residuals_are_standard_normal(right):
+    """Their mean square over 40 data sets is 1, with error sqrt(2 / (40 * 180)) = .017."""
+    squares = [np.mean(fit.residuals("pivotal") ** 2) for fit in right]
+    assert np.mean(squares) == pytest.approx(1.0, abs=0.05)
+
+
+def test_residuals_of_wide_blocks_polars_and_nothing_else():
+    import polars as pl
+
+    from tests.problems import wide_data
+
+    table, genes = wide_data(p=20)
+    fit = pmlmm.Model("y ~ t + (1 | ind)", pl.from_pandas(table), penalized={"genes": genes}).fit(integrate=False)
+    fixed = fit.mean["beta"].to_numpy() @ [np.ones(len(table)), table["t"]]
+    fixed = fixed + genes.to_numpy() @ fit.mean["beta_genes"].to_numpy()
+    np.testing.assert_allclose(fit.residuals("marginal"), table["y"] - fixed)
+    assert isinstance(fit.residuals().index, pd.RangeIndex)
+    with pytest.raises(pmlmm.OptionError, match=r"residuals\(kind='pearson'\)"):
+        fit.residuals("pearson")

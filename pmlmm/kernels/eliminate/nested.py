@@ -257,6 +257,27 @@ class Nested(OneFactor):
         own = self.cross[..., p:] @ weights - np.einsum("jab,jb->ja", self.cross[..., :p], each)
         return outer, _conditional(factor, inner_root, own, scale, rng)
 
+    def covariances(self, L: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Covariances of outer (draws, M, p, p) and inner effects (draws, m, q, q) given those of W.
+
+        The inner ones are in their own order. ``scale`` (draws,) is sigma.
+        """
+        p = self.outer_effects
+        pairs = [self._covariances(root[:p, :p], root[p:, p:]) for root in L]
+        outer, inner = (scale[:, None, None, None] ** 2 * np.stack(part) for part in zip(*pairs, strict=True))
+        back = np.empty_like(inner)
+        back[:, self.order] = inner
+        return outer, back
+
+    def _covariances(self, outer_root: np.ndarray, inner_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same of one draw, over sigma^2: K_i, and ``J_j + J_j c_j K_i c_j'J_j``, c_j the columns of Z_i."""
+        c = self.cross[..., : self.outer_effects]
+        J = _covariance(_factor(self.designs, inner_root), inner_root)
+        moved = J @ c
+        A = self.outer_designs - self._summed(np.swapaxes(c, 1, 2) @ moved)
+        K = _covariance(_factor(A, outer_root), outer_root)
+        return K, J + moved @ np.repeat(K, np.diff(self.starts), axis=0) @ np.swapaxes(moved, 1, 2)
+
     def _summed(self, values: np.ndarray) -> np.ndarray:
         """Over the inner groups of each outer one."""
         return np.add.reduceat(values, self.starts[:-1], axis=0)
@@ -265,6 +286,12 @@ class Nested(OneFactor):
 def _factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:
     """Lower factor of ``I + L'S L`` of each group."""
     return np.linalg.cholesky(np.eye(len(L)) + L.T @ S @ L)
+
+
+def _covariance(factor: np.ndarray, L: np.ndarray) -> np.ndarray:
+    """``J = L (factor factor')^{-1} L'`` of each group."""
+    half = np.linalg.solve(factor, np.broadcast_to(L.T, factor.shape))
+    return np.swapaxes(half, 1, 2) @ half
 
 
 def _conditional(
