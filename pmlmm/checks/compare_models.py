@@ -50,6 +50,10 @@ class ModelComparison:
     factor: str | None
     words: str
 
+    def _repr_html_(self) -> str:
+        shown = self.table.dropna(axis=1, how="all")
+        return html.small(html.table(shown), html.lines(self.words.split("\n")))
+
     def __repr__(self) -> str:
         numbers = self.table.drop(columns="note").dropna(axis=1, how="all").rename(columns=_SHOWN_AS)
         notes = [f"  {name}: {note}" for name, note in self.table["note"].items() if note]
