@@ -34,7 +34,10 @@ def crude_start(problem: Problem, theta: Theta, profile: bool) -> np.ndarray:
     ConvergenceError
         EM leaves the space of covariances from either start.
     """
-    sizes, variance = problem.design.sizes, float(np.var(problem.design.y))
+    sizes, variance = (
+        problem.design.sizes,
+        float(problem.design.variance(problem.design.net)) * problem.design.mean_weight,
+    )
     data = problem.statistics.crossproducts(profile)
     for shape in (np.linalg.inv, lambda block: np.diag(1.0 / np.diag(block))):
         shapes = [0.5 * variance / sum(sizes) * shape(moments) for moments in problem.statistics.columns.moments]

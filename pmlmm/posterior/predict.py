@@ -142,6 +142,7 @@ def predictor_mean(posterior: Posterior, rows: Rows) -> np.ndarray:
     """Posterior mean of ``X beta + Z gamma`` in complete rows, (n,); that of a group not seen has no gamma."""
     mean = posterior.mean
     total = rows.X @ mean["beta"].to_numpy() + _wide(posterior, rows.wide)
+    total = total if rows.offset is None else total + rows.offset
     for term, Z in zip(posterior.design.terms if rows.Zs else (), rows.Zs, strict=True):
         gamma, groups = mean[f"gamma_{term.name}"].to_numpy(), rows.codes[term.factor]
         total = total + np.where(groups >= 0, np.sum(Z * gamma[groups], axis=1), 0.0)

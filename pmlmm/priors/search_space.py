@@ -211,7 +211,7 @@ def _unit(group: PenaltyGroup, design: Design, priors: PriorSet, columns: Column
     if group.block is not None:
         return columns.wide[group.block]
     raw = [j for j in group.columns if not priors.standardized[j]]
-    squares = float(np.sum(np.square(design.X[:, raw]))) / design.n_rows
+    squares = float(np.sum(np.square(design.whitened(design.X[:, raw])))) / design.n_rows
     return max((len(group.columns) - len(raw) + squares) / len(group.columns), np.finfo(float).tiny)
 
 
@@ -255,14 +255,14 @@ def _columns(
 
 
 def _residual_variance(design: Design) -> float:
-    """Variance of y that least squares on X leaves, at least a thousandth of it (p may exceed n)."""
+    """Variance of y (at weight 1) that least squares on X leaves, at least a thousandth of it (p may exceed n)."""
     n, p = design.X.shape
     unit = design.X / np.abs(design.X).max(axis=0, initial=np.finfo(float).tiny)  # whatever the units of a column
-    fitted = unit @ np.linalg.lstsq(unit, design.y, rcond=None)[0] if p else 0.0
-    left = float(np.var(design.y - fitted))
-    if p < n and left < _EXACT * np.var(design.y):
+    found = np.linalg.lstsq(design.whitened(unit), design.whitened(design.net), rcond=None)[0]
+    left, total = float(design.variance(design.net - unit @ found)), float(design.variance(design.net))
+    if p < n and left < _EXACT * total:
         raise DataError(
             f"The fixed effects fit {design.parsed.response!r} exactly: there is no residual variation to model. "
             "Check that the response is not among the predictors."
         )
-    return max(left, 1e-3 * float(np.var(design.y)))
+    return max(left, 1e-3 * total) * design.mean_weight
