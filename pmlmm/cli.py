@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=FILE",
         help="wide block of penalised columns: a CSV or Parquet file with a row for every row of the data",
     )
+    fit.add_argument("--weights", metavar="COLUMN", help="precision weights: residual variance sigma^2 / weight")
+    fit.add_argument("--offset", metavar="COLUMN", help="known part of the linear predictor, in the units of y")
     fit.add_argument(
         "--missing",
         action="append",
@@ -122,6 +124,8 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
         penalized=penalized,
         standardize=not options.no_standardize,
         trusted=not options.untrusted,
+        weights=options.weights,
+        offset=options.offset,
     )
     progress(f"elimination: {model.structure}" if options.verbose else "learning the priors")
     hyperprior = None if options.no_hyperprior else Hyperprior()
@@ -172,8 +176,10 @@ def _tables(options: argparse.Namespace, blocks: dict[str, str], progress: Calla
     """The data, and the penalised blocks by name."""
     from pmlmm.datasets import read
 
+    used = " ".join([options.formula, options.weights or "", options.offset or ""])
+
     def note(column: str | None, text: str) -> None:
-        if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", options.formula):
+        if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", used):
             progress("")
             _say(f"pmlmm: {text}")
 
