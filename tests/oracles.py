@@ -119,7 +119,7 @@ def dense(model, u: np.ndarray) -> Dense:
     columns, lam = [X[:, list(priors.flat_columns)]], [0.0] * len(priors.flat_columns)
     for group, log_lambda in zip(priors.penalty_groups, u[position:], strict=True):
         own = (
-            X[:, list(group.columns)] if group.block is None else wide_columns(design.wide[group.block], design.weights)
+            X[:, list(group.columns)] if group.block is None else wide_columns(design.wide[group.block], design.shares)
         )
         columns.append(own)
         lam += [np.exp(log_lambda) * (u[0] ** 2 if group.absolute else 1.0)] * own.shape[1]

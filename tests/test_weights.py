@@ -381,11 +381,9 @@ def test_means_of_replicates_say_what_the_replicates_say():
     rows, cells = replicated()
     block = np.random.default_rng(1).normal(size=(40, 60))
     priors = {"Intercept": pmlmm.Normal(0, 10), "x": pmlmm.Normal(0, 3), "genes": pmlmm.Ridge(20.0)}
-    full = pmlmm.Model("y ~ x + (1 | g)", rows, priors, penalized={"genes": block[rows["cell"]]})
-    mean = pmlmm.Model("y ~ x + (1 | g)", cells, priors, penalized={"genes": block}, weights="k")
-    columns = [model.statistics.wide[0] for model in (full, mean)]
-    np.testing.assert_allclose(columns[0].scale, columns[1].scale)
-    np.testing.assert_allclose(columns[0].center, columns[1].center)
+    options = {"standardize": False}
+    full = pmlmm.Model("y ~ x + (1 | g)", rows, priors, penalized={"genes": block[rows["cell"]]}, **options)
+    mean = pmlmm.Model("y ~ x + (1 | g)", cells, priors, penalized={"genes": block}, weights="k", **options)
     differences = []
     for Sigma, log_lambdas in ((0.3, 1.0), (2.0, -1.0), (40.0, 3.0)):
         laws = []
@@ -446,6 +444,39 @@ def base_fit():
     genes = rng.normal(size=(ROWS, 90))
     model = pmlmm.Model("y ~ x + (1 + t | a) + (1 | b)", table, penalized={"genes": genes}, weights="w")
     return model, model.fit(integrate=False, refine=False)
+
+
+@pytest.mark.parametrize("extreme", [1e-8, 1e8])
+def test_a_few_extreme_rows_decide_no_prior(sleepstudy, extreme):
+    """Rows that are next to worthless, and may be anything, or next to exact: priors stay what they are."""
+    rng = np.random.default_rng(0)
+    rows = rng.choice(180, 9, replace=False)
+    w = np.ones(180)
+    w[rows] = extreme
+    y = sleepstudy["Reaction"].to_numpy() + 0.0
+    if extreme < 1:
+        y[rows] += 30.0 / np.sqrt(extreme) * rng.normal(size=9)
+    plain = pmlmm.Model(SLOPES, sleepstudy.drop(index=rows))
+    model = pmlmm.Model(SLOPES, sleepstudy.assign(Reaction=y), weights=w)
+    assert model.priors.sigma.scale == pytest.approx(plain.priors.sigma.scale, rel=0.1)
+    np.testing.assert_allclose(model.priors.normals.sd, plain.priors.normals.sd, rtol=0.1)
+    np.testing.assert_allclose(model.priors.normals.mean, plain.priors.normals.mean, atol=10.0)
+    if extreme < 1:  # as good as left out
+        fit, without = model.fit(integrate=False), plain.fit(integrate=False)
+        np.testing.assert_allclose(fit.mean["beta"], without.mean["beta"], rtol=0.02)
+        np.testing.assert_allclose(fit.mean["sigma"], without.mean["sigma"], rtol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_over_eight_orders_of_magnitude(seed):
+    rng = np.random.default_rng(seed)
+    g, x, w = np.repeat(np.arange(20), 10), rng.normal(size=200), 10 ** rng.uniform(-4, 4, 200)
+    y = 3 + x * (0.7 + 0.3 * rng.normal(size=20)[g]) + rng.normal(size=20)[g] + rng.normal(size=200) / np.sqrt(w)
+    fit = pmlmm.Model("y ~ x + (x | g)", pd.DataFrame({"g": g, "x": x, "w": w, "y": y}), weights="w").fit()
+    assert float(fit.mean["sigma"]) == pytest.approx(1.0, abs=4 * float(fit.sd["sigma"]))
+    assert np.all(np.abs(fit.mean["beta"].to_numpy() - [3.0, 0.7]) < 4 * fit.sd["beta"].to_numpy())
+    assert float(fit.sd["sigma"]) < 0.1
 
 
 def test_weights_of_one_are_no_weights(sleepstudy):

@@ -58,5 +58,5 @@ def standardization_of(design: Design, priors: PriorSet) -> Standardization:
     intercept = names.index(INTERCEPT) if INTERCEPT in names else None
     centred = np.array([priors.standardize and name != INTERCEPT for name in names], dtype=bool)
     means = np.array(priors.means)
-    found = standardization(design.X, np.array(priors.scales), centred, intercept, means, design.weights)
+    found = standardization(design.X, np.array(priors.scales), centred, intercept, means, design.shares)
     return found if design.offset is None else replace(found, offset=found.offset + design.offset)

@@ -126,27 +126,26 @@ def build_statistics(
 ) -> Statistics:
     """Standardise, rotate wide blocks, choose what is eliminated how; ``method`` and ``factor`` force that choice."""
     centred = standard.intercept is not None
-    wide = tuple(standardize(block, priors.standardize, centred, design.weights) for block in design.wide)
+    wide = tuple(standardize(block, priors.standardize, centred, design.shares) for block in design.wide)
     terms = tuple(_from_origin(term, origin) for term, origin in zip(design.terms, priors.origins, strict=True))
     return Statistics(
         standardization=standard,
         terms=terms,
         wide=wide,
-        columns=_sizes(design, terms, wide),
+        columns=ColumnSizes(
+            moments=tuple(_moments(design, term.Z) for term in terms),
+            largest=tuple(np.abs(term.Z).max(axis=0) for term in terms),
+            wide=tuple(float(np.sum(design.mean(b.columns**2))) / b.block.p for b in wide),
+        ),
         elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method, factor=factor),
         _design=design,
         _priors=priors,
     )
 
 
-def _sizes(design: Design, terms: tuple[Term, ...], wide: tuple[StandardizedBlock, ...]) -> ColumnSizes:
-    """Mean squares are what a row tells in units of sigma: rows with a large weight tell more."""
-    Zs, blocks = [design.whitened(term.Z) for term in terms], [design.whitened(block.columns) for block in wide]
-    return ColumnSizes(
-        moments=tuple(Z.T @ Z / design.n_rows for Z in Zs),
-        largest=tuple(np.abs(term.Z).max(axis=0) for term in terms),
-        wide=tuple(float(np.sum(C**2)) / (len(C) * b.block.p) for C, b in zip(blocks, wide, strict=True)),
-    )
+def _moments(design: Design, Z: np.ndarray) -> np.ndarray:
+    """Mean of ``z z'`` over the rows, (q, q)."""
+    return Z.T @ Z / len(Z) if design.shares is None else (Z.T * design.shares) @ Z / np.sum(design.shares)
 
 
 def _from_origin(term: Term, origin: Origin) -> Term:

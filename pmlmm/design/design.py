@@ -82,17 +82,25 @@ class Design:
         return self.y if self.offset is None else self.y - self.offset
 
     def mean(self, x: np.ndarray) -> Any:
-        """Mean over the rows of x (n, ...), weighted where rows have weights."""
-        return mean_of(x, self.weights)
+        """Mean over the rows of x (n, ...), by :attr:`shares`."""
+        return mean_of(x, self.shares)
 
     def variance(self, x: np.ndarray) -> Any:
         """Variance over the rows of x (n, ...), likewise."""
-        return np.var(x, axis=0) if self.weights is None else self.mean((x - self.mean(x)) ** 2)
+        return np.var(x, axis=0) if self.shares is None else self.mean((x - self.mean(x)) ** 2)
 
     @cached_property
-    def mean_weight(self) -> float:
-        """What a mean square is multiplied by to be one in the units of sigma, which is that of a row of weight 1."""
-        return 1.0 if self.weights is None else float(self.weights.mean())
+    def typical_weight(self) -> float:
+        """The median: a mean square times this is in the units of sigma^2, the variance of a row of weight 1."""
+        return 1.0 if self.weights is None else float(np.median(self.weights))
+
+    @cached_property
+    def shares(self) -> np.ndarray | None:
+        """How much rows count where sizes of columns are judged, (n,): by weight, none more than a typical one.
+
+        So neither a very noisy row nor a very exact one decides what is large.
+        """
+        return None if self.weights is None else np.minimum(self.weights, self.typical_weight)
 
     @cached_property
     def noise_sd(self) -> np.ndarray | float:

@@ -106,7 +106,8 @@ def refuse_exact_fit(problem: Problem, space: Space) -> None:
 def _free(problem: Problem, space: Space, variance: float) -> np.ndarray:
     """(sigma, vech Sigma_1, ..., log lambda_1, ...) with effects that are as good as free."""
     data = problem.statistics.crossproducts()
-    Sigmas = [variance * spread(moments) for moments in problem.statistics.columns.moments]
+    free = variance / problem.design.typical_weight
+    Sigmas = [free * spread(moments) for moments in problem.statistics.columns.moments]
     units = np.array(space.group_units)
     for block in data.blocks:
         if block.ridge:

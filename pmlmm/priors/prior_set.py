@@ -249,7 +249,7 @@ def _origins(design: Design, covariances: tuple[CovariancePrior, ...], shared: S
     found, terms = [], design.terms
     for k, (term, prior) in enumerate(zip(terms, covariances, strict=True)):
         together = [other for other, leader in zip(terms, shared, strict=True) if leader == shared[k]]
-        found.append(origin_of(term, prior.stated_origin, together, design.weights))
+        found.append(origin_of(term, prior.stated_origin, together, design.shares))
     return tuple(found)
 
 
@@ -258,7 +258,7 @@ def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
         return prior
     if not isinstance(prior, HalfStudentT):
         raise PriorError(f"priors['sigma'] is {described(prior)}; sigma takes pmlmm.HalfStudentT or pmlmm.Flat.")
-    size = float(np.sqrt(design.variance(design.net) * design.mean_weight))
+    size = float(np.sqrt(design.variance(design.net) * design.typical_weight))
     return prior if prior.scale is not None else HalfStudentT(prior.nu, size)
 
 
