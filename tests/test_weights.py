@@ -245,7 +245,7 @@ def weighted_case(case, offset=True):
     return Case(pmlmm.Model(design.formula, table, priors, penalized=penalized, **options), plain.u)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(RANDOM_CASES)
 def test_the_likelihood_is_the_dense_density_of_y(case):
     """Crossed, nested and wide; that of the kernels, of many draws, and the compiled one."""
@@ -278,7 +278,14 @@ def test_random_effects_given_the_rest_are_the_dense_ones(case):
         np.testing.assert_allclose(gamma[f"gamma_{term.name}"].ravel(), oracle.effects(k)[0], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["crossed", "p > n, crossed", "nested, several terms"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "crossed",
+        pytest.param("p > n, crossed", marks=pytest.mark.slow),
+        pytest.param("nested, several terms", marks=pytest.mark.slow),
+    ],
+)
 def test_groups_left_out_and_rows_given_the_effects_are_dense_too(name):
     formula, sizes, priors = KINDS[name]
     table, rng = table_of(3)
@@ -446,6 +453,7 @@ def base_fit():
     return model, model.fit(integrate=False, refine=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extreme", [1e-8, 1e8])
 def test_a_few_extreme_rows_decide_no_prior(sleepstudy, extreme):
     """Rows that are next to worthless, and may be anything, or next to exact: priors stay what they are."""
