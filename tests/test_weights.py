@@ -26,12 +26,6 @@ LME4 = json.loads((DATA / "lme4_weights.json").read_text())["fits"]
 SLOPES = "Reaction ~ Days + (Days | Subject)"
 
 
-def means(fit, data=None):
-    """Predicted means as an array."""
-    predicted = fit.predict(data)
-    return np.asarray(predicted["mean"] if isinstance(predicted, pd.DataFrame) else predicted)
-
-
 # What a user does.
 
 
@@ -65,7 +59,8 @@ def test_a_user_gets_the_truth_back(tiny):
     assert float(fit.mean["sigma"]) == pytest.approx(sigma, abs=4 * float(fit.sd["sigma"]))
     assert float(fit.sd["sigma"]) < 0.1 * sigma
     new = table.dropna().iloc[:5]
-    np.testing.assert_allclose(means(fit, new) - new["blank"], means(fit, new.assign(blank=0.0)), atol=1e-9 * tiny)
+    less = fit.predict(new.assign(blank=0.0))["mean"]
+    np.testing.assert_allclose(fit.predict(new)["mean"] - new["blank"], less, atol=1e-8 * tiny)
 
 
 @pytest.mark.slow
@@ -185,6 +180,37 @@ def test_new_rows_need_their_offset_and_may_have_weights(sleepstudy):
     arrays = pmlmm.Model(SLOPES, table, offset=table["off"].to_numpy()).design
     with pytest.raises(DataError, match=r"was an array.*make it a column"):
         new_rows(arrays, table, None, unseen=False)
+
+
+def test_predictions_have_the_offset_and_the_noise_of_their_weights(sleepstudy, monkeypatch):
+    """Of the fit's rows and new ones, from draws and from moments; a row of unknown weight has no new observation."""
+    table = sleepstudy.assign(w=np.where(np.arange(180) % 2, 9.0, 1.0), off=np.arange(180.0))
+    fit = pmlmm.Model(SLOPES, table, weights="w", offset="off").fit(integrate=False)
+    mean, response = fit.predict(), fit.predict(kind="response")
+    noise = response["sd"] ** 2 - mean["sd"] ** 2
+    np.testing.assert_allclose(noise[0::2], noise[0])
+    np.testing.assert_allclose(noise[1::2], noise[0] / 9)
+    assert noise[0] == pytest.approx(float(fit.mean["sigma"]) ** 2, rel=0.02)
+    width = response["upper"] - response["lower"]
+    assert width[0] > 2.0 * width[1]
+    zero = fit.predict(table.assign(off=0.0))
+    np.testing.assert_allclose(mean["mean"] - zero["mean"], table["off"])
+    np.testing.assert_allclose(mean["upper"] - zero["upper"], table["off"])
+    drawn = fit.predict(kind="draws", draws=500)["predictions"]
+    spread = (drawn["Reaction"] - drawn["mean"]).std(("chain", "draw")).to_numpy()
+    assert np.mean(spread[0::2]) / np.mean(spread[1::2]) == pytest.approx(3.0, rel=0.05)
+    np.testing.assert_allclose(
+        drawn["mean"].mean(("chain", "draw")), mean["mean"], atol=6 * mean["sd"].max() / 2000**0.5
+    )
+    gap = table.iloc[:4].assign(w=[9.0, np.nan, 9.0, 9.0])
+    new = fit.predict(gap, kind="response", groups="none")
+    assert new["mean"].notna().all()
+    assert new["sd"].isna().tolist() == [False, True, False, False]
+    without = fit.predict(table.drop(columns="w"), kind="response")
+    np.testing.assert_allclose(without["sd"] ** 2 - mean["sd"] ** 2, noise[0], rtol=0.02)
+    monkeypatch.setattr("pmlmm.posterior.predict._FEW", 0)
+    many = fit.predict(table, kind="response")
+    np.testing.assert_allclose(many, response, rtol=0.02, atol=6.0)
 
 
 def test_draws_carry_them_and_other_weights_are_other_data(sleepstudy):
