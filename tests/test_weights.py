@@ -304,6 +304,17 @@ def test_random_effects_given_the_rest_are_the_dense_ones(case):
         np.testing.assert_allclose(gamma[f"gamma_{term.name}"].ravel(), oracle.effects(k)[0], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("terms", [("(1 | a/c)",), ("(1 + t | a)", "(1 | a:c)", "(0 + x | a:c)")])
+def test_nested_factors_are_the_dense_density_too(terms):
+    model, u = (weighted := weighted_case((4, terms, (7,), False))).model, weighted.u
+    standard = model.statistics.standardization
+    statistics = build_statistics(model.design, model.priors, standard, method="nested")
+    assert statistics.elimination.within
+    value = likelihood.evaluate(u, statistics.crossproducts(), profile=False, order=0).value
+    assert value == pytest.approx(dense(model, u).marginal(), rel=1e-9)
+    assert value_and_gradient(u, flatten(statistics.crossproducts()))[0] == pytest.approx(value, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     "name",
     [
