@@ -461,7 +461,7 @@ class Fit:
         """Marginal means: what the fixed effects predict for levels of a factor, averaged over the other factors.
 
         The reference grid crosses the levels of all factors of the fixed effects. Other columns of theirs are at their
-        means over the rows of the fit, wide blocks too; random effects are 0, which is the average group.
+        means over the rows of the fit, wide blocks and an offset too; random effects are 0, which is the average group.
 
         Parameters
         ----------

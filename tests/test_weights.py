@@ -213,6 +213,13 @@ def test_predictions_have_the_offset_and_the_noise_of_their_weights(sleepstudy, 
     np.testing.assert_allclose(many, response, rtol=0.02, atol=6.0)
 
 
+def test_marginal_means_are_at_the_mean_of_the_offset(sleepstudy):
+    table = sleepstudy.assign(off=np.arange(180.0), late=np.where(sleepstudy["Days"] > 4, "yes", "no"))
+    fit = pmlmm.Model("Reaction ~ late + offset(off) + (1 | Subject)", table).fit(integrate=False)
+    predicted = fit.predict(table.iloc[[0, 9]].assign(off=89.5), groups="none")["mean"]
+    np.testing.assert_allclose(fit.means("late")["mean"], predicted, rtol=1e-9)
+
+
 def test_draws_carry_them_and_other_weights_are_other_data(sleepstudy):
     table = sleepstudy.assign(w=1.0 + np.arange(180) % 3, off=np.arange(180.0))
     fit = pmlmm.Model(SLOPES, table, weights="w", offset="off").fit(integrate=False)
