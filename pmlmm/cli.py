@@ -135,6 +135,8 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
         penalized=penalized,
         standardize=not options.no_standardize,
         trusted=not options.untrusted,
+        weights=options.weights,
+        offset=options.offset,
     )
     progress(f"elimination: {model.structure}" if options.verbose else "learning the priors")
     hyperprior = None if options.no_hyperprior else Hyperprior()
@@ -195,8 +197,10 @@ def _tables(options: argparse.Namespace, blocks: dict[str, str], progress: Calla
     """The data, and the penalised blocks by name."""
     from pmlmm.datasets import read
 
+    used = " ".join(getattr(options, name, None) or "" for name in ("formula", "weights", "offset"))
+
     def note(column: str | None, text: str) -> None:
-        if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", options.formula):
+        if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", used):
             progress("")
             say(f"pmlmm: {text}")
 

@@ -58,6 +58,8 @@ def _add_fit(commands: Commands) -> None:
     fit.add_argument("--ridge", action="store_true", help="shrink the formula's columns too, with one learned lambda")
     fit.add_argument("--no-standardize", action="store_true", help="leave the penalised columns as they are")
     _add_files(fit)
+    fit.add_argument("--weights", metavar="COLUMN", help="precision weights: residual variance sigma^2 / weight")
+    fit.add_argument("--offset", metavar="COLUMN", help="known part of the linear predictor, in the units of y")
     fit.add_argument(
         "--untrusted", action="store_true", help="for a formula of a stranger: refuse it if it could run code"
     )

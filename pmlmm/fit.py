@@ -219,7 +219,8 @@ class Fit:
         data : table, optional
             The rows of the fit by default.
         kind : "mean", "response" or "draws"
-            ``X beta + Z gamma``; a new observation, which adds a residual of sd sigma; or draws of both.
+            ``offset + X beta + Z gamma``; a new observation, which adds a residual of sd sigma (over the root of its
+            weight, where the table has the model's column of weights); or draws of both.
         groups : "known", "new" or "none"
             "known": every group was seen in the fit. "new": those that were not get random effects from
             ``N(0, Sigma)``, seen ones keep theirs; a row without a label is a group of its own. "none": no random
@@ -708,7 +709,7 @@ class Fit:
         """Marginal means: what the fixed effects predict for levels of a factor, averaged over the other factors.
 
         The reference grid crosses the levels of all factors of the fixed effects. Other columns of theirs are at their
-        means over the rows of the fit, wide blocks too; random effects are 0, which is the average group.
+        means over the rows of the fit, wide blocks and an offset too; random effects are 0, which is the average group.
 
         Parameters
         ----------

@@ -36,7 +36,7 @@ class Model:
     """A linear mixed model ``y = X beta + Z gamma + eps`` with priors to be learned.
 
     ``beta_j ~ N(mean_j, sd_j^2)``, ``gamma_i ~ N(0, Sigma)``, ``Sigma ~ IW(b, A)``,
-    ``eps ~ N(0, sigma^2)``.
+    ``eps ~ N(0, sigma^2)``, or ``N(0, sigma^2 / w)`` with weights w.
 
     Parameters
     ----------
@@ -65,6 +65,13 @@ class Model:
     trusted : bool
         A formula can call any Python, as in R. False: columns, numbers, arithmetic and the named transformations
         only, for formulas from people who may not run code here.
+    weights : str, array or Series, optional
+        Precision weights as in lme4: the residual variance of a row is ``sigma^2 / weight``, so that sigma is the
+        residual sd of a row of weight 1. The name of a column, or a value for every row; positive. They say how exact
+        a row is (a mean of 5 measurements has weight 5), not how often it occurs: for frequencies repeat the rows.
+    offset : str, array or Series, optional
+        A known part of the linear predictor, in the units of y: ``E y = offset + X beta + Z gamma``. The name of a
+        column, or a value for every row. ``offset(x)`` in the formula is the same; several add up.
 
     Attributes
     ----------
@@ -92,12 +99,14 @@ class Model:
         standardize: bool = True,
         context: Mapping[str, Any] | None = None,
         trusted: bool = True,
+        weights: Any = None,
+        offset: Any = None,
     ):
         context = _checked_context(context)
         for name, value in {"standardize": standardize, "trusted": trusted}.items():
             if not isinstance(value, bool | np.bool_):
                 raise OptionError(f"Model({name}={value!r}): choose True or False.")
-        design = build_design(formula, data, context, penalized, trusted=bool(trusted))
+        design = build_design(formula, data, context, penalized, trusted=bool(trusted), weights=weights, offset=offset)
         resolved = resolve(design, priors, standardize)
         with blas_threads(design.n_rows):  # sums that do not depend on who else computes
             statistics = build_statistics(design, resolved, standardization_of(design, resolved))
@@ -110,6 +119,8 @@ class Model:
             "standardize": standardize,
             "context": context,
             "trusted": trusted,
+            "weights": weights,
+            "offset": offset,
         }
 
     @property

@@ -22,9 +22,10 @@ class Dense:
     lam : (p,) array
         Precisions of beta in units of ``1 / sigma^2``; a coefficient with 0 has density 1.
     sigma : float
-        Standard deviation of the noise.
+        Standard deviation of the noise, of a row of weight 1.
     Z : tuple of (n, k_t) arrays
     G : tuple of (k_t, k_t) arrays
+    weights : (n,) array, optional
     """
 
     y: np.ndarray
@@ -33,11 +34,17 @@ class Dense:
     sigma: float
     Z: tuple[np.ndarray, ...]
     G: tuple[np.ndarray, ...]
+    weights: np.ndarray | None = None
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Standard deviation of every row's noise, (n,)."""
+        return self.sigma / np.sqrt(np.ones(len(self.y)) if self.weights is None else self.weights)
 
     @cached_property
     def V(self) -> np.ndarray:
         """Covariance of y given beta, (n, n)."""
-        V = self.sigma**2 * np.eye(len(self.y))
+        V = np.diag(self.noise**2)
         return V + sum((Z @ G @ Z.T for Z, G in zip(self.Z, self.G, strict=True)), np.zeros_like(V))
 
     @cached_property
@@ -60,7 +67,7 @@ class Dense:
     def given_effects(self, beta: np.ndarray, gamma: tuple[np.ndarray, ...]) -> np.ndarray:
         """``log p(y_i | beta, gamma)`` of every row, (n,)."""
         mean = self.X @ beta + sum((Z @ g for Z, g in zip(self.Z, gamma, strict=True)), np.zeros_like(self.y))
-        return -0.5 * np.log(2 * np.pi * self.sigma**2) - 0.5 * ((self.y - mean) / self.sigma) ** 2
+        return -0.5 * np.log(2 * np.pi * self.noise**2) - 0.5 * ((self.y - mean) / self.noise) ** 2
 
     def profile(self) -> float:
         """``max_beta log p(y, beta)``."""
@@ -87,13 +94,15 @@ class Dense:
 
     def rows(self, kept: np.ndarray) -> "Dense":
         """The same model of some of the rows."""
-        return replace(self, y=self.y[kept], X=self.X[kept], Z=tuple(Z[kept] for Z in self.Z))
+        weights = None if self.weights is None else self.weights[kept]
+        return replace(self, y=self.y[kept], X=self.X[kept], Z=tuple(Z[kept] for Z in self.Z), weights=weights)
 
 
-def wide_columns(block) -> np.ndarray:
+def wide_columns(block, weights=None) -> np.ndarray:
     """Standardised columns of a wide block of the design, computed anew from what was given, (n, p)."""
     values = np.asarray(block.matrix)[block.rows].astype(float)
-    return (values - values.mean(axis=0)) / values.std(axis=0)
+    centred = values - np.average(values, axis=0, weights=weights)
+    return centred / np.sqrt(np.average(centred**2, axis=0, weights=weights))
 
 
 def dense(model, u: np.ndarray) -> Dense:
@@ -109,7 +118,10 @@ def dense(model, u: np.ndarray) -> Dense:
     X = (design.X - standard.center) / standard.scale
     columns, lam = [X[:, list(priors.flat_columns)]], [0.0] * len(priors.flat_columns)
     for group, log_lambda in zip(priors.penalty_groups, u[position:], strict=True):
-        own = X[:, list(group.columns)] if group.block is None else wide_columns(design.wide[group.block])
+        own = (
+            X[:, list(group.columns)] if group.block is None else wide_columns(design.wide[group.block], design.shares)
+        )
         columns.append(own)
         lam += [np.exp(log_lambda) * (u[0] ** 2 if group.absolute else 1.0)] * own.shape[1]
-    return Dense(design.y - standard.offset, np.hstack(columns), np.array(lam), u[0], tuple(Zs), tuple(Gs))
+    y = design.y - standard.offset
+    return Dense(y, np.hstack(columns), np.array(lam), u[0], tuple(Zs), tuple(Gs), design.weights)

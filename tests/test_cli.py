@@ -42,6 +42,15 @@ def test_a_ridge_by_name(capsys):
     assert "common (Days) ~ N(0, sigma^2 / lambda), lambda learned" in capsys.readouterr().out
 
 
+def test_weights_and_offset_by_name(capsys):
+    arguments = ["fit", "sleepstudy", "Reaction ~ 1 + (1 | Subject)", "--weights", "Subject", "--offset", "Days"]
+    assert main(arguments) == 0
+    assert "precision weights Subject (308 to 372)" in (printed := " ".join(capsys.readouterr().out.split()))
+    assert "offset Days" in printed
+    assert main([*arguments[:-1], "days"]) != 0
+    assert "Did you mean 'Days'" in capsys.readouterr().err
+
+
 def test_penalised_block_from_a_file(tmp_path, capsys, sleepstudy):
     noise = pd.DataFrame(np.random.default_rng(0).normal(size=(180, 200)), columns=[f"n{j}" for j in range(200)])
     noise.to_parquet(tmp_path / "noise.parquet")

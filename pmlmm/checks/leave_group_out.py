@@ -94,7 +94,8 @@ def _refuse_unidentified(design: Design, flat: list[int], factor: str) -> None:
 class RowBatch(NamedTuple):
     """Rows of some groups, padded with zeros to the largest of them.
 
-    Z (k, rows, q), W (k, rows, r), y (k, rows), the groups' sizes and numbers (k,).
+    Z (k, rows, q), W (k, rows, r), y (k, rows), rows times the root of their weight; the groups' sizes, numbers and
+    sums of log weights (k,).
     """
 
     Z: np.ndarray
@@ -102,6 +103,7 @@ class RowBatch(NamedTuple):
     y: np.ndarray
     sizes: np.ndarray
     groups: np.ndarray
+    log_weights: np.ndarray
 
     def work(self) -> float:
         """Floating-point operations of one draw, about."""
@@ -115,8 +117,10 @@ def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator
     codes, m = own[0].grouping.codes, own[0].n_groups
     order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes, minlength=m)
     starts = np.cumsum(sizes) - sizes
-    Z, W = np.hstack([term.Z for term in own])[order], dense_columns(design, statistics)[order]
-    y = (design.y - statistics.standardization.offset)[order]
+    Z, W = np.hstack([term.Z for term in own]), dense_columns(design, statistics)
+    y = design.y - statistics.standardization.offset
+    Z, W, y = (design.whitened(x)[order] for x in (Z, W, y))
+    log_weights = design.log_weights(codes, m)
     left = np.argsort(sizes, kind="stable")
     while len(left):
         largest = np.maximum.accumulate(sizes[left])
@@ -132,6 +136,7 @@ def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator
             np.where(inside, y[rows], 0.0),
             sizes[groups],
             groups,
+            log_weights[groups],
         )
 
 
@@ -149,7 +154,7 @@ def group_densities(draws: WeightedDraws, statistics: Statistics, batches: list[
 
 
 def _densities_at(effects: ConditionalEffects, root: np.ndarray, variance: float, batch: RowBatch) -> np.ndarray:
-    Z, W, y, sizes, _ = batch
+    Z, W, y, sizes, _, log_weights = batch
     half = Z @ root
     M = np.eye(Z.shape[2]) + np.swapaxes(half, 1, 2) @ half
     N = np.eye(Z.shape[1]) - half @ np.linalg.solve(M, np.swapaxes(half, 1, 2))
@@ -159,4 +164,5 @@ def _densities_at(effects: ConditionalEffects, root: np.ndarray, variance: float
     chol = np.linalg.cholesky(C)
     whitened = np.linalg.solve(chol, moved[..., None])[..., 0]
     log_det = 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
-    return 0.5 * (log_det - sizes * (LOG_2PI + np.log(variance)) - np.sum(whitened**2, axis=1) / variance)
+    quadratic = np.sum(whitened**2, axis=1) / variance
+    return 0.5 * (log_weights + log_det - sizes * (LOG_2PI + np.log(variance)) - quadratic)

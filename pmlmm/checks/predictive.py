@@ -47,7 +47,7 @@ def posterior_predictive(
         _refuse_too_many(shape[0] * shape[1], design)
         predictor = _predictor_of(values, design)
     name = response_name(design)
-    sigma = values["sigma"][:, None]
+    sigma = values["sigma"][:, None] * design.noise_sd
     replicated = predictor + sigma * rng.standard_normal(predictor.shape)
     row: dict[str, Any] = {"row": design.table.rows}
     groups["posterior_predictive"] = _dataset({name: (replicated, ("row",))}, row, shape)
@@ -93,7 +93,7 @@ def _of_tree(mcmc: xr.DataTree, design: Design) -> tuple[dict[str, np.ndarray], 
 
 
 def _predictor_of(values: dict[str, np.ndarray], design: Design) -> np.ndarray:
-    total = linear_predictor(design.X, design.terms, values["beta"], values)
+    total = linear_predictor(design, design.terms, values["beta"], values)
     for block in design.wide:
         beta = values[f"beta_{block.name}"]
         for part, columns in block.chunks():
@@ -122,6 +122,7 @@ def group_log_likelihood(
     own, origins = [design.terms[k] for k in chosen], [statistics.origins[k] for k in chosen]
     grouping, Z = own[0].grouping, np.hstack([statistics.terms[k].Z for k in chosen])
     m, q, codes = grouping.n_groups, Z.shape[1], grouping.codes
+    Z, log_weights = design.whitened(Z), design.log_weights(codes, m)
     S = np.zeros((m, q, q))
     np.add.at(S, codes, Z[:, :, None] * Z[:, None, :])
     sizes = np.bincount(codes, minlength=m)
@@ -135,7 +136,7 @@ def group_log_likelihood(
         for term in own:
             gamma = values[f"gamma_{term.name}"][part][:, codes]
             residual += np.einsum("sna,na->sn", gamma, term.Z, optimize=True)
-        residual = residual[:, order]
+        residual = (residual / design.noise_sd)[:, order]
         squares = np.add.reduceat(residual**2, starts, axis=1)
         moved = np.add.reduceat(residual[:, :, None] * Z[order], starts, axis=1)
         variance = values["sigma"][part, None] ** 2
@@ -146,7 +147,7 @@ def group_log_likelihood(
         half = np.linalg.solve(chol, np.swapaxes(L, 2, 3) @ moved[..., None])[..., 0]
         log_det = 2.0 * np.sum(np.log(np.diagonal(chol, axis1=2, axis2=3)), axis=2)
         quadratic = (squares - np.sum(half**2, axis=2)) / variance
-        result[part] = -0.5 * (sizes * (LOG_2PI + np.log(variance)) + log_det + quadratic)
+        result[part] = -0.5 * (sizes * (LOG_2PI + np.log(variance)) - log_weights + log_det + quadratic)
     return result
 
 
@@ -177,8 +178,8 @@ def prior_predictive(posterior: Posterior, draws: int, random_seed: int) -> xr.D
     coefficients, fixed = _prior_coefficients(problem, natural[:, SIGMA], log_lambda, rng)
     values |= coefficients
     beta = np.zeros((draws, len(design.coefficients)))
-    predictor = fixed + linear_predictor(design.X, statistics.terms, beta, gamma)
-    replicated = predictor + natural[:, SIGMA, None] * rng.standard_normal(predictor.shape)
+    predictor = fixed + linear_predictor(design, statistics.terms, beta, gamma)
+    replicated = predictor + natural[:, SIGMA, None] * design.noise_sd * rng.standard_normal(predictor.shape)
     shaped = {name: value[None] for name, value in values.items()}
     name = response_name(design)
     groups = {

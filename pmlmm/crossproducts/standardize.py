@@ -1,10 +1,11 @@
 """Centring and scaling of the columns of X and of the response."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pmlmm.design.design import Design
+from pmlmm.design.weights import mean_of
 from pmlmm.priors.keys import INTERCEPT
 from pmlmm.priors.prior_set import PriorSet
 
@@ -13,7 +14,8 @@ from pmlmm.priors.prior_set import PriorSet
 class Standardization:
     """How the columns of X and the response were shifted and scaled before the cross-products.
 
-    ``X_used = (X - center) / scale`` and ``y_used = y - offset``, with ``offset`` (n,) the prior mean of every row.
+    ``X_used = (X - center) / scale`` and ``y_used = y - offset``, with ``offset`` (n,) the prior mean of every row, the
+    user's offset included.
     ``transform`` and ``shift`` lead back: ``beta = transform @ beta_used + shift``. ``intercept`` is the column of the
     intercept, if any.
     """
@@ -27,17 +29,22 @@ class Standardization:
 
 
 def standardization(
-    X: np.ndarray, scale: np.ndarray, centred: np.ndarray, intercept: int | None, mean: np.ndarray
+    X: np.ndarray,
+    scale: np.ndarray,
+    centred: np.ndarray,
+    intercept: int | None,
+    mean: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> Standardization:
     """Centre the columns marked in ``centred`` (p,), divide by ``scale`` (p,), and take the prior means off.
 
     ``mean`` (p,) are those of the coefficients, of the intercept where columns are centred. Columns are centred only
     where there is an intercept to take up the shift, as glmnet does. Unpenalised columns need it too: with the
-    intercept's prior at their zero it would be a penalty on them.
+    intercept's prior at their zero it would be a penalty on them. ``weights`` (n,) are those of the means.
     """
     center = np.zeros(X.shape[1])
     if intercept is not None and centred.any():
-        center[centred] = X[:, centred].mean(axis=0)
+        center[centred] = mean_of(X[:, centred], weights)
     transform, shift = np.diag(1.0 / scale), mean.copy()
     if intercept is not None:
         transform[intercept] -= center / scale
@@ -50,4 +57,6 @@ def standardization_of(design: Design, priors: PriorSet) -> Standardization:
     names = design.coefficients
     intercept = names.index(INTERCEPT) if INTERCEPT in names else None
     centred = np.array([priors.standardize and name != INTERCEPT for name in names], dtype=bool)
-    return standardization(design.X, np.array(priors.scales), centred, intercept, np.array(priors.means))
+    means = np.array(priors.means)
+    found = standardization(design.X, np.array(priors.scales), centred, intercept, means, design.shares)
+    return found if design.offset is None else replace(found, offset=found.offset + design.offset)

@@ -125,21 +125,27 @@ def build_statistics(
     factor: str | None = None,
 ) -> Statistics:
     """Standardise, rotate wide blocks, choose what is eliminated how; ``method`` and ``factor`` force that choice."""
-    wide = tuple(standardize(block, priors.standardize, standard.intercept is not None) for block in design.wide)
+    centred = standard.intercept is not None
+    wide = tuple(standardize(block, priors.standardize, centred, design.shares) for block in design.wide)
     terms = tuple(_from_origin(term, origin) for term, origin in zip(design.terms, priors.origins, strict=True))
     return Statistics(
         standardization=standard,
         terms=terms,
         wide=wide,
         columns=ColumnSizes(
-            moments=tuple(term.Z.T @ term.Z / design.n_rows for term in terms),
+            moments=tuple(_moments(design, term.Z) for term in terms),
             largest=tuple(np.abs(term.Z).max(axis=0) for term in terms),
-            wide=tuple(float(np.sum(b.columns**2)) / (len(b.columns) * b.block.p) for b in wide),
+            wide=tuple(float(np.sum(design.mean(b.columns**2))) / b.block.p for b in wide),
         ),
         elimination=plan(design, tuple(block.rank for block in wide), profile=False, method=method, factor=factor),
         _design=design,
         _priors=priors,
     )
+
+
+def _moments(design: Design, Z: np.ndarray) -> np.ndarray:
+    """Mean of ``z z'`` over the rows, (q, q)."""
+    return Z.T @ Z / len(Z) if design.shares is None else (Z.T * design.shares) @ Z / np.sum(design.shares)
 
 
 def _from_origin(term: Term, origin: Origin) -> Term:
@@ -154,19 +160,23 @@ def _assemble(
     wide: tuple[StandardizedBlock, ...],
     elimination: Elimination,
 ) -> Reduced:
-    """Sums for one choice of what goes first."""
-    X, Y = (design.X - standard.center) / standard.scale, design.Y - standard.offset[:, None]
+    """Sums for one choice of what goes first; from here on rows are times the root of their weight."""
+    X = design.whitened((design.X - standard.center) / standard.scale)
+    Y = design.whitened(design.Y - standard.offset[:, None])
+    columns = [design.whitened(block.columns) for block in wide]
+    if design.weights is not None:
+        terms = tuple(replace(term, Z=design.whitened(term.Z)) for term in terms)
     order = (elimination.within, elimination.factor) if elimination.within else (elimination.factor,)
     grouped = tuple(k for factor in order for k, term in enumerate(terms) if term.factor == factor)
     left = [k for k in range(len(terms)) if k not in grouped]
     segments, blocks = _columns(terms, left, priors, wide, elimination.wide_first)
     gammas = sum(terms[k].n_groups * terms[k].q for k in left)
-    parts = [X[:, s.index] if s.kind == "beta" else wide[s.index].columns for s in segments if s.kind != "gamma"]
+    parts = [X[:, s.index] if s.kind == "beta" else columns[s.index] for s in segments if s.kind != "gamma"]
     M = np.hstack([*parts, Y])
     others = [terms[k] for k in left]
     S, c, wide_sums = np.zeros((0, 0, 0)), None, None
     if elimination.wide_first:
-        first, wide_sums = _wide_first(others, M, wide)
+        first, wide_sums = _wide_first(others, M, wide, columns)
     elif elimination.within:
         first = _nested([terms[k] for k in grouped], elimination.within, M)
     else:
@@ -185,6 +195,7 @@ def _assemble(
         counts=np.array([group.size for group in priors.penalty_groups], dtype=float),
         absolute=np.array([group.absolute for group in priors.penalty_groups], dtype=bool),
         n=float(len(Y)),
+        log_weights=float(design.log_weights(np.zeros(design.n_rows, dtype=int), 1)[0]),
     )
     return Reduced(data, segments, S, c, wide_sums)
 
@@ -237,20 +248,20 @@ def _gram(terms: list[Term], M: np.ndarray) -> np.ndarray:
 
 
 def _wide_first(
-    terms: list[Term], M: np.ndarray, wide: tuple[StandardizedBlock, ...]
+    terms: list[Term], M: np.ndarray, wide: tuple[StandardizedBlock, ...], columns: list[np.ndarray]
 ) -> tuple[EigenbasisRidge | RowKernelRidge, WideSums]:
-    C = np.hstack([block.columns for block in wide])
+    C = np.hstack(columns)
     across = [by_level(term, C).reshape(-1, C.shape[1]).T for term in terms]
     sums = WideSums(C.T @ C, np.hstack([*across, C.T @ M]))
     if len(wide) == 1:
-        squares, V = wide[0].directions()
+        squares, V = wide[0].directions(columns[0])
         return EigenbasisRidge(squares, (V / np.sqrt(squares)).T @ sums.cross, _gram(terms, M)), sums
     rows = np.hstack([*(_dense_rows(term) for term in terms), M])
-    return RowKernelRidge(np.stack([block.columns @ block.columns.T for block in wide]), rows), sums
+    return RowKernelRidge(np.stack([own @ own.T for own in columns]), rows), sums
 
 
 def dense_columns(design: Design, statistics: Statistics) -> np.ndarray:
-    """W written out, (n, r): the columns that the marginal likelihood of these statistics eliminates last."""
+    """W written out, (n, r), without weights: the columns that the marginal likelihood eliminates last."""
     X = (design.X - statistics.standardization.center) / statistics.standardization.scale
     parts = [np.zeros((design.n_rows, 0))]
     for segment in statistics.marginal.segments:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pmlmm.design.weights import mean_of
 from pmlmm.design.wide import WideBlock
 from pmlmm.errors import DataError
 
@@ -43,11 +44,11 @@ class StandardizedBlock:
     def rank(self) -> int:
         return self.columns.shape[1]
 
-    def directions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues of ``C'C``, C the ``columns``, that are not rounding, and their vectors (rank, k)."""
-        if self.basis is not None:  # U d is its own decomposition
-            return np.sum(self.columns**2, axis=0), np.eye(self.rank)
-        squares, vectors = np.linalg.eigh(self.columns.T @ self.columns)
+    def directions(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of ``C'C``, C the ``columns`` or weighted ones, that are not rounding, and vectors (rank, k)."""
+        if self.basis is not None and columns is self.columns:  # U d is its own decomposition
+            return np.sum(columns**2, axis=0), np.eye(self.rank)
+        squares, vectors = np.linalg.eigh(columns.T @ columns)
         kept = squares > _NO_DIRECTION * squares[-1]
         return squares[kept], vectors[:, kept]
 
@@ -129,12 +130,13 @@ def _check_scale(block: WideBlock, part: slice, scale: np.ndarray) -> None:
         )
 
 
-def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBlock:
+def standardize(block: WideBlock, scaled: bool, centred: bool, weights: np.ndarray | None = None) -> StandardizedBlock:
     """Centre and scale a block (to unit sd), and rotate it where it has more columns than rows.
 
-    O(n p min(n, p)) time; memory for an n x min(n, p) matrix beside the block itself.
+    ``weights`` (n,) are those of means and sds. O(n p min(n, p)) time; memory for an n x min(n, p) matrix beside the
+    block itself.
     """
-    center, scale = _centre_and_scale(block, scaled, centred)
+    center, scale = _centre_and_scale(block, scaled, centred, weights)
     standard = StandardizedBlock(block, center, scale, np.empty((0, 0)), None)
     n, p = len(block.rows), block.p
     if p <= n:
@@ -151,13 +153,15 @@ def standardize(block: WideBlock, scaled: bool, centred: bool) -> StandardizedBl
     return replace(standard, columns=U * lengths, basis=U / lengths)
 
 
-def _centre_and_scale(block: WideBlock, scaled: bool, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+def _centre_and_scale(
+    block: WideBlock, scaled: bool, centred: bool, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Of every column: its mean, where wanted, and its sd; 0 and 1 where it stays as it is."""
     center, scale = np.zeros(block.p), np.ones(block.p)
     for part, values in block.chunks() if scaled else ():
-        mean = values.mean(axis=0)
+        mean = mean_of(values, weights)
         with np.errstate(all="ignore"):  # what is not finite is reported
-            scale[part] = np.sqrt(np.mean((values - mean) ** 2, axis=0))
+            scale[part] = np.sqrt(mean_of((values - mean) ** 2, weights))
         _check_scale(block, part, scale)
         if centred:
             center[part] = mean

@@ -2,23 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from pmlmm.design.columns import for_formula
 from pmlmm.design.expression import Expression, read_arithmetic, read_terms
 from pmlmm.design.formula import ParsedFormula, RandomTerm, parse
 from pmlmm.design.formula_terms import refuse_idle_minus
 from pmlmm.design.grouping import Grouping, build_grouping
 from pmlmm.design.identified import refuse_unidentified
-from pmlmm.design.matrix import Recipe, check_finite, make_columns, one_column, quoted
+from pmlmm.design.matrix import Recipe, make_columns, one_column, quoted
 from pmlmm.design.names import RESERVED, covariance_dims, refuse_same_names, result_names
-from pmlmm.design.table import Table, column_names, complete_rows, row_labels
+from pmlmm.design.table import Table, column_names, complete_rows, row_count, row_labels
 from pmlmm.design.term import Term
 from pmlmm.design.untrusted import refuse_unsafe
+from pmlmm.design.weights import Given, mean_of, numbers_of, offset_of, offset_recipe, read_given, weights_of
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, FormulaError, shown, suggest
 
@@ -45,6 +45,12 @@ class Design:
         Blocks of penalised columns given beside the formula.
     table : Table
         The complete rows, and the count of the dropped ones.
+    weights : (n,) array, optional
+        The residual variance of a row is ``sigma^2 / weight``.
+    offset : (n,) array, optional
+        The known part of the linear predictor, in the units of y.
+    given : Given
+        Where these two come from.
     """
 
     formula: str
@@ -57,6 +63,9 @@ class Design:
     terms: tuple[Term, ...]
     wide: tuple[WideBlock, ...]
     table: Table
+    weights: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    given: Given = field(default_factory=Given)
 
     @property
     def n_rows(self) -> int:
@@ -66,6 +75,46 @@ class Design:
     def y(self) -> np.ndarray:
         """The response, (n,), in its own units."""
         return self.Y[:, 0]
+
+    @cached_property
+    def net(self) -> np.ndarray:
+        """The response less the offset, (n,): what the effects and the noise make up."""
+        return self.y if self.offset is None else self.y - self.offset
+
+    def mean(self, x: np.ndarray) -> Any:
+        """Mean over the rows of x (n, ...), by :attr:`shares`."""
+        return mean_of(x, self.shares)
+
+    def variance(self, x: np.ndarray) -> Any:
+        """Variance over the rows of x (n, ...), likewise."""
+        return np.var(x, axis=0) if self.shares is None else self.mean((x - self.mean(x)) ** 2)
+
+    @cached_property
+    def typical_weight(self) -> float:
+        """The median: a mean square times this is in the units of sigma^2, the variance of a row of weight 1."""
+        return 1.0 if self.weights is None else float(np.median(self.weights))
+
+    @cached_property
+    def shares(self) -> np.ndarray | None:
+        """How much rows count where sizes of columns are judged, (n,): by weight, none more than a typical one.
+
+        So neither a very noisy row nor a very exact one decides what is large.
+        """
+        return None if self.weights is None else np.minimum(self.weights, self.typical_weight)
+
+    @cached_property
+    def noise_sd(self) -> np.ndarray | float:
+        """Residual standard deviations of the rows in units of sigma: (n,), or 1."""
+        return 1.0 if self.weights is None else 1.0 / np.sqrt(self.weights)
+
+    def log_weights(self, codes: np.ndarray, groups: int) -> np.ndarray:
+        """Sums of the logarithms of the weights over the rows of each group, (groups,); 0 without weights."""
+        logs = None if self.weights is None else np.log(self.weights)
+        return np.zeros(groups) if logs is None else np.bincount(codes, weights=logs, minlength=groups)
+
+    def whitened(self, x: np.ndarray) -> np.ndarray:
+        """Rows of x (n, ...) times the root of their weight, so that their noise has one variance."""
+        return x if self.weights is None else x * np.sqrt(self.weights).reshape(-1, *(1,) * (x.ndim - 1))
 
     def coords(self) -> dict[str, np.ndarray | list[str]]:
         """Names along every dimension of the parameters."""
@@ -111,6 +160,8 @@ def build_design(
     penalized: Mapping[str, Any] | None = None,
     *,
     trusted: bool = True,
+    weights: Any = None,
+    offset: Any = None,
 ) -> Design:
     """Evaluate a formula on a table.
 
@@ -125,6 +176,8 @@ def build_design(
         Names and blocks of penalised columns; see :func:`pmlmm.design.wide.build_wide`.
     trusted : bool
         Whether the formula may call any Python; see :mod:`pmlmm.design.untrusted`.
+    weights, offset : str, array or Series, optional
+        See :func:`pmlmm.design.weights.read_given`.
 
     Raises
     ------
@@ -137,14 +190,19 @@ def build_design(
     fixed = read_terms(parsed.fixed, columns, context)
     refuse_idle_minus(fixed)
     effects = {text: read_terms(text, columns, context) for text in map(_evaluated_text, parsed.random)}
+    known = [read_arithmetic(text, columns, context) for text in parsed.offsets]
+    given = read_given(weights, offset, columns, row_count(data), row_labels(data))
     if not trusted:
-        refuse_unsafe([quoted(response), fixed, *effects.values()], formula, context)
+        refuse_unsafe([*map(quoted, (response, *known)), fixed, *effects.values()], formula, context)
     factors = _factor_columns(parsed.random, columns)
-    needed = factors.union(*(expression.columns for expression in (response, fixed, *effects.values())))
-    table = complete_rows(data, [name for name in columns if name in needed])
+    expressions = (response, fixed, *known, *effects.values())
+    needed = factors.union(given.columns, *(expression.columns for expression in expressions))
+    table = complete_rows(data, [name for name in columns if name in needed], beside=given.arrays)
+    given = replace(given, recipes=tuple(offset_recipe(expression, table.frame, context) for expression in known))
     if "Intercept" in needed:
         raise FormulaError("A column called 'Intercept' cannot be told from the intercept: rename it.")
-    Y = _response(response, table, context)[:, None]
+    Y, offset = _response(response, table, context)[:, None], offset_of(given, table.frame)
+    _refuse_constant(response, Y[:, 0], offset)
     X, recipe = make_columns(fixed, table.frame, context)
     terms = _terms(parsed.random, effects, table, context)
     refuse_unidentified(terms)
@@ -161,6 +219,9 @@ def build_design(
         terms=terms,
         wide=build_wide(penalized, table, row_labels(data), taken),
         table=table,
+        weights=weights_of(given, table.frame),
+        offset=offset,
+        given=given,
     )
 
 
@@ -192,27 +253,18 @@ def _factor_columns(random: tuple[RandomTerm, ...], columns: list[str]) -> set[s
 
 def _response(response: Expression, table: Table, context: Mapping[str, Any]) -> np.ndarray:
     if response.text in table.frame:
-        y = _column(response.text, table.frame[response.text])
-    else:
-        y = one_column(response, table.frame, context)
-    if np.ptp(y) == 0:
-        raise DataError(
-            f"The response {shown(response.text)} is {y[0]:g} in all {len(y)} rows: there is no variation to model."
-        )
-    return y
+        return numbers_of("The response", response.text, table.frame[response.text])
+    return one_column(response, table.frame, context)
 
 
-def _column(name: str, values: pd.Series) -> np.ndarray:
-    """A response that is a column: numbers, or flags."""
-    numbers = for_formula(values)
-    if isinstance(numbers.dtype, pd.CategoricalDtype) or numbers.dtype.kind not in "bf":
+def _refuse_constant(response: Expression, y: np.ndarray, offset: np.ndarray | None) -> None:
+    left = y if offset is None else y - offset
+    if np.ptp(left) == 0:
+        less = "" if offset is None else " less its offset"
         raise DataError(
-            f"The response {name!r} is not numeric (dtype {values.dtype}): convert it, for example with "
-            "pandas.to_numeric."
+            f"The response {shown(response.text)}{less} is {left[0]:g} in all {len(y)} rows: there is no variation to "
+            "model."
         )
-    frame = numbers.astype(float).to_frame(name)
-    check_finite(frame)
-    return frame[name].to_numpy()
 
 
 def _terms(

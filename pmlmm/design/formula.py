@@ -1,5 +1,6 @@
 """Split an lme4 formula at its bars; what is between them is read in expression.py."""
 
+import re
 from dataclasses import dataclass, field
 
 from pmlmm.design.expression import alias, read_terms
@@ -28,11 +29,12 @@ class RandomTerm:
 
 @dataclass(frozen=True)
 class ParsedFormula:
-    """Response, fixed part and random terms of one formula, as text."""
+    """Response, fixed part, random terms and what is inside ``offset()`` of one formula, as text."""
 
     response: str
     fixed: str
     random: tuple[RandomTerm, ...]
+    offsets: tuple[str, ...] = ()
 
 
 def parse(formula: str) -> ParsedFormula:
@@ -54,10 +56,10 @@ def parse(formula: str) -> ParsedFormula:
         )
     if len(split(sides[0][1], "|")) > 1:
         raise FormulaError(
-            f"There is a bar on the left of '~' in {shown(formula)}: the left side is the response alone. Weights, "
-            "censoring and the like (brms) are not supported."
+            f"There is a bar on the left of '~' in {shown(formula)}: the left side is the response alone. Weights "
+            "go into Model(..., weights='w'); censoring and the like (brms) are not supported."
         )
-    fixed, random = [], []
+    fixed, random, offsets = [], [], []
     for sign, chunk in split(sides[1][1], "+-"):
         text = chunk.strip()
         bars = _bars(text)
@@ -65,9 +67,27 @@ def parse(formula: str) -> ParsedFormula:
             if sign == "-":
                 raise FormulaError(f"The random term {shown(text)} is subtracted; leave it out instead.")
             random.extend(_random_terms(text, bars))
+        elif (inside := _offset(text)) is not None:
+            if sign == "-":
+                raise FormulaError(f"The offset {shown(text)} is subtracted; write + offset(-({inside})).")
+            offsets.append(inside)
         elif text:
             fixed.append(f"{sign} {text}")
-    return ParsedFormula(sides[0][1].strip(), " ".join(fixed).removeprefix("+ ") or "1", tuple(random))
+    fixed_text = " ".join(fixed).removeprefix("+ ") or "1"
+    return ParsedFormula(sides[0][1].strip(), fixed_text, tuple(random), tuple(offsets))
+
+
+def _offset(text: str) -> str | None:
+    """What is inside of ``offset( ... )``; None where the term is something else."""
+    match = re.fullmatch(r"offset\s*\((.*)\)", text, re.DOTALL)
+    if match is None:
+        return None
+    depth = 0
+    for char in match.group(1):
+        depth += (char == "(") - (char == ")")
+        if depth < 0:  # offset(a):(b)
+            return None
+    return match.group(1).strip()
 
 
 def _bars(text: str) -> list[str] | None:

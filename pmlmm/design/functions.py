@@ -104,8 +104,8 @@ MODULES = ("np", "contr")
 CONSTANTS = {"TRUE": "True", "FALSE": "False", "NULL": "None"}
 #: What users of lme4, brms, mgcv and nlme look for, and what to write instead.
 ELSEWHERE = {
-    "offset": "An offset is subtracted from the response: y - offset ~ ...",
-    "weights": "Weights are not supported yet.",
+    "offset": "An offset is a term by itself: y ~ x + offset(z).",
+    "weights": "Weights go beside the formula: Model(..., weights='w').",
     "cbind": "Several responses are not supported yet: fit them one by one.",
     "mvbind": "Several responses are not supported yet: fit them one by one.",
     "ns": "A natural cubic spline is cr(x, df=4); bs(x, df=4) is a B-spline.",

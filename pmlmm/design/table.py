@@ -70,6 +70,13 @@ def row_labels(data: Any) -> pd.Index | None:
     return data.index if isinstance(data, pd.DataFrame) else None
 
 
+def row_count(data: Any) -> int:
+    """Rows of any supported table."""
+    if isinstance(data, Table):
+        return data.rows_given
+    return len(_as_narwhals(data))
+
+
 def _as_narwhals(data: Any):
     if isinstance(data, Mapping):
         try:
@@ -97,11 +104,17 @@ def _as_narwhals(data: Any):
 
 
 def complete_rows(
-    data: Any, needed: list[str], *, optional: list[str] | None = None, may_be_empty: bool = False
+    data: Any,
+    needed: list[str],
+    *,
+    optional: list[str] | None = None,
+    beside: Mapping[str, np.ndarray] | None = None,
+    may_be_empty: bool = False,
 ) -> Table:
     """Needed columns as pandas, without the rows where any of them is missing.
 
-    The index of the frame is the number of each row in the data. ``optional`` columns come too, gaps included.
+    The index of the frame is the number of each row in the data. ``optional`` columns come too, gaps included;
+    ``beside`` are needed columns, (rows,), that are not in the data.
 
     Raises
     ------
@@ -109,12 +122,14 @@ def complete_rows(
         No rows, a column without any value, or no complete row.
     """
     if isinstance(data, Table):  # of a saved fit
-        return data.part([*needed, *(optional or [])])
+        return data.part([*needed, *(optional or []), *(beside or [])])
     given = _as_narwhals(data)
     if len(given) == 0:
         raise DataError("The data have no rows.")
     wanted = [*needed, *(optional or [])]
     frame = given.select(wanted).to_pandas().reset_index(drop=True) if wanted else pd.DataFrame(index=range(len(given)))
+    if beside:
+        frame, needed = frame.assign(**beside), [*needed, *beside]
     absent = pd.DataFrame({name: np.asarray(frame[name].isna()) for name in needed}, index=frame.index, dtype=bool)
     counts = {str(name): int(count) for name, count in absent.sum().items() if count}
     empty = [name for name, count in counts.items() if count == len(frame)]

@@ -125,7 +125,7 @@ def build_full(problem: Problem, theta: Theta) -> pm.Model:
             gamma = unit @ pt.linalg.cholesky(Sigma).T
             pm.Deterministic(f"gamma_{term.name}", origin.users_effects(gamma), dims=dims)
             mu = mu + pt.sum(term.Z * gamma[term.grouping.codes], axis=-1)
-        pm.Normal("y", mu, sigma, observed=design.y, dims="row")
+        pm.Normal("y", mu, sigma * design.noise_sd, observed=design.y, dims="row")
     return model
 
 
@@ -153,7 +153,7 @@ def _covariance_parameters(problem: Problem, theta: Theta, symbols: SymbolicThet
         handles.sigma_prior = [pytensor.shared(np.float64(x)) for x in (prior.nu, prior.scale)]
         sigma = pm.HalfFlat("sigma", **options)
         pm.Potential("sigma_prior", HalfStudentTLogDensity()(sigma[None], *handles.sigma_prior))
-    Sigmas, variance = [], np.var(problem.design.y)
+    Sigmas, variance = [], problem.design.variance(problem.design.net)
     origins = problem.statistics.origins
     parts = zip(problem.design.terms, origins, theta.covariances, symbols.covariances, strict=True)
     for term, origin, density, arguments in parts:

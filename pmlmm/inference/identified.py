@@ -106,7 +106,8 @@ def refuse_exact_fit(problem: Problem, space: Space) -> None:
 def _free(problem: Problem, space: Space, variance: float) -> np.ndarray:
     """(sigma, vech Sigma_1, ..., log lambda_1, ...) with effects that are as good as free."""
     data = problem.statistics.crossproducts()
-    Sigmas = [variance * spread(moments) for moments in problem.statistics.columns.moments]
+    free = variance / problem.design.typical_weight
+    Sigmas = [free * spread(moments) for moments in problem.statistics.columns.moments]
     units = np.array(space.group_units)
     for block in data.blocks:
         if block.ridge:
@@ -130,9 +131,11 @@ def _least_squares(problem: Problem) -> float:
     design, statistics = problem.design, problem.statistics
     dense = [design.X, *(block.columns for block in statistics.wide)]
     columns = sparse.hstack([*map(sparse.csr_array, dense), *map(_rows, statistics.terms)], format="csc")
+    left = design.whitened(design.y - statistics.standardization.offset)
+    if design.weights is not None:
+        columns = sparse.csc_array(columns.multiply(np.sqrt(design.weights)[:, None]))
     size = np.sqrt(np.asarray(columns.multiply(columns).sum(axis=0)).ravel())
     columns = columns @ sparse.diags_array(1.0 / np.maximum(size, np.finfo(float).tiny))
-    left = design.y - statistics.standardization.offset
     most = min(_STEPS * min(columns.shape) + 100, _MOST_STEPS)
     for _ in range(2):  # once more on what is left, for the last digits
         left = left - columns @ lsmr(columns, left, atol=0.0, btol=0.0, conlim=0.0, maxiter=most)[0]
@@ -150,7 +153,7 @@ def _words(design: Design, exactly: bool) -> str:
     """What happened, and what to do."""
     name = design.parsed.response
     for term in design.terms if exactly else ():
-        if term.n_groups < design.n_rows and np.ptp(term.Z, axis=0).min() == 0.0 and _constant_within(term, design.y):
+        if term.n_groups < design.n_rows and np.ptp(term.Z, axis=0).min() == 0.0 and _constant_within(term, design.net):
             return (
                 f"The response {name!r} does not vary within the groups of {term.factor!r}: a random intercept for "
                 f"each of the {term.n_groups} groups fits the {design.n_rows} rows exactly, and nothing is left for "

@@ -34,11 +34,13 @@ def crude_start(problem: Problem, theta: Theta, profile: bool) -> np.ndarray:
     ConvergenceError
         EM leaves the space of covariances from either start.
     """
-    sizes, variance = problem.design.sizes, float(np.var(problem.design.y))
+    design, sizes = problem.design, problem.design.sizes
+    variance = float(design.variance(design.net))
+    sigma = np.sqrt(0.5 * variance * design.typical_weight)
     data = problem.statistics.crossproducts(profile)
     for shape in (np.linalg.inv, lambda block: np.diag(1.0 / np.diag(block))):
         shapes = [0.5 * variance / sum(sizes) * shape(moments) for moments in problem.statistics.columns.moments]
-        start = np.concatenate([np.array([np.sqrt(0.5 * variance)]), *map(coordinates.vech, shapes)])
+        start = np.concatenate([np.array([sigma]), *map(coordinates.vech, shapes)])
         try:
             with np.errstate(all="ignore"):  # what overflows is not finite, and refused
                 better, _ = em(start, theta, problem.priors.sigma, data, profile=profile, steps=_EM_STEPS)

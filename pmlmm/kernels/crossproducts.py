@@ -41,6 +41,9 @@ class Crossproducts:
         ``v = -log tau^2``, with ``beta ~ N(0, tau^2)``. They are among the dense blocks.
     n : float
         Number of rows.
+    log_weights : float
+        Sum of the logarithms of the rows' weights, where the sums are of rows times the root of these: the likelihood
+        is that of the rows themselves.
     """
 
     first: Elimination
@@ -53,6 +56,7 @@ class Crossproducts:
     counts: np.ndarray
     absolute: np.ndarray
     n: float
+    log_weights: float = 0.0
     last: tuple[Last, Last] = field(default_factory=lambda: (Last(), Last()), init=False, repr=False)
 
     @cached_property

@@ -59,6 +59,7 @@ def _value(point: _Point, data: Crossproducts, profile: bool) -> float:
     prior = float(data.counts @ point.log_lambda) if profile else 0.0
     return -0.5 * float(
         power(data, profile) * (LOG_2PI + 2.0 * np.log(point.sigma))
+        - data.log_weights
         + point.first.log_det
         + point.posterior.log_det
         - prior

@@ -83,7 +83,7 @@ def evaluate(reduced: Reduced, log_lambda: np.ndarray, data: Crossproducts, *, o
     log_det = first.log_det + 2.0 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
     q_tilde = first.Q[:, Y, Y][:, 0, 0] - np.sum(right * standard, axis=1)
     power = likelihood.power(data, profile=False)
-    value = -0.5 * (power * (LOG_2PI + np.log(variance)) + log_det + q_tilde / variance)
+    value = -0.5 * (power * (LOG_2PI + np.log(variance)) - data.log_weights + log_det + q_tilde / variance)
     value[lost] = -np.inf
     if order == 0:
         return DrawLikelihood(value, None)

@@ -17,7 +17,7 @@ from pmlmm.kernels.interrupts import interruptible
 #: The compiled likelihood of each kind of first elimination: ``(u, plan, first) -> value, gradient``.
 FUNCTIONS = {name: kind.log_likelihood for name, kind in KINDS.items()}
 #: Types and dimensions of the arrays that every kind has: sizes, levels, grouped, ridges, blocks, counts, absolute,
-#: (gammas, n).
+#: (gammas, n, log_weights).
 PLAN = (("int64", 1),) * 4 + (("int64", 2), ("float64", 1), ("float64", 1), ("float64", 1))
 
 
@@ -47,13 +47,13 @@ def flatten(data: Crossproducts) -> FlatCrossproducts:
     """Cross-products as arrays."""
     whole = [np.array(x, dtype=np.int64) for x in (data.sizes, data.levels, data.grouped, data.ridges)]
     blocks = np.array([tuple(block) for block in data.blocks], dtype=np.int64).reshape(-1, len(Block._fields))
-    numbers = [np.array(x, dtype=float) for x in (data.counts, data.absolute, [data.gammas, data.n])]
+    numbers = [np.array(x, dtype=float) for x in (data.counts, data.absolute, [data.gammas, data.n, data.log_weights])]
     return FlatCrossproducts(name_of(data.first), (*whole, blocks, *numbers, *data.first.flatten()))
 
 
 def unflatten(flat: FlatCrossproducts) -> Crossproducts:
     """Inverse of :func:`flatten`."""
-    sizes, levels, grouped, ridges, blocks, counts, absolute, (gammas, n) = (x.tolist() for x in flat.plan)
+    sizes, levels, grouped, ridges, blocks, counts, absolute, (gammas, n, log_weights) = (x.tolist() for x in flat.plan)
     return Crossproducts(
         KINDS[flat.kind].unflatten(flat.first, tuple(sizes[k] for k in grouped)),
         tuple(sizes),
@@ -65,6 +65,7 @@ def unflatten(flat: FlatCrossproducts) -> Crossproducts:
         np.array(counts),
         np.array(absolute, dtype=bool),
         n,
+        log_weights,
     )
 
 

@@ -135,8 +135,8 @@ class WeightedDraws:
     ) -> dict[str, np.ndarray]:
         """All parameters by variable name, the effects drawn given (sigma, Sigma): (draws, ...).
 
-        With ``predictor`` also ``X beta + Z gamma`` of every row, named :data:`PREDICTOR`: (draws, n); with
-        ``at_means`` what wide blocks add at the means of their columns, :data:`WIDE_AT_MEANS`: (draws,).
+        With ``predictor`` also ``offset + X beta + Z gamma`` of every row, named :data:`PREDICTOR`: (draws, n);
+        with ``at_means`` what wide blocks add at the means of their columns, :data:`WIDE_AT_MEANS`: (draws,).
         """
         result: dict[str, np.ndarray] = {}
         for piece in self.pieces():
@@ -179,8 +179,8 @@ class WeightedDraws:
         return values | (parameters.user_gamma(effects) if gamma else {})
 
     def _predictor(self, beta: np.ndarray, alpha: np.ndarray, gamma: dict[str, np.ndarray]) -> np.ndarray:
-        """``X beta + Z gamma``; columns of Z from their origin, wide blocks centred, by their alpha."""
-        total = linear_predictor(self.problem.design.X, self.problem.statistics.terms, beta, gamma)
+        """``offset + X beta + Z gamma``; columns of Z from their origin, wide blocks centred, by their alpha."""
+        total = linear_predictor(self.problem.design, self.problem.statistics.terms, beta, gamma)
         first = 0
         for block in self.problem.statistics.wide:
             total += alpha[:, first : first + block.rank] @ block.columns.T
@@ -254,10 +254,12 @@ def _halved(points: np.ndarray, index: np.ndarray, times: int) -> list[np.ndarra
 
 
 def linear_predictor(
-    X: np.ndarray, terms: Sequence[Term], beta: np.ndarray, gamma: dict[str, np.ndarray]
+    design: Design, terms: Sequence[Term], beta: np.ndarray, gamma: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """``X beta + Z gamma`` of the formula's terms, (draws, n); columns of Z and gamma from one origin."""
-    total = beta @ X.T
+    """``offset + X beta + Z gamma`` of the formula's terms, (draws, n); columns of Z and gamma from one origin."""
+    total = beta @ design.X.T
+    if design.offset is not None:
+        total += design.offset
     for term in terms:
         total += np.einsum("sna,na->sn", gamma[f"gamma_{term.name}"][:, term.grouping.codes], term.Z, optimize=True)
     return total

@@ -56,7 +56,7 @@ def response_name(design: Design) -> str:
 
 
 def data_groups(design: Design) -> dict[str, xr.Dataset]:
-    """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row)."""
+    """Groups "observed_data" (the response) and "constant_data" (columns of X, group of each row, weights, offset)."""
     rows = {"row": design.table.rows}
     constant: dict[str, tuple] = {}
     coords: dict[str, Any] = dict(rows)
@@ -67,6 +67,9 @@ def data_groups(design: Design) -> dict[str, xr.Dataset]:
     names = design.coords()
     for grouping in design.groupings:
         constant[grouping.factor] = ("row", np.asarray(names[grouping.factor])[grouping.codes])
+    for name, values in (("weights", design.weights), ("offset", design.offset)):
+        if values is not None:
+            constant.setdefault(name, ("row", values))
     return {
         "observed_data": xr.Dataset({response_name(design): ("row", design.y)}, coords=rows),
         "constant_data": xr.Dataset(constant, coords=coords),

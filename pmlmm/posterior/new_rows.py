@@ -12,6 +12,7 @@ from pmlmm.design.grouping import Grouping
 from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
 from pmlmm.design.table import Table, column_names, complete_rows
 from pmlmm.design.term import Term
+from pmlmm.design.weights import offset_of, weights_of
 from pmlmm.design.wide import WideBlock, build_wide
 from pmlmm.errors import DataError, suggest
 
@@ -30,6 +31,10 @@ class Rows:
     wide : tuple of WideBlock
     table : Table
         The rows themselves, and which of those given they are.
+    offset : (n,) array, optional
+        The known part of the linear predictor.
+    noise_sd : (n,) array or float
+        Residual standard deviations in units of sigma: 1 without weights, and in a table without a column of them.
     """
 
     X: np.ndarray
@@ -37,6 +42,8 @@ class Rows:
     codes: dict[str, np.ndarray]
     wide: tuple[WideBlock, ...]
     table: Table
+    offset: np.ndarray | None = None
+    noise_sd: np.ndarray | float = 1.0
 
     @property
     def n_rows(self) -> int:
@@ -46,7 +53,8 @@ class Rows:
 def fitted_rows(design: Design, *, effects: bool = True) -> Rows:
     """The rows of the fit; ``effects`` as in :func:`new_rows`."""
     codes = {grouping.factor: grouping.codes for grouping in design.groupings if effects}
-    return Rows(design.X, [term.Z for term in design.terms if effects], codes, design.wide, design.table)
+    Zs = [term.Z for term in design.terms if effects]
+    return Rows(design.X, Zs, codes, design.wide, design.table, design.offset, design.noise_sd)
 
 
 def new_rows(
@@ -81,7 +89,20 @@ def new_rows(
     _refuse_dependent(design, terms)
     X, Zs = _columns(design, terms, lambda recipe: recipe.columns(table.frame))
     codes = {factor: _codes(grouping, table.frame, unseen) for factor, grouping in groupings.items()}
-    return Rows(X, Zs, codes, _new_blocks(design, penalized, table), table)
+    blocks, offset = _new_blocks(design, penalized, table), offset_of(design.given, table.frame)
+    return Rows(X, Zs, codes, blocks, table, offset, _noise_sd(design, table.frame))
+
+
+def _noise_sd(design: Design, frame: pd.DataFrame) -> np.ndarray | float:
+    """By the column of weights where there is one; nan where it has gaps."""
+    name = design.given.weights
+    if name not in frame:
+        return 1.0
+    known, sd = frame[name].notna().to_numpy(), np.full(len(frame), np.nan)
+    weights = weights_of(design.given, frame.loc[known])
+    assert weights is not None  # as there is a column of them
+    sd[known] = 1.0 / np.sqrt(weights)
+    return sd
 
 
 def _columns(
@@ -97,6 +118,8 @@ def _refuse_dependent(design: Design, terms: tuple[Term, ...]) -> None:
     rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
     X, Zs = _columns(design, terms, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
     refuse_dependent(design.coefficients, X, design.X[rows])
+    for recipe in design.given.recipes:
+        refuse_dependent(recipe.names, columns_alone(recipe, frame.iloc[rows]), recipe.columns(frame)[rows])
     for term, Z in zip(terms, Zs, strict=True):
         refuse_dependent(term.coefficients, Z, term.Z[rows])
 
@@ -140,12 +163,13 @@ def _needed(design: Design, data: Any, unseen: bool, terms: tuple[Term, ...]) ->
     columns = column_names(data)
     recipes = [design.recipe, *(term.recipe for term in terms)]
     used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
+    used |= design.given.offset_columns - set(design.given.arrays or {})
     factors = {name for term in terms for name in term.grouping.columns}
     wanted = used if unseen else used | factors
     for name in sorted(wanted - set(columns)):
         raise DataError(f"The new data have no column {name!r}, which the model uses." + suggest(name, columns))
-    groups = [name for name in columns if name in factors - used]
-    return [name for name in columns if name in wanted], groups if unseen else []
+    optional = (factors if unseen else set()) | {design.given.weights}
+    return [name for name in columns if name in wanted], [name for name in columns if name in optional - wanted]
 
 
 def _codes(grouping: Grouping, frame: pd.DataFrame, unseen: bool) -> np.ndarray:

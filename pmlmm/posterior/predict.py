@@ -117,7 +117,7 @@ def _tree(posterior: Posterior, rows: Rows, number: int, random_seed: int) -> xr
     drawn = PredictedDraws(posterior, shape[0] * shape[1], rng)
     predictor = drawn.predictor(rows)
     observed = rng.standard_normal(predictor.shape)
-    observed *= drawn.sigma[:, None]
+    observed *= drawn.sigma[:, None] * rows.noise_sd
     observed += predictor
     name = response_name(posterior.design)
     values = {"mean": predictor, "y" if name == "mean" else name: observed}
@@ -139,9 +139,10 @@ def _aligned(values: np.ndarray, rows: Rows, shape: tuple[int, int]) -> np.ndarr
 
 
 def predictor_mean(posterior: Posterior, rows: Rows) -> np.ndarray:
-    """Posterior mean of ``X beta + Z gamma`` in complete rows, (n,); that of a group not seen has no gamma."""
+    """Posterior mean of ``offset + X beta + Z gamma`` in complete rows, (n,); that of a group not seen has no gamma."""
     mean = posterior.mean
     total = rows.X @ mean["beta"].to_numpy() + _wide(posterior, rows.wide)
+    total = total if rows.offset is None else total + rows.offset
     for term, Z in zip(posterior.design.terms if rows.Zs else (), rows.Zs, strict=True):
         gamma, groups = mean[f"gamma_{term.name}"].to_numpy(), rows.codes[term.factor]
         total = total + np.where(groups >= 0, np.sum(Z * gamma[groups], axis=1), 0.0)

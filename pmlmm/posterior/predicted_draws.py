@@ -74,7 +74,7 @@ class PredictedDraws:
         return [max(int(c.max(initial=-1)) + 1 - t.n_groups, 0) for c, t in zip(codes, terms, strict=True)]
 
     def predictor(self, rows: Rows) -> np.ndarray:
-        """``X beta + Z gamma`` of every draw, (draws, n); rows of one new group share its effects."""
+        """``offset + X beta + Z gamma`` of every draw, (draws, n); rows of one new group share its effects."""
         terms = self.posterior.design.terms if rows.Zs else ()
         found = {term.factor: _numbered(term.grouping, rows) for term in terms}
         codes = [found[term.factor] for term in terms]
@@ -102,7 +102,7 @@ class PredictedDraws:
                 for a in range(Z.shape[1]):
                     part += gamma[:, group, a] * Z[:, a]
             total[chunk.which] = part
-        return total
+        return total if rows.offset is None else total + rows.offset
 
     def sd_and_ends(
         self, rows: Rows, tails: tuple[float, float], response: bool, chunks: Iterable[Chunk] | None = None
@@ -115,8 +115,8 @@ class PredictedDraws:
         total = self.deviations(rows, chunks)
         variance = np.mean(total**2, axis=0)
         if response:
-            variance += np.mean(self.sigma**2)
-            total += (self.sigma * self._errors())[:, None]
+            variance += np.mean(self.sigma**2) * rows.noise_sd**2
+            total += (self.sigma * self._errors())[:, None] * rows.noise_sd
         ends = np.quantile(total, tails, axis=0).T if rows.n_rows else np.empty((0, 2))
         return np.sqrt(variance), ends
 

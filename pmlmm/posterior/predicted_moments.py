@@ -31,7 +31,7 @@ def many_rows(
     chunks = None if rows.wide else list(drawn.chunks(rows, codes))
     sd, ends = np.sqrt(_variances(drawn, rows, codes, chunks)), np.empty((rows.n_rows, 2))
     if response:
-        sd = np.hypot(sd, np.sqrt(np.mean(drawn.sigma**2)))
+        sd = np.hypot(sd, np.sqrt(np.mean(drawn.sigma**2)) * rows.noise_sd)
     for kind in _kinds(drawn, rows, codes):
         chosen = kind[np.unique(np.linspace(0, len(kind) - 1, _SAMPLED).astype(int))]
         own, quantiles = drawn.sd_and_ends(_some(rows, chosen), tails, response, chunks)
@@ -58,6 +58,8 @@ def _some(rows: Rows, chosen: np.ndarray) -> Rows:
         codes={factor: codes[chosen] for factor, codes in rows.codes.items()},
         wide=tuple(replace(block, rows=block.rows[chosen]) for block in rows.wide),
         table=replace(rows.table, frame=rows.table.frame.iloc[chosen], rows=rows.table.rows[chosen]),
+        offset=None if rows.offset is None else rows.offset[chosen],
+        noise_sd=rows.noise_sd if isinstance(rows.noise_sd, float) else rows.noise_sd[chosen],
     )
 
 

@@ -1,6 +1,7 @@
 """Residuals, and what those of posterior draws say against normal errors of one variance.
 
-At a draw of all parameters from the posterior the errors ``(y - X beta - Z gamma) / sigma`` are standard normal and
+At a draw of all parameters from the posterior the errors ``(y - X beta - Z gamma) / sigma`` (times the root of a
+row's weight) are standard normal and
 independent of the parameters, whatever these are, if the model is right (Johnson 2007, Bayesian Analysis 2(4),
 719-734). So tests for independent normal numbers are exact for every draw; twice the median of the p-values of
 several draws is a p-value again (Vovk and Wang 2020, Biometrika 107(4), 791-808).
@@ -60,7 +61,7 @@ def _errors(posterior: Posterior, rng: np.random.Generator, number: int) -> tupl
     design = posterior.design
     values = posterior.resample(number, rng)[0].draw(rng, gamma=False, wide=False, predictor=True)
     fitted = values[PREDICTOR]
-    return fitted, (design.y - fitted) / values["sigma"][:, None]
+    return fitted, (design.y - fitted) / (values["sigma"][:, None] * design.noise_sd)
 
 
 def _tests(posterior: Posterior) -> dict[str, tuple[Test, str]]:

@@ -220,7 +220,8 @@ class Posterior(ABC):
     @property
     def data_fingerprint(self) -> str:
         """Whether two posteriors are of the same formula and data."""
-        return tree.fingerprint(self.problem.formula, self.design.y, self.design.X)
+        more = [x for x in (self.design.weights, self.design.offset) if x is not None]
+        return tree.fingerprint(self.problem.formula, self.design.y, self.design.X, *more)
 
     @property
     def theta_fingerprint(self) -> str:

@@ -64,7 +64,7 @@ def normal_columns(
     mean = {j: sizes.default_mean(j) if prior.mean is None else float(prior.mean) for j, prior in stated.items()}
     if intercept in stated:
         others = [j for j in columns if j != intercept and not centred]
-        centre = {j: float(design.X[:, j].mean()) for j in others}
+        centre = {j: float(design.mean(design.X[:, j])) for j in others}
         if stated[intercept].mean is None:
             mean[intercept] = sizes.mean - sum(centre[j] * mean[j] for j in others)
         # where columns are not centred: what this is at their means
@@ -97,11 +97,11 @@ class _Sizes:
 
     @property
     def mean(self) -> float:
-        return float(self.design.y.mean())
+        return float(self.design.mean(self.design.net))
 
     @property
     def unit(self) -> float:
-        return DEFAULT_SDS * float(self._size(self.design.y))
+        return DEFAULT_SDS * float(self._size(self.design.net))
 
     @cached_property
     def ones(self) -> np.ndarray | None:
@@ -129,4 +129,4 @@ class _Sizes:
         return self.unit / np.where(sizes > 0, sizes, 1.0)
 
     def _size(self, x: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.mean(x**2, axis=0)) if self.about_zero else np.std(x, axis=0)
+        return np.sqrt(self.design.mean(x**2) if self.about_zero else self.design.variance(x))

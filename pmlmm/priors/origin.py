@@ -8,6 +8,7 @@ import numpy as np
 
 from pmlmm.design.grouping import Grouping
 from pmlmm.design.term import Term
+from pmlmm.design.weights import mean_of
 from pmlmm.errors import PriorError, suggest
 from pmlmm.priors.checked import is_finite
 
@@ -71,7 +72,7 @@ class Origin:
         return (turned + np.swapaxes(turned, -1, -2)) / 2.0
 
 
-def origin_of(term: Term, stated: Any, together: Sequence[Term]) -> Origin:
+def origin_of(term: Term, stated: Any, together: Sequence[Term], weights: np.ndarray | None = None) -> Origin:
     """Where a term's columns have their zero, as ``stated`` by its prior: see :class:`pmlmm.InverseWishart`.
 
     Parameters
@@ -81,15 +82,17 @@ def origin_of(term: Term, stated: Any, together: Sequence[Term]) -> Origin:
         Checked by :func:`check`.
     together : sequence of Term
         Those that have one A with it, itself among them: a column that is far for one of them is moved for all.
+    weights : (n,) array, optional
+        Of the rows; a column's mean is weighted, what is far is judged by where the rows are.
     """
     shift, intercept = np.zeros(term.q), term.intercept
     if intercept is not None and stated != "zero":
-        for name, value in _values(term, stated, together).items():
+        for name, value in _values(term, stated, together, weights).items():
             shift[term.coefficients.index(name)] = value
     return Origin(shift, intercept)
 
 
-def _values(term: Term, stated: Any, together: Sequence[Term]) -> dict[str, float]:
+def _values(term: Term, stated: Any, together: Sequence[Term], weights: np.ndarray | None) -> dict[str, float]:
     """The zero of each column that is moved."""
     if isinstance(stated, Mapping):
         return {name: float(value) for name, value in stated.items()}
@@ -98,7 +101,7 @@ def _values(term: Term, stated: Any, together: Sequence[Term]) -> dict[str, floa
         names = [name for name in names if any(name in far_columns(other) for other in together)]
     elif stated != "mean":
         return {names[0]: float(stated)}
-    return {name: float(np.mean(term.Z[:, term.coefficients.index(name)])) for name in names}
+    return {name: float(mean_of(term.Z[:, term.coefficients.index(name)], weights)) for name in names}
 
 
 def _movable(term: Term) -> list[str]:

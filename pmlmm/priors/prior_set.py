@@ -120,7 +120,7 @@ def resolve(design: Design, priors: Mapping[str, Any] | None, standardize: bool)
         normals=normals,
         covariances=covariances,
         shared=tuple(given.shared),
-        origins=_origins(design.terms, covariances, given.shared),
+        origins=_origins(design, covariances, given.shared),
         sigma=sigma,
         standardize=standardize,
         standardized=tuple(bool(x) for x in penalised & standardize),
@@ -217,8 +217,7 @@ def _scales(
     for group in groups:
         columns = list(group.columns)
         if standardize and not group.absolute and group.name != INTERCEPT:
-            deviation = design.X[:, columns] - design.X[:, columns].mean(axis=0)
-            scales[columns] = np.sqrt(np.mean(deviation**2, axis=0))
+            scales[columns] = np.sqrt(design.variance(design.X[:, columns]))
     if normals is not None:
         scales[list(normals.columns)] = normals.unit / np.array(normals.sd)
     return tuple(scales.tolist())
@@ -229,7 +228,7 @@ def _means(design: Design, groups: tuple[PenaltyGroup, ...], normals: NormalColu
     for group in groups:
         if isinstance(group.prior, Ridge) and group.name == INTERCEPT:
             mean = group.prior.mean
-            means[list(group.columns)] = design.y.mean() if mean == "response" else mean
+            means[list(group.columns)] = design.mean(design.net) if mean == "response" else mean
     if normals is not None:
         means[list(normals.columns)] = normals.mean
     return tuple(means.tolist())
@@ -246,13 +245,11 @@ def _covariance_prior(term: Term, given: dict[str, Any]) -> CovariancePrior:
     return prior
 
 
-def _origins(
-    terms: tuple[Term, ...], covariances: tuple[CovariancePrior, ...], shared: Sequence[int]
-) -> tuple[Origin, ...]:
-    found = []
+def _origins(design: Design, covariances: tuple[CovariancePrior, ...], shared: Sequence[int]) -> tuple[Origin, ...]:
+    found, terms = [], design.terms
     for k, (term, prior) in enumerate(zip(terms, covariances, strict=True)):
         together = [other for other, leader in zip(terms, shared, strict=True) if leader == shared[k]]
-        found.append(origin_of(term, prior.stated_origin, together))
+        found.append(origin_of(term, prior.stated_origin, together, design.shares))
     return tuple(found)
 
 
@@ -261,7 +258,8 @@ def _residual_prior(prior: Any, design: Design) -> HalfStudentT | Flat:
         return prior
     if not isinstance(prior, HalfStudentT):
         raise PriorError(f"priors['sigma'] is {described(prior)}; sigma takes pmlmm.HalfStudentT or pmlmm.Flat.")
-    return prior if prior.scale is not None else HalfStudentT(prior.nu, float(np.std(design.y)))
+    size = float(np.sqrt(design.variance(design.net) * design.typical_weight))
+    return prior if prior.scale is not None else HalfStudentT(prior.nu, size)
 
 
 def _refuse_collinear(design: Design, flat: tuple[int, ...]) -> None:

@@ -207,12 +207,13 @@ def build_space(design: Design, priors: PriorSet, columns: ColumnSizes, hyperpri
 
 
 def _unit(group: PenaltyGroup, design: Design, priors: PriorSet, columns: ColumnSizes) -> float:
-    """Mean square of a group's columns as the ridge sees them."""
+    """Mean square of a group's columns as the ridge sees them, times what a typical row weighs."""
     if group.block is not None:
-        return columns.wide[group.block]
+        return columns.wide[group.block] * design.typical_weight
     raw = [j for j in group.columns if not priors.standardized[j]]
-    squares = float(np.sum(np.square(design.X[:, raw]))) / design.n_rows
-    return max((len(group.columns) - len(raw) + squares) / len(group.columns), np.finfo(float).tiny)
+    squares = float(np.sum(design.mean(np.square(design.X[:, raw]))))
+    unit = (len(group.columns) - len(raw) + squares) / len(group.columns)
+    return max(unit * design.typical_weight, np.finfo(float).tiny)
 
 
 def _log_lambda(name: str, size: int, unit: float) -> LogLambda:
@@ -258,11 +259,12 @@ def _residual_variance(design: Design) -> float:
     """Variance of y that least squares on X leaves, at least a thousandth of it (p may exceed n)."""
     n, p = design.X.shape
     unit = design.X / np.abs(design.X).max(axis=0, initial=np.finfo(float).tiny)  # whatever the units of a column
-    fitted = unit @ np.linalg.lstsq(unit, design.y, rcond=None)[0] if p else 0.0
-    left = float(np.var(design.y - fitted))
-    if p < n and left < _EXACT * np.var(design.y):
+    root = 1.0 if design.shares is None else np.sqrt(design.shares)
+    found = np.linalg.lstsq((unit.T * root).T, design.net * root, rcond=None)[0]
+    left, total = float(design.variance(design.net - unit @ found)), float(design.variance(design.net))
+    if p < n and left < _EXACT * total:
         raise DataError(
             f"The fixed effects fit {design.parsed.response!r} exactly: there is no residual variation to model. "
             "Check that the response is not among the predictors."
         )
-    return max(left, 1e-3 * float(np.var(design.y)))
+    return max(left, 1e-3 * total)

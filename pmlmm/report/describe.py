@@ -86,6 +86,20 @@ def _origin(term: Term, origin: Origin) -> str:
     return f", at {', '.join(places)}" if places else ""
 
 
+def _given(design: Design) -> list[str]:
+    """Weights and offset."""
+    given, parts = design.given, []
+    if design.weights is not None:
+        low, high = design.weights.min(), design.weights.max()
+        name = f" {given.weights}" if given.weights in given.columns else ""
+        parts.append(f"precision weights{name} ({low:.4g} to {high:.4g}): residual variance sigma^2 / weight")
+    if design.offset is not None:
+        names = [given.offset] if given.offset in given.columns else []
+        names += [recipe.expression.text for recipe in given.recipes]
+        parts.append(f"offset {' + '.join(names)}".strip())
+    return parts
+
+
 def data_line(design: Design) -> str:
     """Rows, groups, and what was dropped."""
     parts = [f"{design.n_rows} rows"]
@@ -95,6 +109,7 @@ def data_line(design: Design) -> str:
             f"{grouping.n_groups} groups of {grouping.factor} "
             + (f"({sizes.min()} to {sizes.max()} rows each)" if np.ptp(sizes) else f"({sizes[0]} rows each)")
         )
+    parts += _given(design)
     table = design.table
     if table.rows_dropped:
         missing = ", ".join(f"{name}: {count}" for name, count in table.missing.items())

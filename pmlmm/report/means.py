@@ -27,7 +27,10 @@ def means(
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.means`."""
     cells = Grid(posterior.design).cells(_by_then(factors, by), at, weights)
-    return estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval)
+    table = estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval)
+    if posterior.design.offset is not None:
+        table[["mean", "lower", "upper"]] += posterior.design.offset.mean()
+    return table
 
 
 def contrast(

@@ -14,6 +14,7 @@ import xarray as xr
 from scipy import sparse
 
 from pmlmm.design.table import Table
+from pmlmm.design.weights import OFFSET, WEIGHTS
 from pmlmm.design.wide import WideBlock
 from pmlmm.errors import DataError, OptionError, PmlmmError, suggest
 from pmlmm.files import in_words, netcdf, netcdf_target, write
@@ -75,7 +76,8 @@ def content(posterior: Posterior, arguments: Mapping[str, Any]) -> bytes:
         "formula": posterior.problem.formula,
         "table": _plain_table(design.table),
         "penalized": [_plain_block(block) for block in design.wide],
-        "arguments": {name: value for name, value in arguments.items() if name not in NOT_WRITTEN},
+        "arguments": {name: value for name, value in arguments.items() if name not in NOT_WRITTEN}
+        | {name: _given(value, design.given.arrays, f"{name}=") for name, value in _beside(arguments).items()},
         "context": sorted(arguments.get("context") or {}),
         "hyperprior": learned.space.hyperprior,
         "options": learned.options,
@@ -88,6 +90,16 @@ def content(posterior: Posterior, arguments: Mapping[str, Any]) -> bytes:
     about |= {"comment": "read it with pmlmm.load(); draws for other programs: fit.posterior.to_netcdf()"}
     dataset = xr.Dataset({name: (f"{name}_entry", values) for name, values in variables.items()}, attrs=about)
     return netcdf(xr.DataTree(dataset))
+
+
+def _beside(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights and offset."""
+    return {name.rstrip("="): arguments.get(name.rstrip("=")) for name in (WEIGHTS, OFFSET)}
+
+
+def _given(value: Any, arrays: Mapping[str, np.ndarray] | None, name: str) -> Any:
+    """The name of a column, or the array as it was when the model was made."""
+    return (arrays or {}).get(name, value)
 
 
 def read(path: str | os.PathLike) -> Saved:

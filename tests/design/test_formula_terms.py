@@ -39,7 +39,6 @@ REFUSED = [
     ("y ~ t > 3 + (1 | g)", "I\\(x > 3\\)"),
     ("y ~ t - base + (1 | g)", "I\\(x - base\\)"),
     ("y ~ . + (1 | g)", "name them"),
-    ("y ~ offset(t) + (1 | g)", "y - offset"),
     ("y ~ ns(t, 3) + (1 | g)", "cr\\(x, df=4\\)"),
     ("y ~ s(t) + (1 | g)", "bs\\(x, df=5\\)"),
     ("y ~ sqtr(t) + (1 | g)", "Did you mean 'sqrt'"),

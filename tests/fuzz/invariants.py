@@ -67,7 +67,7 @@ def _equal(values: np.ndarray, expected: np.ndarray) -> bool:
 
 def _lost(given: Case, design: Any) -> Faults:
     """Columns that the formula names and the model has nowhere."""
-    names = [*design.coefficients, *design.coefficient_terms, design.parsed.response]
+    names = [*design.coefficients, *design.coefficient_terms, design.parsed.response, *design.parsed.offsets]
     names += [name for term in design.terms for name in (*term.coefficients, term.expression, *term.grouping.columns)]
     lost = [column for column in given.used if not any(str(column) in name for name in names)]
     return [("a column was lost", f"{lost} in {design.formula!r}: {names[:20]}")] if lost else []

@@ -51,6 +51,7 @@ def table(rows=160, groups=20, seed=0):
     )
     effect = rng.normal(size=groups)[g]
     data["y"] = 1e-6 * (3 + effect + 0.1 * (data["year"] - 2000) + data["flag"] + rng.normal(size=rows))
+    data["w"], data["y0"] = rng.uniform(0.5, 3.0, rows), 1e-6 * rng.normal(size=rows)
     data.loc[[3, 30], "count"] = pd.NA
     return data
 
@@ -66,6 +67,7 @@ MODELS = {
     "joint": ("y ~ flag + (1 | g)", {}, {"approximation": "joint"}),
     "em": ("y ~ flag + (1 | g)", {}, {"approximation": "joint", "optimizer": "em"}),
     "hyperprior": ("y ~ flag + (1 | g)", {}, {"hyperprior": pmlmm.Hyperprior(eta_sd=1.0, pool_at="mean square")}),
+    "weights": ("y ~ flag + offset(y0) + (1 | g)", {"weights": "w"}, {"integrate": False}),
     "no effects": ("y ~ year + flag", {"standardize": False}, {}),
     "priors": (
         "y ~ year + flag + text + (1 + flag | g)",
@@ -181,6 +183,18 @@ def test_a_polars_table_that_changes_afterwards(tmp_path):
     for saved in (fit, other):
         saved.save(tmp_path / "fit.nc")
         assert pmlmm.load(tmp_path / "fit.nc").summary() == saved.summary()
+
+
+def test_weights_beside_the_table(tmp_path):
+    data = table(80, 10)
+    weights, offset = np.linspace(0.5, 3.0, 80), 1e-6 * pd.Series(np.arange(80.0))
+    fit = pmlmm.Model("y ~ count + (1 | g)", data, weights=weights, offset=offset).fit(integrate=False)
+    text, fitted = fit.summary(), fit.predict()
+    weights[:] = 1.0
+    fit.save(tmp_path / "fit.nc")
+    back = pmlmm.load(tmp_path / "fit.nc")
+    assert back.summary() == text
+    pd.testing.assert_frame_equal(back.predict(), fitted, check_exact=True)
 
 
 def test_functions_are_asked_for_by_name(tmp_path, sleepstudy):

@@ -155,7 +155,7 @@ def finish(
     grouped: np.ndarray,
     blocks: np.ndarray,
     absolute: np.ndarray,
-    n: float,
+    scalars: np.ndarray,
     roots: np.ndarray,
     dense: DenseEliminated,
     log_det: float,
@@ -174,12 +174,13 @@ def finish(
         _add_vech(inner, starts[k], total[first:last, first:last])
         first = last
     variance, d, flat = u[0] ** 2, starts[-1], dense.standard.shape[0]
+    n, log_weights = scalars[1], scalars[2]
     _add_block_slopes(inner, variance, starts, blocks, roots, dense)
     for block in blocks:
         flat -= block[1] * block[2]
     power = n - flat
     log_dets = log_det + dense.log_det
-    value = -0.5 * (power * (LOG_2PI + np.log(variance)) + log_dets + dense.q_tilde / variance)
+    value = -0.5 * (power * (LOG_2PI + np.log(variance)) - log_weights + log_dets + dense.q_tilde / variance)
     gradient = -0.5 * inner
     gradient[0] = (dense.q_tilde / variance - power) / u[0]
     for j in range(1, d):

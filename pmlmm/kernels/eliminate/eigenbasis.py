@@ -40,7 +40,7 @@ def eigenbasis_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     quadratic = np.sum((effects @ dense.J) * effects, axis=1) + (projected @ dense.w) ** 2 / u[0] ** 2
     inner = np.zeros(u.shape[0])
     inner[u.shape[0] - log_lambda.shape[0] + group] = np.sum(shrunk * (1.0 - shrunk) * quadratic - shrunk)
-    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, np.sum(np.log1p(excess)), none, inner)
+    return finish(u, sizes, grouped, blocks, absolute, scalars, roots, dense, np.sum(np.log1p(excess)), none, inner)
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,7 +135,7 @@ def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     _weigh_chunk(D, dense.J, dense.w, 1.0 / u[0] ** 2, 0, N.shape[0], N)
     for k in range(N.shape[0]):
         total -= N[k]
-    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
+    return finish(u, sizes, grouped, blocks, absolute, scalars, roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 class OneFactor(Elimination):

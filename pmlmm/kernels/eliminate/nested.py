@@ -155,7 +155,7 @@ def nested_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
                     for k in range(p):
                         mine[a, v] -= D[j, a, k] * KE[k, v]
             _add_weighted(mine, weights, total, p)
-    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
+    return finish(u, sizes, grouped, blocks, absolute, scalars, roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ def row_kernels_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     for g in range(groups.shape[0]):
         at = u.shape[0] - log_lambda.shape[0] + groups[g]
         inner[at] = np.exp(-log_lambda[groups[g]]) * np.sum(kernels[g] * weight)
-    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, none, inner)
+    return finish(u, sizes, grouped, blocks, absolute, scalars, roots, dense, log_det, none, inner)
 
 
 @dataclass(frozen=True, eq=False)

@@ -146,7 +146,7 @@ def sparse_groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     total = np.zeros(L.shape)
     for i in range(designs.shape[0]):
         total += B[i] - N[i]
-    return finish(u, sizes, grouped, blocks, absolute, scalars[1], roots, dense, log_det, total, np.zeros(u.shape[0]))
+    return finish(u, sizes, grouped, blocks, absolute, scalars, roots, dense, log_det, total, np.zeros(u.shape[0]))
 
 
 @dataclass(frozen=True, eq=False)
