@@ -39,4 +39,4 @@ def _of_new_groups(draws: WeightedDraws, rng: np.random.Generator) -> np.ndarray
     gamma = new_effects(problem, draws.natural, rng)
     columns = [block.columns for block in problem.statistics.wide]
     wide = alpha @ np.hstack(columns).T if columns else 0.0
-    return linear_predictor(problem.design.X, problem.statistics.terms, beta, gamma) + wide
+    return linear_predictor(problem.design, problem.statistics.terms, beta, gamma) + wide
