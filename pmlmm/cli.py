@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pmlmm.cli_options import options_of
+from pmlmm.terminal import failed, log, orderly_end, printed, progress_line, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,48 +17,6 @@ if TYPE_CHECKING:
     from pmlmm.fit import Fit
 
 # Nothing heavy here: ``pmlmm --help`` answers at once.
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pmlmm", description="Linear mixed models whose priors are learned from the data."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    fit = commands.add_parser(
-        "fit",
-        help="fit a model and print its summary",
-        description="Fit a model and print its summary.",
-        epilog='example: pmlmm fit sleepstudy "Reaction ~ Days + (Days | Subject)"',
-    )
-    fit.add_argument("data", help="name of a bundled data set, or path of a CSV (also .csv.gz) or Parquet file")
-    fit.add_argument("formula", help="lme4 formula, in quotes")
-    fit.add_argument("--out", metavar="FILE.nc", help="write the posterior DataTree as netCDF")
-    fit.add_argument("--approximation", choices=("marginal", "joint"), default="marginal", help="default: marginal")
-    fit.add_argument("--no-hyperprior", action="store_true", help="plain empirical Bayes, without the weak hyperprior")
-    fit.add_argument("--ridge", action="store_true", help="shrink the formula's columns too, with one learned lambda")
-    fit.add_argument("--no-standardize", action="store_true", help="leave the penalised columns as they are")
-    fit.add_argument(
-        "--penalized",
-        action="append",
-        default=[],
-        metavar="NAME=FILE",
-        help="wide block of penalised columns: a CSV or Parquet file with a row for every row of the data",
-    )
-    fit.add_argument("--weights", metavar="COLUMN", help="precision weights: residual variance sigma^2 / weight")
-    fit.add_argument("--offset", metavar="COLUMN", help="known part of the linear predictor, in the units of y")
-    fit.add_argument(
-        "--missing",
-        action="append",
-        default=[],
-        metavar="WORD",
-        help="what stands for a missing value in CSV files, beside nothing at all and NA among numbers; repeatable",
-    )
-    fit.add_argument(
-        "--untrusted", action="store_true", help="for a formula of a stranger: refuse it if it could run code"
-    )
-    fit.add_argument("--verbose", action="store_true", help="say what is eliminated how, and follow the search")
-    fit.add_argument("--seed", type=int, default=0, help="of the importance draws; default: 0")
-    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,44 +28,96 @@ def main(arguments: list[str] | None = None) -> int:
         0; 1 after an error, which is printed to stderr; 130 after Ctrl-C; 141 where nobody reads the summary
         (``| head``).
     """
-    options = _options(arguments)
-    progress = _log if options.verbose else _progress()
+    options = options_of(arguments)
+    progress = log if getattr(options, "verbose", False) else progress_line()
     try:
         return _run(options, progress)
     except KeyboardInterrupt:
         progress("")
-        return _failed("interrupted.", status=130)
+        return failed("interrupted.", status=130)
     except MemoryError:
         progress("")
-        return _failed("the memory of this machine is not enough.")
-
-
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    try:
-        return _parser().parse_args(arguments)
-    except SystemExit as end:  # --help is printed but may not be written yet
-        raise SystemExit(end.code or _print("", end="")) from None
+        return failed("the memory of this machine is not enough.")
 
 
 def _run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
-    progress("loading PyMC")
+    progress("loading")
+    from pmlmm.errors import PmlmmError
+
+    try:
+        return _COMMANDS[options.command](options, progress)
+    except PmlmmError as error:
+        progress("")
+        return failed(error)
+
+
+def _run_fit(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
     from pmlmm.errors import PmlmmError
 
     failure = None
+    fit = _fit(options, progress)
+    progress("drawing from the posterior")
+    text = fit.summary()
     try:
-        fit = _fit(options, progress)
-        progress("drawing from the posterior")
-        text = fit.summary()
-    except PmlmmError as error:
-        progress("")
-        return _failed(error)
-    try:
-        text += _write(fit, options.out) if options.out is not None else ""
+        for part in _written(fit, options):
+            text += part
     except PmlmmError as error:  # said below: the summary has cost the time of a fit
         failure = error
     progress("")
-    status = _print(text)
-    return status if failure is None else _failed(failure)
+    status = printed(text)
+    return status if failure is None else failed(failure)
+
+
+def _run_predict(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pandas import RangeIndex
+
+    from pmlmm.files import target_of, write
+    from pmlmm.model import load
+
+    blocks = _named_files(options.penalized)
+    _refuse_idle_missing(options, blocks)
+    target = None if options.out is None else target_of(options.out, (".csv",), "CSV", "predictions")
+    fit = load(options.fit, trusted=options.trusted)
+    options.formula = fit.model.formula
+    data, penalized = _tables(options, blocks, progress)
+    progress("predicting")
+    chosen = {"kind": options.kind, "groups": options.groups, "interval": options.interval}
+    table = fit.predict(data, penalized=penalized or None, **chosen)
+    text = table.to_csv(index=not isinstance(table.index, RangeIndex))
+    progress("")
+    if target is None:
+        return printed(text, end="")
+    with orderly_end():
+        write(text.encode(), options.out, target)
+    return 0
+
+
+def _run_report(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pmlmm.model import load
+
+    fit = load(options.fit, trusted=options.trusted)
+    progress("drawing pictures")
+    with orderly_end():
+        fit.report(options.out)
+    progress("")
+    return 0
+
+
+def _run_compare(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
+    from pmlmm.errors import OptionError
+    from pmlmm.fit import compare_models
+    from pmlmm.model import load
+
+    if len(set(options.fits)) < max(len(options.fits), 2):
+        raise OptionError("compare: give two or more different files of saved fits.")
+    fits = {path: load(path, trusted=options.trusted) for path in options.fits}
+    progress("leaving groups out")
+    text = repr(compare_models(fits, logo=not options.no_logo))
+    progress("")
+    return printed(text)
+
+
+_COMMANDS = {"fit": _run_fit, "predict": _run_predict, "report": _run_report, "compare": _run_compare}
 
 
 def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
@@ -149,20 +160,30 @@ def _named_files(given: list[str]) -> dict[str, str]:
 
 def _check_files(options: argparse.Namespace, blocks: dict[str, str]) -> None:
     """What would spoil a fit at its end: found out before it begins."""
+    from pmlmm.errors import OptionError
+    from pmlmm.files import netcdf_target
+
+    inputs = _refuse_idle_missing(options, blocks)
+    given = {"--out": options.out, "--save": options.save}
+    for name, target in given.items():
+        for path in inputs if target is not None else []:
+            if _is_same(target, path):
+                raise OptionError(f"{name} {target} is the file {path} that is read; choose another name.")
+    targets = [netcdf_target(target) for target in given.values() if target is not None]
+    if len(set(targets)) < len(targets):
+        raise OptionError(f"--out and --save are both {options.out}: choose two names.")
+
+
+def _refuse_idle_missing(options: argparse.Namespace, blocks: dict[str, str]) -> list[str]:
+    """The files that are read; words for missing values need one of CSV."""
     from pmlmm.datasets import names
     from pmlmm.datasets.reading import is_csv
     from pmlmm.errors import OptionError
-    from pmlmm.files import netcdf_target
 
     inputs = [*([] if options.data in names() else [options.data]), *blocks.values()]
     if options.missing and not any(map(is_csv, inputs)):
         raise OptionError("--missing is for CSV files: a Parquet file and a bundled data set say what is missing.")
-    if options.out is None:
-        return
-    for path in inputs:
-        if _is_same(options.out, path):
-            raise OptionError(f"--out {options.out} is the file {path} that is read; choose another name.")
-    netcdf_target(options.out)
+    return inputs
 
 
 def _is_same(first: str, second: str) -> bool:
@@ -176,12 +197,12 @@ def _tables(options: argparse.Namespace, blocks: dict[str, str], progress: Calla
     """The data, and the penalised blocks by name."""
     from pmlmm.datasets import read
 
-    used = " ".join([options.formula, options.weights or "", options.offset or ""])
+    used = " ".join(getattr(options, name, None) or "" for name in ("formula", "weights", "offset"))
 
     def note(column: str | None, text: str) -> None:
         if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", used):
             progress("")
-            _say(f"pmlmm: {text}")
+            say(f"pmlmm: {text}")
 
     data = read(options.data, options.missing, note)
     return data, {name: _labelled(read(path, options.missing, note), data) for name, path in blocks.items()}
@@ -195,81 +216,18 @@ def _labelled(block: "pd.DataFrame", data: "pd.DataFrame") -> "pd.DataFrame":
     return block.set_axis(data.index) if without and len(block) == len(data) else block
 
 
-def _write(fit: "Fit", path: str) -> str:
+def _written(fit: "Fit", options: argparse.Namespace) -> Iterator[str]:
+    """Write what was asked for, and say so one by one."""
     from pmlmm.files import write_netcdf
 
-    with _orderly_end():
-        write_netcdf(fit.posterior, path)
-    return f"\n\nPosterior written to {path}"
-
-
-@contextlib.contextmanager
-def _orderly_end():
-    """SIGTERM and SIGHUP end the command by an exception, so that what is half written is taken away."""
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    mine = threading.current_thread() is threading.main_thread()  # others may not set handlers
-    taken = [kind for kind in kinds if mine and signal.getsignal(kind) is signal.SIG_DFL]
-    for kind in taken:
-        signal.signal(kind, end)
-    try:
-        yield
-    finally:
-        for kind in taken:
-            signal.signal(kind, signal.SIG_DFL)
-
-
-def _print(text: str, end: str = "\n") -> int:
-    """The exit status after printing: 141 where the reader has gone, 1 where there is no room."""
-    if sys.stdout is None:
-        return _failed("Cannot print: there is no standard output.")
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
-    except BrokenPipeError:
-        _give_up(sys.stdout)
-        return 128 + 13
-    except OSError as error:
-        _give_up(sys.stdout)
-        return _failed(f"Cannot print: {error.strerror or error}.")
-    return 0
-
-
-def _give_up(stream: TextIO) -> None:
-    """Nothing more is written: Python would fail again when it flushes the stream at its end."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _failed(reason: object, status: int = 1) -> int:
-    _say(f"pmlmm: {reason}")
-    return status
-
-
-def _say(line: str, end: str = "\n") -> None:
-    """Write to stderr; where that is not possible there is nobody to be told."""
-    if sys.stderr is None:
-        return
-    try:
-        print(line, end=end, file=sys.stderr, flush=True)
-    except OSError:
-        _give_up(sys.stderr)
-
-
-def _log(line: str) -> None:
-    """Every line of progress on stderr."""
-    if line:
-        _say(line)
-
-
-def _progress() -> Callable[[str], None]:
-    """One line on a terminal's stderr that is rewritten; nothing when piped."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return lambda line: None
-    return lambda line: _say("\r\x1b[2K" + line, end="")
+    if options.save is not None:  # first, as the other can be made from it
+        with orderly_end():
+            fit.save(options.save)
+        yield f"\n\nFit written to {options.save}"
+    if options.out is not None:
+        with orderly_end():
+            write_netcdf(fit.posterior, options.out)
+        yield f"\n\nPosterior written to {options.out}"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,20 @@ def in_words(error: Exception) -> str:
 
 
 def netcdf_target(path: str | os.PathLike) -> str:
-    """Where a netCDF file of this name goes, links followed.
+    """Where a netCDF file of this name goes; see :func:`target_of`."""
+    return target_of(path, NETCDF, "netCDF", "fit")
+
+
+def target_of(path: str | os.PathLike, endings: tuple[str, ...], what: str, usual: str) -> str:
+    """Where a file of this name goes, links followed.
+
+    Parameters
+    ----------
+    path : str or path
+    endings : tuple of str
+        Of the names that say what is in it; the first one is proposed.
+    what, usual : str
+        What is written, in words, and a usual name without its ending.
 
     Raises
     ------
@@ -42,9 +55,11 @@ def netcdf_target(path: str | os.PathLike) -> str:
         raise OptionError(f"{given!r} is a folder; give the name of a file in it.")
     if os.path.islink(target) or (os.path.exists(target) and not os.path.isfile(target)):
         raise OptionError(f"{given!r} is a device, a pipe or a circle of links; give the name of a file.")
-    if os.path.splitext(given)[1].lower() not in NETCDF:
-        name = os.path.splitext(os.path.basename(given))[0] or "fit"
-        raise OptionError(f"{given!r}: what is written is netCDF; give it a name that says so, such as {name}.nc.")
+    if os.path.splitext(given)[1].lower() not in endings:
+        name = os.path.splitext(os.path.basename(given))[0] or usual
+        raise OptionError(
+            f"{given!r}: what is written is {what}; give it a name that says so, such as {name}{endings[0]}."
+        )
     _check_place(given, target)
     return target
 
@@ -72,7 +87,20 @@ def write_netcdf(tree: "xr.DataTree", path: str | os.PathLike) -> None:
     """
     target = netcdf_target(path)
     with _errors_in_words(os.fspath(path)):
-        replace(target, netcdf(tree))
+        content = netcdf(tree)
+    write(content, path, target)
+
+
+def write(content: bytes, path: str | os.PathLike, target: str) -> None:
+    """Write a file; what was at ``target``, to which ``path`` leads, is whole until its successor is.
+
+    Raises
+    ------
+    OptionError
+        It cannot be written; nothing has changed then.
+    """
+    with _errors_in_words(os.fspath(path)):
+        replace(target, content)
 
 
 def netcdf(tree: "xr.DataTree") -> bytes:

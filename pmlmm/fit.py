@@ -1,5 +1,6 @@
 """The result of fitting a model: a front door to its posterior, checks and reports."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -589,8 +590,8 @@ class Fit:
         Parameters
         ----------
         kind : "response", "standardized", "marginal" or "pivotal"
-            y less the posterior mean of ``X beta + Z gamma``; that over the posterior mean of sigma; y less the
-            posterior mean of ``X beta``; or ``(y - X beta - Z gamma) / sigma`` at one draw of the posterior. The last
+            y less the posterior mean of ``X beta + Z gamma``; that over the posterior mean of sigma, times the root of
+            a weight; y less the posterior mean of ``X beta``; or ``(y - X beta - Z gamma) / sigma`` at one draw of the posterior. The last
             are independent standard normal numbers if the model is right (:meth:`check_residuals`), hence those to
             look at in a QQ plot: the others are smaller than the errors, and correlate.
         random_seed : int, optional
@@ -856,6 +857,48 @@ class Fit:
         Dickey (1971). The weighted likelihood ratio. Annals of Mathematical Statistics 42(1), 204-223.
         """
         return hypothesis.hypotheses(self._posterior, hypotheses, interval)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fit to a netCDF file, from which :func:`pmlmm.load` makes it again, in any process.
+
+        The file holds the columns that the model needs and its wide blocks: whoever has it has these data. Functions
+        of ``context`` are not in it. It replaces an earlier file of that name in one step, or leaves it as it was.
+
+        Parameters
+        ----------
+        path : str or path
+            Ending in .nc or another name of netCDF.
+
+        Raises
+        ------
+        OptionError
+            The file cannot be written, or the model was given something that a file cannot hold.
+        """
+        from pmlmm.saving.fits import save
+
+        save(self._posterior, self.model.arguments, path)
+
+    def report(self, path: str | os.PathLike) -> None:
+        """Write one self-contained HTML page: model, estimates, pictures, priors, diagnostics.
+
+        Parameters
+        ----------
+        path : str or path
+            Ending in .html. Pictures need matplotlib, and are left out where it is missing.
+
+        Raises
+        ------
+        OptionError
+            The file cannot be written.
+        """
+        from pmlmm.report.page import write_report
+
+        write_report(self._posterior, self.hyperparameters, path)
+
+    def _repr_html_(self) -> str:
+        from pmlmm.report.page import fit_html
+
+        return fit_html(self._posterior, self.hyperparameters)
 
     def graph(self, *, collapsed: bool = False) -> "pm.Model":
         """PyMC graph with the learned hyperparameters; see :meth:`pmlmm.Model.graph`."""

@@ -1,5 +1,6 @@
 """The front door: a formula, a table and priors make a model; fitting it learns the rest."""
 
+import os
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,7 @@ from pmlmm.crossproducts.standardize import standardization_of
 from pmlmm.crossproducts.statistics import Statistics, build_statistics
 from pmlmm.design.design import Design, build_design
 from pmlmm.design.update import updated
-from pmlmm.errors import OptionError, PriorError
+from pmlmm.errors import FormulaError, OptionError, PriorError
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
 from pmlmm.options import refuse_unknown
@@ -18,11 +19,15 @@ from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.prior_set import PriorSet, resolve
 from pmlmm.priors.search_space import Space, build_space
 from pmlmm.problem import Problem
+from pmlmm.progress import reporting
 
 if TYPE_CHECKING:
     import pymc as pm
 
-    from pmlmm.fit import Fit
+    from pmlmm.fit import Fit, IntegratedFit
+    from pmlmm.inference.laplace import LogPosterior
+    from pmlmm.inference.learn import Compiler
+    from pmlmm.saving.fits import Saved
 
 _DEFAULT_HYPERPRIOR = Hyperprior()
 
@@ -110,11 +115,13 @@ class Model:
         # what update() makes another model of: references, no copies
         self.arguments: dict[str, Any] = {
             "data": data,
-            "priors": priors,
+            "priors": priors and dict(priors),
             "penalized": penalized,
             "standardize": standardize,
             "context": context,
             "trusted": trusted,
+            "weights": weights,
+            "offset": offset,
         }
 
     @property
@@ -146,7 +153,7 @@ class Model:
         draws: int | None = None,
         random_seed: int = 0,
         optimizer: Literal["newton", "em"] = "newton",
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[str], None] | bool | None = None,
     ) -> "Fit":
         """Learn the hyperparameters by maximising the evidence, and find the mode there.
 
@@ -173,8 +180,9 @@ class Model:
             Of these draws: the same seed gives the same fit.
         optimizer : "newton" or "em"
             How modes are found; "em" needs natural coordinates.
-        progress : callable, optional
-            Called with a line of text now and then.
+        progress : callable or bool, optional
+            Called with a line of text now and then. Default: such a line is shown after two seconds in a terminal or
+            a notebook; False: never.
 
         Returns
         -------
@@ -194,7 +202,6 @@ class Model:
         the functionalities of the LMER package. Talk.
         """
         from pmlmm.fit import Fit
-        from pmlmm.graph.engine import compile_log_posterior
         from pmlmm.inference.integrate import refuse_without_hyperprior
         from pmlmm.inference.learn import learn
         from pmlmm.posterior.learned import LearnedPosterior
@@ -208,16 +215,16 @@ class Model:
         refuse_draws(options.draws or 1, self.design.numbers_each(gamma=None, wide=None), f"fit(draws={draws})")
         space = self._space(hyperprior)
         # what overflows on the way is not finite, and every search refuses it in words
-        with blas_threads(self.statistics.elimination.dense), np.errstate(all="ignore"):
-            learned = learn(
-                self._problem,
-                space,
-                options,
-                lambda profile: compile_log_posterior(self._problem, space.fixed, profile=profile),
-                progress,
-            )
-        fit = Fit(self, LearnedPosterior(learned))
-        return fit.integrate() if learned.integrate else fit
+        with (
+            reporting(progress, "fit") as line,
+            blas_threads(self.statistics.elimination.dense),
+            np.errstate(all="ignore"),
+        ):
+            learned = learn(self._problem, space, options, self._compiled(space), line)
+            fit = Fit(self, LearnedPosterior(learned))
+            if learned.integrate and line is not None:
+                line("integrating the hyperparameters out")
+            return fit.integrate() if learned.integrate else fit
 
     def update(self, formula: str | None = None, data: Any = None, **changes: Any) -> "Model":
         """The same model with another formula, other data or other arguments; see :meth:`pmlmm.Fit.update`.
@@ -288,6 +295,81 @@ class Model:
         from pmlmm.report.describe import describe_model
 
         return describe_model(self._problem)
+
+    def _repr_html_(self) -> str:
+        from pmlmm.report.page import model_html
+
+        return model_html(self._problem)
+
+    def _restored(self, saved: "Saved") -> "Fit":
+        """The fit of this model that a file holds."""
+        from pmlmm.fit import Fit, IntegratedFit
+        from pmlmm.inference.learn import restore
+        from pmlmm.posterior.integrated import IntegratedPosterior
+        from pmlmm.posterior.learned import LearnedPosterior
+
+        space = self._space(saved.hyperprior)
+        with blas_threads(self.statistics.elimination.dense):
+            learned = restore(self._problem, space, saved.options, self._compiled(space), saved.found)
+        if saved.integrated is None:
+            return Fit(self, LearnedPosterior(learned))
+        return IntegratedFit(self, IntegratedPosterior(learned, saved.integrated))
+
+    def _compiled(self, space: Space) -> "Compiler":
+        def compiled(profile: bool) -> "LogPosterior":
+            from pmlmm.graph.engine import compile_log_posterior
+
+            return compile_log_posterior(self._problem, space.fixed, profile=profile)
+
+        return compiled
+
+
+def load(
+    path: str | os.PathLike, *, context: Mapping[str, Any] | None = None, trusted: bool = False
+) -> "Fit | IntegratedFit":
+    """Read a fit that :meth:`pmlmm.Fit.save` wrote; it is the same to the last bit (on the same machine).
+
+    Parameters
+    ----------
+    path : str or path
+    context : mapping, optional
+        The functions and values that the formula uses beside the columns, which a file cannot hold.
+    trusted : bool
+        A formula can call any Python. False: one that does is refused, so that a file of somebody else runs no code;
+        True: it is evaluated, for files of your own.
+
+    Returns
+    -------
+    Fit
+        An :class:`pmlmm.IntegratedFit` where the hyperparameters were integrated out.
+
+    Raises
+    ------
+    DataError
+        No such file, one that is damaged or of another version, or not a saved fit.
+    FormulaError
+        The formula calls Python and ``trusted`` is False.
+    OptionError
+        The context is not that of the fit.
+    """
+    from pmlmm.saving.fits import read, refuse_other_context
+
+    saved = read(path)
+    refuse_other_context(saved, context, path)
+    try:
+        model = Model(
+            saved.formula,
+            saved.table,
+            penalized=saved.penalized or None,
+            context=context,
+            trusted=trusted,
+            **saved.arguments,
+        )
+    except FormulaError as error:
+        if trusted:
+            raise
+        raise FormulaError(f"{error} If the file is your own: pmlmm.load(path, trusted=True).") from error
+    return model._restored(saved)
 
 
 def _checked_context(context: Any) -> dict[str, Any]:

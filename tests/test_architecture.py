@@ -16,7 +16,7 @@ PACKAGE = Path(pmlmm.__file__).parent
 # From the bottom up. A room imports only what stands above it in this list; rooms on one line do not import each other.
 ORDER = (
     ("errors",),
-    ("options", "files", "memory"),
+    ("options", "files", "memory", "progress"),
     ("kernels",),
     ("design",),
     ("datasets",),
@@ -27,10 +27,13 @@ ORDER = (
     ("posterior",),
     ("report",),  # below checks: a comparison draws itself
     ("checks",),
+    ("saving",),
     ("fit",),
     ("marginaleffects",),
     ("model",),
     ("simulate", "sklearn"),
+    ("terminal",),
+    ("cli_options",),
     ("cli",),
 )
 # Places where the code does not keep to the rules yet, each with its reason. Only ever shorter.

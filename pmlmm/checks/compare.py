@@ -20,6 +20,7 @@ from pmlmm.options import count
 from pmlmm.posterior.draws import WeightedDraws
 from pmlmm.posterior.source import Posterior
 from pmlmm.posterior.tree import covariance_draws, refuse_other_objects, search_scale
+from pmlmm.report import html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,6 +86,9 @@ class Comparison:
 
     def __repr__(self) -> str:
         return verdict.report(self.table, self.evidence, self.verdict)
+
+    def _repr_html_(self) -> str:
+        return html.small(html.verbatim(verdict.report(self.table, self.evidence, self.verdict)))
 
     def plot(self, parameters: int = 6) -> "Figure":
         """Marginals of every method on top of each other, the worst parameters first.

@@ -16,6 +16,7 @@ from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.flat import Flat
 from pmlmm.problem import Problem
+from pmlmm.report import html
 
 # Columns that stand beside what they belong to.
 _SHOWN_AS = {
@@ -48,6 +49,10 @@ class ModelComparison:
     table: pd.DataFrame
     factor: str | None
     words: str
+
+    def _repr_html_(self) -> str:
+        shown = self.table.dropna(axis=1, how="all")
+        return html.small(html.table(shown), html.lines(self.words.split("\n")))
 
     def __repr__(self) -> str:
         numbers = self.table.drop(columns="note").dropna(axis=1, how="all").rename(columns=_SHOWN_AS)

@@ -27,7 +27,7 @@ def simulate(posterior: Posterior, number: int, groups: str, random_seed: int) -
         predictor = draws.draw(rng, gamma=False, wide=False, predictor=True)[PREDICTOR]
     else:
         predictor = _of_new_groups(draws, rng)
-    sigma = draws.natural[:, SIGMA, None]
+    sigma = draws.natural[:, SIGMA, None] * design.noise_sd
     replicated = predictor + sigma * rng.standard_normal(predictor.shape)
     return design.table.aligned(replicated.T).set_axis(range(1, number + 1), axis=1)
 
@@ -39,4 +39,4 @@ def _of_new_groups(draws: WeightedDraws, rng: np.random.Generator) -> np.ndarray
     gamma = new_effects(problem, draws.natural, rng)
     columns = [block.columns for block in problem.statistics.wide]
     wide = alpha @ np.hstack(columns).T if columns else 0.0
-    return linear_predictor(problem.design.X, problem.statistics.terms, beta, gamma) + wide
+    return linear_predictor(problem.design, problem.statistics.terms, beta, gamma) + wide

@@ -1,7 +1,7 @@
 """Take any data frame: pick the columns that a formula needs, drop incomplete rows, count them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import narwhals as nw
@@ -45,6 +45,10 @@ class Table:
         """Labels of the rows given, numbers where they have none."""
         return pd.RangeIndex(self.rows_given) if self.index is None else self.index
 
+    def part(self, needed: list[str]) -> "Table":
+        """The same rows with these columns alone."""
+        return replace(self, frame=self.frame[needed])
+
     def aligned(self, values: np.ndarray) -> pd.DataFrame:
         """Values of the complete rows (rows, columns) as a table of all rows given, nan where these are incomplete."""
         result = np.full((self.rows_given, values.shape[1]), np.nan)
@@ -53,17 +57,23 @@ class Table:
 
 
 def column_names(data: Any) -> list[str]:
-    """Names of the columns of any supported table."""
+    """Names of the columns of any supported table, or of one that was made before."""
+    if isinstance(data, Table):
+        return list(data.frame.columns)
     return list(_as_narwhals(data).columns)
 
 
 def row_labels(data: Any) -> pd.Index | None:
     """The index of a pandas table; None for tables whose rows have no names."""
+    if isinstance(data, Table):
+        return data.index
     return data.index if isinstance(data, pd.DataFrame) else None
 
 
 def row_count(data: Any) -> int:
     """Rows of any supported table."""
+    if isinstance(data, Table):
+        return data.rows_given
     return len(_as_narwhals(data))
 
 
@@ -111,6 +121,8 @@ def complete_rows(
     DataError
         No rows, a column without any value, or no complete row.
     """
+    if isinstance(data, Table):  # of a saved fit
+        return data.part([*needed, *(optional or []), *(beside or [])])
     given = _as_narwhals(data)
     if len(given) == 0:
         raise DataError("The data have no rows.")

@@ -106,7 +106,7 @@ def _build(name: str, given: Any, table: Table, index: pd.Index | None, taken: s
         raise DataError(f"penalized has the key {name!r}; a block's name must be text without '/'.")
     if {name, f"beta_{name}"} & taken or name == "common":
         raise DataError(f"The penalised block cannot be called {name!r}: the model uses that name. Choose another.")
-    matrix, labels = as_matrix(name, given)
+    matrix, labels = (given.matrix, given.labels) if isinstance(given, WideBlock) else as_matrix(name, given)
     if matrix.shape[0] != table.rows_given:
         raise DataError(
             f"The penalised block {name!r} has {matrix.shape[0]} rows, the data have {table.rows_given}: it needs one "

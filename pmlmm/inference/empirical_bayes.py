@@ -77,6 +77,23 @@ class SearchRecord:
         return int(sum(np.isnan(value) for _, value in self.path))
 
 
+class Position(NamedTuple):
+    """Where the modes of a :class:`LaplaceEvidence` are searched from.
+
+    Attributes
+    ----------
+    x : (d,) array
+    moved : ((k,) array, (d, k) array) or None
+        The last phi, and how the mode moves with it there.
+    was_proper : bool
+        Whether there was a mode that is not near-singular.
+    """
+
+    x: np.ndarray
+    moved: tuple[np.ndarray, np.ndarray] | None
+    was_proper: bool
+
+
 class LaplaceEvidence:
     """Laplace evidence plus hyperprior as a function of phi, warm-started from its last mode.
 
@@ -110,6 +127,15 @@ class LaplaceEvidence:
     def restart(self, x: np.ndarray) -> None:
         """Search the next mode from x."""
         self._x, self._moved = x, None
+
+    @property
+    def position(self) -> Position:
+        """Where the next mode is searched from."""
+        return Position(self._x, self._moved, self._was_proper)
+
+    def resume(self, position: Position) -> None:
+        """Search the next mode from there."""
+        self._x, self._moved, self._was_proper = position
 
     def from_start(self, x: np.ndarray) -> "LaplaceEvidence":
         """The same function, searching its modes from x."""

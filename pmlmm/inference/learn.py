@@ -1,6 +1,7 @@
 """The whole inference of one model: start, empirical Bayes on Laplace, refinement, final mode."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from pmlmm.inference.identified import refuse_collinear, refuse_exact_fit, unbou
 from pmlmm.inference.importance import work
 from pmlmm.inference.integrate import is_quick
 from pmlmm.inference.laplace import Laplace, LogPosterior, Mode
-from pmlmm.inference.learned import FitOptions, Learned
+from pmlmm.inference.learned import FitOptions, Found, Learned
 from pmlmm.inference.refine import Sampler, refine
 from pmlmm.inference.start import crude_start, first_phi
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.crossproducts import Crossproducts
+from pmlmm.kernels.derivatives import Derivatives
+from pmlmm.kernels.likelihood_expanded import Expansion
 from pmlmm.priors.search_space import Space
 from pmlmm.priors.theta import Theta
 from pmlmm.problem import Problem
@@ -77,6 +80,41 @@ def learn(
     mode = proposal if proposals is evidence else evidence.mode(phi)
     found = phi, mode, proposal, refined, words, tuple(records)
     return Learned(problem, space, options, space.theta(phi), *found, integrate, evidence, proposals, sampler)
+
+
+def restore(problem: Problem, space: Space, options: FitOptions, compiled: Compiler, found: Found) -> Learned:
+    """What :func:`learn` returned, from what it had found; nothing is compiled before it is needed."""
+    evidence = _asked_for(problem, space, options, lambda profile: _Deferred(compiled, profile))
+    proposals = evidence
+    if len(found.positions) > 1:
+        proposals = _default_evidence(problem, lambda profile: _Deferred(compiled, profile), space, np.empty(0))
+        proposals.resume(found.positions[1])
+    evidence.resume(found.positions[0])
+    data, proposal = problem.statistics.crossproducts(), found.proposal or found.mode
+    number = options.number_of_draws(data)
+    sampler = Sampler(problem, space, proposals, number, options.random_seed, data) if found.weighable else None
+    words = found.refined, found.refinement, found.records, found.integrate
+    theta = space.theta(found.phi)
+    return Learned(
+        problem, space, options, theta, found.phi, found.mode, proposal, *words, evidence, proposals, sampler
+    )
+
+
+class _Deferred:
+    """A log-posterior that is compiled at its first call."""
+
+    def __init__(self, compiled: Compiler, profile: bool):
+        self._compiled, self._profile = compiled, profile
+
+    @cached_property
+    def _function(self) -> LogPosterior:
+        return self._compiled(self._profile)
+
+    def __call__(self, theta: np.ndarray, hyper: np.ndarray) -> Derivatives:
+        return self._function(theta, hyper)
+
+    def expanded(self, expansion: Expansion) -> LogPosterior:
+        return self._function.expanded(expansion)
 
 
 def _asked_for(problem: Problem, space: Space, options: FitOptions, compiled: Compiler) -> LaplaceEvidence:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pmlmm.inference.empirical_bayes import LaplaceEvidence, SearchRecord
+from pmlmm.inference.empirical_bayes import LaplaceEvidence, Position, SearchRecord
 from pmlmm.inference.importance import ImportanceSample, Weights, work
 from pmlmm.inference.laplace import Approximation, Coordinates, Mode
 from pmlmm.inference.refine import Sampler
@@ -49,6 +49,33 @@ class FitOptions:
         """Importance draws: as asked for, or fewer where each is costly."""
         few = not likelihood_at_draws.cheap(data) or work(_DRAWS, data) > _MOST_WORK
         return self.draws or (_FEW_DRAWS if few else _DRAWS)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All of :class:`Learned` that a search has found; the rest follows from the problem and the options.
+
+    Attributes
+    ----------
+    phi, mode, refined, refinement, records, integrate
+        As there.
+    proposal : Mode or None
+        None: it is ``mode``.
+    weighable : bool
+        Whether importance draws pay.
+    positions : tuple of Position
+        Of the evidence that was maximised, and of that of the default approximation where it is another one.
+    """
+
+    phi: np.ndarray
+    mode: Mode
+    proposal: Mode | None
+    refined: bool
+    refinement: str
+    records: tuple[SearchRecord, ...]
+    integrate: bool
+    weighable: bool
+    positions: tuple[Position, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +123,22 @@ class Learned:
     def weighable(self) -> bool:
         """Whether importance draws pay here."""
         return self._sampler is not None
+
+    @property
+    def found(self) -> Found:
+        """What :func:`pmlmm.inference.learn.restore` makes the same of again."""
+        both = (self._evidence,) if self._proposals is self._evidence else (self._evidence, self._proposals)
+        return Found(
+            self.phi,
+            self.mode,
+            None if self.proposal is self.mode else self.proposal,
+            self.refined,
+            self.refinement,
+            self.records,
+            self.integrate,
+            self.weighable,
+            tuple(evidence.position for evidence in both),
+        )
 
     @cached_property
     def drawn(self) -> tuple[ImportanceSample, Weights] | None:

@@ -35,20 +35,20 @@ def residuals(posterior: Posterior, kind: str, random_seed: int) -> pd.Series:
     if kind not in _KINDS:
         raise OptionError(f"residuals(kind={kind!r})." + suggest(kind, _KINDS))
     if kind == "pivotal":
-        values = _errors(posterior, np.random.default_rng([random_seed, 11]), 1)[1][0]
+        values = draw_errors(posterior, np.random.default_rng([random_seed, 11]), 1)[1][0]
     else:
         values = posterior.design.y - predictor_mean(
             posterior, fitted_rows(posterior.design, effects=kind != "marginal")
         )
     if kind == "standardized":
-        values = values / float(posterior.mean["sigma"])
+        values = values / (float(posterior.mean["sigma"]) * posterior.design.noise_sd)
     return posterior.design.table.aligned(values[:, None])[0].rename("residual")
 
 
 def residual_checks(posterior: Posterior, random_seed: int) -> pd.DataFrame:
     """One row per check; see :meth:`pmlmm.Fit.check_residuals`."""
     number = int(np.clip(_NUMBERS // posterior.design.n_rows, _FEWEST, _DRAWS))
-    fitted, errors = _errors(posterior, np.random.default_rng([random_seed, 7]), number)
+    fitted, errors = draw_errors(posterior, np.random.default_rng([random_seed, 7]), number)
     tests = _tests(posterior)
     rows = [(name, *_combined(test, fitted, errors), words) for name, (test, words) in tests.items()]
     table = pd.DataFrame(rows, columns=["check", "statistic", "p_value", "words"]).set_index("check")
@@ -56,7 +56,7 @@ def residual_checks(posterior: Posterior, random_seed: int) -> pd.DataFrame:
     return table
 
 
-def _errors(posterior: Posterior, rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_errors(posterior: Posterior, rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Fitted values and standardised residuals of posterior draws, both (draws, n)."""
     design = posterior.design
     values = posterior.resample(number, rng)[0].draw(rng, gamma=False, wide=False, predictor=True)

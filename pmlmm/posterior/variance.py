@@ -26,6 +26,7 @@ class Variances:
     factors : dict
         Factor of each term.
     residual : array
+        Mean over the rows of ``sigma^2 / weight``.
     """
 
     fixed: np.ndarray
@@ -58,7 +59,8 @@ def draw_variances(posterior: Posterior) -> Variances:
     Sigmas = covariances(draws.natural, problem.design.sizes)
     # columns of Z from their origin: far from it a covariance on the user's scale is a difference of large numbers
     terms = {t.name: mean_variance(Sigma, t.Z) for t, Sigma in zip(problem.statistics.terms, Sigmas, strict=True)}
-    return Variances(fixed, parts, terms, factors_of(problem.design), draws.natural[:, SIGMA] ** 2)
+    residual = draws.natural[:, SIGMA] ** 2 * float(np.mean(np.square(problem.design.noise_sd)))
+    return Variances(fixed, parts, terms, factors_of(problem.design), residual)
 
 
 def factors_of(design: Design) -> dict[str, str]:

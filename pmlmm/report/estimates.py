@@ -1,6 +1,7 @@
 """Estimates with their intervals as tables of plain text."""
 
 import numpy as np
+import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.wide import WideBlock
@@ -19,6 +20,29 @@ def estimates(posterior: Posterior) -> str:
     for block in posterior.design.wide:
         text += ["", *_wide_block(posterior, block)]
     return "\n".join([*text, "", *_deviations(posterior)])
+
+
+def intervals(posterior: Posterior) -> dict[str, pd.DataFrame]:
+    """Fixed effects, and standard deviations, with 95% intervals, by title; those without rows are left out."""
+    draws, design = posterior.without_effects, posterior.design
+    beta, names = draws["beta"].to_numpy(), ["sd", "lower", "upper"]
+    fixed = pd.DataFrame(index=pd.Index(design.coefficients))
+    fixed["mean"], fixed["sd"] = posterior.mean["beta"].to_numpy(), np.std(beta, axis=(0, 1), ddof=1)
+    fixed["lower"], fixed["upper"] = np.quantile(beta, _ENDS, axis=(0, 1))
+    rows: dict[str, dict[str, float]] = {}
+    for term in design.terms:
+        Sigma = draws[f"Sigma_{term.name}"].to_numpy()
+        sds = np.sqrt(np.diagonal(Sigma, axis1=-2, axis2=-1))
+        shown = np.quantile(sds, _MEDIAN_AND_ENDS, axis=(0, 1)).T
+        rows |= {
+            f"{term.name} {name}": dict(zip(names, shown[a], strict=True)) for a, name in enumerate(term.coefficients)
+        }
+    rows["residual (sigma)"] = dict(zip(names, np.quantile(draws["sigma"].to_numpy(), _MEDIAN_AND_ENDS), strict=True))
+    found = {
+        "Fixed effects (posterior mean, sd, 95% interval)": fixed,
+        "Standard deviations (posterior medians and 95% intervals)": pd.DataFrame.from_dict(rows, orient="index"),
+    }
+    return {title: table for title, table in found.items() if len(table)}
 
 
 def _fixed_effects(posterior: Posterior) -> list[str]:

@@ -29,7 +29,7 @@ def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
         [estimates(posterior)],
         _hyperparameters(hyperparameters, posterior.about_hyperparameters),
         ["Priors", *prior_lines(posterior.problem), *_hyperpriors(posterior)],
-        [*_evidence(posterior), *_notes(posterior)],
+        [*evidence_lines(posterior), *notes(posterior)],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
 
@@ -39,15 +39,18 @@ def _head(posterior: Posterior) -> list[str]:
     design = posterior.design
     lines = [f"Linear mixed model: {posterior.problem.formula}", data_line(design), *response_lines(design)]
     lines += [posterior.about_intervals] if posterior.learned.space.coordinates else []
-    lines += _warnings(posterior)
+    return [wrapped(line) for line in [*lines, *alarms(posterior)]]
+
+
+def alarms(posterior: Posterior) -> list[str]:
+    """Why numbers are not to be trusted; mostly empty."""
     table = residual_checks(posterior, posterior.learned.options.random_seed)
-    if alarms := table["words"][table["p_value"] < ALARM].tolist():
-        lines.append(f"Residuals: {'; '.join(alarms)}: do not rely on the interval of sigma.")
-    return [wrapped(line) for line in lines]
+    words = table["words"][table["p_value"] < ALARM].tolist()
+    residuals = [f"Residuals: {'; '.join(words)}: do not rely on the interval of sigma."] if words else []
+    return [*_unreliable(posterior), *residuals]
 
 
-def _warnings(posterior: Posterior) -> list[str]:
-    """Why the numbers below are not to be trusted; mostly empty."""
+def _unreliable(posterior: Posterior) -> list[str]:
     k_hat, plug_in = posterior.evidence.k_hat, posterior.integrated is None
     if posterior.reliable:
         return []
@@ -83,7 +86,7 @@ def _hyperpriors(posterior: Posterior) -> list[str]:
     return [wrapped(f"  {line}") for line in [str(space.hyperprior), *own]]
 
 
-def _evidence(posterior: Posterior) -> list[str]:
+def evidence_lines(posterior: Posterior) -> list[str]:
     """The log evidence, of what, and how well it is known."""
     options, found = posterior.learned.options, posterior.evidence
     if posterior.integrated is not None:
@@ -98,30 +101,30 @@ def _evidence(posterior: Posterior) -> list[str]:
     return [wrapped(line) for line in lines]
 
 
-def _notes(posterior: Posterior) -> list[str]:
+def notes(posterior: Posterior) -> list[str]:
     """What else an analyst should know, if anything."""
-    notes = []
+    found = []
     if posterior.problem.priors.improper:
-        notes.append(
+        found.append(
             "Some priors are flat: the evidence is defined up to their constants; compare it only between models "
             "with the same flat priors."
         )
     if pair := _nearly_collinear(posterior):
-        notes.append(
+        found.append(
             f"The columns {pair[0]!r} and {pair[1]!r} correlate at {pair[2]:.5f}: their prior shrinks what "
             "tells them apart. Centre the covariate before taking powers, or use poly()."
         )
     if many := _many_columns(posterior.problem):
-        notes.append(many)
+        found.append(many)
     last = posterior.learned.records[-1]
     if last.gradient_norm > _STEEP:
         beside = ", beside points without a proper mode" if last.failures else ""
-        notes.append(
+        found.append(
             f"The search for the hyperparameters ended on a slope (gradient {last.gradient_norm:.2g}){beside}: other "
             "row orders or starts may end elsewhere. Fix a prior, or take effects out."
         )
-    notes += _far_slopes(posterior.design)
-    return [wrapped(note) for note in notes]
+    found += _far_slopes(posterior.design)
+    return [wrapped(note) for note in found]
 
 
 def _far_slopes(design: Design) -> list[str]:

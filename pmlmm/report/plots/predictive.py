@@ -34,7 +34,8 @@ def replications(posterior: Posterior) -> np.ndarray:
     """Responses of the rows of the fit, for the same groups: (draws, n)."""
     draws = joint_draws(posterior, predictor=True)
     rng = np.random.default_rng([posterior.learned.options.random_seed, 5])
-    return draws[PREDICTOR] + draws["sigma"][:, None] * rng.standard_normal(draws[PREDICTOR].shape)
+    noise = draws["sigma"][:, None] * posterior.design.noise_sd
+    return draws[PREDICTOR] + noise * rng.standard_normal(draws[PREDICTOR].shape)
 
 
 def _all_rows(posterior: Posterior, interval: float, ax: "Axes | None") -> "Axes":

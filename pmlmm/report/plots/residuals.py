@@ -6,8 +6,8 @@ import numpy as np
 from scipy import stats
 
 from pmlmm.design.grouping import Grouping
-from pmlmm.posterior.draws import PREDICTOR
 from pmlmm.posterior.labels import response_name
+from pmlmm.posterior.residuals import draw_errors
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.plots import style
 from pmlmm.report.plots.draws import ends
@@ -41,10 +41,8 @@ def errors_of_draw(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
 
     If the model is right these residuals are independent standard normal; those of posterior means are neither.
     """
-    rng = np.random.default_rng([posterior.learned.options.random_seed, 7])
-    values = posterior.resample(1, rng)[0].draw(rng, gamma=False, wide=False, predictor=True)
-    fitted = values[PREDICTOR][0]
-    return fitted, (posterior.design.y - fitted) / values["sigma"][0]
+    fitted, errors = draw_errors(posterior, np.random.default_rng([posterior.learned.options.random_seed, 7]), 1)
+    return fitted[0], errors[0]
 
 
 def _over_fitted(ax: "Axes", fitted: np.ndarray, errors: np.ndarray, shown: np.ndarray, interval: float) -> None:

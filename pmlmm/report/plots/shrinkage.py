@@ -72,7 +72,7 @@ def _without(design: Design, values: dict[str, np.ndarray], effects: Effects) ->
     """y less all that is not of these effects, at posterior means: (n,)."""
     others = [term for term in design.terms if term not in effects.terms]
     gamma = {f"gamma_{term.name}": values[f"gamma_{term.name}"][None] for term in others}
-    rest = linear_predictor(design.X, others, values["beta"][None], gamma)[0]
+    rest = linear_predictor(design, others, values["beta"][None], gamma)[0]
     for block in design.wide:
         beta = values[f"beta_{block.name}"]
         rest = rest + sum(columns @ beta[part] for part, columns in block.chunks())

@@ -1,0 +1,1 @@
+"""Fits in files: written whole, read back as they were, without pickle."""
