@@ -92,7 +92,7 @@ class MixedRegressor(RegressorMixin, BaseEstimator):
         self.trusted = trusted
         self.fit_options = fit_options
 
-    def fit(self, X: Any, y: Any) -> "MixedRegressor":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MixedRegressor":
         """Learn the hyperparameters and the posterior.
 
         Parameters
@@ -100,6 +100,9 @@ class MixedRegressor(RegressorMixin, BaseEstimator):
         X : data frame or (n, p) array
         y : (n,) array
             The response, numbers without gaps.
+        sample_weight : (n,) array, optional
+            Precisions, as ``weights`` of :class:`pmlmm.Model`: the variance of a row is sigma^2 / weight. They are no
+            numbers of repetitions, and must be above 0.
 
         Raises
         ------
@@ -124,6 +127,7 @@ class MixedRegressor(RegressorMixin, BaseEstimator):
             penalized=self._given(frame) or None,
             context=self.context,
             trusted=self.trusted,
+            weights=None if sample_weight is None else np.asarray(sample_weight, dtype=float),
         )
         self.fit_ = model.fit(**dict(self.fit_options or {}))
         return self

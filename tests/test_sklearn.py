@@ -80,6 +80,13 @@ def test_standard_deviations_of_new_observations(data):
     assert sd[1] == pytest.approx(np.sqrt(SDS[0] ** 2 + 25 * SDS[1] ** 2 + SIGMA**2), rel=0.2)
 
 
+def test_sample_weights_are_the_precisions_of_the_rows(data):
+    weights = np.random.default_rng(0).uniform(0.2, 5.0, size=len(data))
+    model = MixedRegressor("~ t + (t | id)", **QUICK).fit(data, data.y, sample_weight=list(weights))
+    alike = pmlmm.Model("y ~ t + (t | id)", data, weights=weights).fit(integrate=False, draws=200)
+    np.testing.assert_array_equal(model.fit_.mean["beta"], alike.mean["beta"])
+
+
 @pytest.mark.slow
 def test_a_search_over_formulas_and_priors_finds_the_slope(data):
     search = GridSearchCV(
@@ -199,13 +206,21 @@ EXACT = dict.fromkeys(
         "check_fit2d_1feature",
         "check_dict_unchanged",
         "check_fit2d_predict1d",
+        "check_sample_weights_shape",
+        "check_sample_weights_not_overwritten",
     ),
     "y is an exact function of X there: no residual variation, which is refused",
 )
 
 
+WEIGHTS = {
+    "check_sample_weight_equivalence_on_dense_data": "weights are precisions, not numbers of repetitions, and above 0",
+    "check_all_zero_sample_weights_error": "weights of 0 are refused, in other words",
+}
+
+
 @pytest.mark.slow
-@parametrize_with_checks([MixedRegressor(**QUICK)], expected_failed_checks=lambda _: EXACT)
+@parametrize_with_checks([MixedRegressor(**QUICK)], expected_failed_checks=lambda _: EXACT | WEIGHTS)
 def test_scikit_learns_contract(estimator, check):
     check(estimator)
 
@@ -213,9 +228,9 @@ def test_scikit_learns_contract(estimator, check):
 class Noisy(MixedRegressor):
     """With an error in y, so that there is something to fit."""
 
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         noise = np.random.default_rng(0).normal(size=np.shape(y))
-        return super().fit(X, np.asarray(y, dtype=float) + noise)
+        return super().fit(X, np.asarray(y, dtype=float) + noise, sample_weight)
 
 
 @pytest.mark.slow
