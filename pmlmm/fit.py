@@ -591,9 +591,10 @@ class Fit:
         ----------
         kind : "response", "standardized", "marginal" or "pivotal"
             y less the posterior mean of ``X beta + Z gamma``; that over the posterior mean of sigma, times the root of
-            a weight; y less the posterior mean of ``X beta``; or ``(y - X beta - Z gamma) / sigma`` at one draw of the posterior. The last
-            are independent standard normal numbers if the model is right (:meth:`check_residuals`), hence those to
-            look at in a QQ plot: the others are smaller than the errors, and correlate.
+            a weight; y less the posterior mean of ``X beta``; or ``(y - X beta - Z gamma) / sigma`` at one draw of the
+            posterior. The last are independent standard normal numbers if the model is right
+            (:meth:`check_residuals`), hence those to look at in a QQ plot: the others are smaller than the errors, and
+            correlate.
         random_seed : int, optional
             Of "pivotal"; the fit's by default.
 
