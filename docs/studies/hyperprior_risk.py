@@ -7,9 +7,9 @@ is its mean log KL less the least of all candidates there; its risk is the large
 shares of 95% intervals that hold the truth. Each data set is fitted once, under a hyperprior between the candidates,
 and its draws are weighed by the ratio of the hyperpriors.
 
-``--settings "8 x 3, sd .7;crossed 12 x 15"`` and ``--candidates "1,2,1.5;1.5,2,1.5"`` run these only; what has been
+``--settings "8 x 3, sd .7;crossed 12 x 15"`` and ``--candidates "1,2,1.5,1;1.5,2,1.5,1"`` run these only; what has been
 computed is kept, so the study may be run in pieces, and once more for the tables of all. A candidate is pool_sd,
-eta_median, eta_sd, and others by name: "1.5,2,1.5,level=1". It takes about half an hour on one core.
+eta_median, eta_sd, pool_df, and others by name: "1.5,2,1.5,inf,level=1". It takes about half an hour on one core.
 """
 
 from collections.abc import Callable
@@ -26,21 +26,26 @@ from parallel import replicate
 import pmlmm
 from pmlmm.errors import ConvergenceError
 
-NAMES = ("pool_sd", "eta_median", "eta_sd")
+NAMES = ("pool_sd", "eta_median", "eta_sd", "pool_df")
 CANDIDATES = (
-    "0.5,7,1",
-    "0.7,3,1.2",
-    "1,7,1",
-    "1,4,1.5",
-    "1,2,1.5",
-    "1.5,2,1.5",
-    "1.5,3,1.5",
-    "1.5,4,1.5",
-    "1.5,4,1",
-    "2,2,1.5",
-    "2,4,1.5",
+    "0.5,7,1,inf",
+    "0.7,3,1.2,inf",
+    "1,7,1,inf",
+    "1,2,1.5,inf",
+    "1.5,2,1.5,inf",
+    "1.5,4,1.5,inf",
+    "2,4,1.5,inf",
+    "0.7,3,1.5,0.5",
+    "1,3,1.5,0.5",
+    "0.7,2,1.5,1",
+    "1,3,1.5,1",
+    "1.3,2,1.5,1",
+    "1.3,3,1.5,1",
+    "1.3,4,1.5,1",
+    "1.5,3,1.5,1",
+    "1,3,1.5,2",
 )
-BETWEEN = "1.5,3,1.5"
+BETWEEN = "1.3,3,1.5,1"
 # Of each of 4 chains.
 DRAWS = 1000
 CONSTANT = {"Intercept": pmlmm.Flat()}
@@ -281,8 +286,8 @@ def main() -> None:
     rows = pd.DataFrame([row for rows in replicate(one, tasks, fresh=options.fresh) for row in rows])
     caption = (
         "Regret: mean log KL(true law of y, estimated law) of the posterior mean of (sigma, Sigma), hyperparameters "
-        "integrated out, less that of the best candidate of the setting; candidates are pool_sd, eta_median, eta_sd. "
-        f"Data sets (seeds from {options.seed}), and the largest Monte Carlo error of a difference from the best."
+        "integrated out, less that of the best candidate of the setting; candidates are pool_sd, eta_median, eta_sd, "
+        f"pool_df. Data sets (seeds from {options.seed}); the largest Monte Carlo error of a difference from the best."
     )
     report.save_table("hyperprior_risk", regrets(rows).reset_index(), options, caption)
     effective = rows.groupby("candidate", sort=False)["effective"].median()

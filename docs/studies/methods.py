@@ -191,7 +191,7 @@ def talk(structure: str) -> Callable:
 
 
 #: What structures and medians are varied around: right for the talk's data, too strong for others.
-STRONG = pmlmm.Hyperprior(eta_median=7.0, eta_sd=1.0, pool_sd=0.5)
+STRONG = pmlmm.Hyperprior(eta_median=7.0, eta_sd=1.0, pool_sd=0.5, pool_df=np.inf)
 METHODS: dict[str, Callable] = {
     "ML": _likelihood,
     "talk, A identity": talk("identity"),

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import pmlmm
+from pmlmm.priors.hyperprior import Pool
 from pmlmm.priors.search_space import build_space
 from tests.problems import RIDGE
 
@@ -13,7 +15,7 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 @pytest.mark.parametrize(("pool_at", "size"), [("largest", 9.0), ("mean square", np.sqrt(np.mean(np.arange(10) ** 2)))])
 def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
     model = pmlmm.Model("Reaction ~ 0 + (Days | Subject)", sleepstudy)
-    prior = pmlmm.Hyperprior(level=2.5, eta_sd=0.5, pool_sd=0.6, pool_at=pool_at)
+    prior = pmlmm.Hyperprior(level=2.5, eta_sd=0.5, pool_sd=0.6, pool_df=np.inf, pool_at=pool_at)
     space = build_space(model.design, model.priors, model.statistics.columns, prior)
     phi = space.draw_prior(4000, np.random.default_rng(0))
     level = np.mean(phi[:, 1:] - space.start[1:], axis=1)
@@ -29,6 +31,20 @@ def test_hyperprior_is_proper_and_draws_are_its_own(sleepstudy, pool_at, size):
     assert np.sum(inverse) / len(phi) == pytest.approx(8.0, rel=0.1)
 
 
+def test_a_heavy_tailed_pool_is_a_normal_one_whose_variance_is_learned():
+    """Its density is the average of normal ones over chi-squared precisions, and its draws are its own."""
+    rng = np.random.default_rng(2)
+    heavy, sizes = pmlmm.Hyperprior(pool_sd=0.8, pool_df=3.0), np.array([1.0, 2.0, 0.5])
+    pool = Pool("A", np.arange(3), np.zeros(3), sizes)
+    phi = pool.shape + np.array([0.9, -1.1, 0.4])
+    scales = 0.8 / np.sqrt(rng.chisquare(3.0, 20_000) / 3.0)
+    each = [pool.spread(phi, pmlmm.Hyperprior(pool_sd=sd, pool_df=np.inf))[0] for sd in scales]
+    assert pool.spread(phi, heavy)[0] == pytest.approx(np.log(np.mean(np.exp(each))), abs=0.02)
+    drawn = pool.draw(20_000, heavy, rng)
+    apart = (drawn - pool.shape)[:, 0] - (drawn - pool.shape)[:, 1]
+    assert stats.kstest(apart, stats.t(3.0, scale=0.8 * np.sqrt(2.0)).cdf).pvalue > 0.01
+
+
 def test_parts_of_the_hyperprior(sleepstudy):
     """lambda's and the covariances', of many points at once."""
     rng = np.random.default_rng(3)
@@ -39,9 +55,10 @@ def test_parts_of_the_hyperprior(sleepstudy):
     np.testing.assert_allclose(parts, [space.log_prior(point)[0] for point in phi], rtol=1e-12)
 
 
-def test_gradient_of_the_hyperprior(sleepstudy, differences):
+@pytest.mark.parametrize("df", [1.0, 4.0, np.inf])
+def test_gradient_of_the_hyperprior(sleepstudy, differences, df):
     model = pmlmm.Model(FORMULA, sleepstudy, RIDGE)
-    space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior())
+    space = build_space(model.design, model.priors, model.statistics.columns, pmlmm.Hyperprior(pool_df=df))
     phi = space.start + np.array([0.3, -0.4, 0.5, -1.0])
     np.testing.assert_allclose(
         space.log_prior(phi)[1], differences(lambda x: space.log_prior(x)[0], phi), rtol=1e-6, atol=1e-8
