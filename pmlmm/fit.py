@@ -1187,7 +1187,7 @@ def compare(fit: Fit, mcmc: xr.DataTree, *, random_seed: int = 0) -> comparing.C
     OptionError
         The draws are of another posterior, or an argument is not what its place asks for.
     """
-    if isinstance(fit, Fit) and isinstance(mcmc, Fit):
+    if (isinstance(fit, Fit) and isinstance(mcmc, Fit)) or isinstance(fit, dict):
         raise OptionError(
             "compare(fit, mcmc) sets a fit beside NUTS draws of the same posterior. Models are compared by "
             "pmlmm.compare_models({'a name': fit1, 'another': fit2})."
