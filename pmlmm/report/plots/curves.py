@@ -36,7 +36,11 @@ class Curve:
 
 
 def column_of_x(design: Design, x: str | None, grouping: Grouping) -> str:
-    """The column on the x axis: by default the first numeric one of the random part, or of the fixed part."""
+    """The column on the x axis.
+
+    By default the first one, of the random part before the fixed part, that differs within groups: numeric if there is
+    such a one.
+    """
     frame = design.table.frame
     recipes = [term.recipe for term in design.terms if term.grouping is grouping]
     used = [name for recipe in [*recipes, design.recipe] for name in recipe.expression.columns]
@@ -45,12 +49,19 @@ def column_of_x(design: Design, x: str | None, grouping: Grouping) -> str:
         if x not in choices:
             raise OptionError(f"x={x!r} is no column that the model uses." + suggest(x, choices))
         return x
-    numeric = [name for name in choices if is_numeric(frame[name]) and frame[name].nunique() > 1]
+    within = [name for name in choices if _differs(frame[name], grouping)]
+    numeric = [name for name in within if is_numeric(frame[name])]
     if not choices:
         raise OptionError(
             "The model has no column for the x axis of trajectories: plot_random_effects() shows the groups."
         )
-    return (numeric or choices)[0]
+    return (numeric or within or choices)[0]
+
+
+def _differs(values: pd.Series, grouping: Grouping) -> bool:
+    """Whether a column has several values in some group."""
+    codes = pd.factorize(values)[0]
+    return len(np.unique(grouping.codes * (codes.max() + 1) + codes)) > grouping.n_groups
 
 
 @dataclass(frozen=True, eq=False)

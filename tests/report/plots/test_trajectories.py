@@ -1,6 +1,7 @@
 """Curves of groups: through the posterior's means, between the group's ends, with what else the group has."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import pmlmm
@@ -117,3 +118,12 @@ def test_messages_name_the_choices(sleep_fit, load):
     penicillin = pmlmm.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", load("penicillin")).fit(integrate=False)
     with pytest.raises(pmlmm.errors.OptionError, match=r"plot_random_effects\(\)"):
         penicillin.plot_trajectories()
+
+
+def test_the_x_axis_is_a_column_that_differs_within_groups():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"id": np.repeat(np.arange(12), 4), "visit": np.tile(list("abcd"), 12)})
+    table = table.assign(base=rng.normal(size=12)[table["id"]], y=rng.normal(size=48))
+    fit = pmlmm.Model("y ~ base + visit + (1 | id)", table).fit(integrate=False)
+    axes = fit.plot_trajectories(groups=2)
+    assert axes.flat[0].get_figure().get_supxlabel() == "visit"
