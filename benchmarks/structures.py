@@ -1,4 +1,4 @@
-"""Crossed factors and wide blocks: InstEval and 280 rows x 500 or 20,000 covariates, against the peers.
+"""Crossed and nested factors, and wide blocks: InstEval and 280 rows x 500 or 20,000 covariates, against the peers.
 
 pmlmm learns every hyperparameter; mixedlm, lme4 and gpboost fit plain maximum likelihood, and gpboost's
 wide model is a Gaussian process with a linear kernel. ``--large`` adds two factors of 5,000 levels.
@@ -11,7 +11,7 @@ import time
 from peers import best_of, ratio, time_gpboost, time_lme4, time_mixedlm
 
 import pmlmm
-from tests.problems import COVARIATES, many_covariates, read, two_factors
+from tests.problems import COVARIATES, many_covariates, nested_factors, read, two_factors
 
 
 def line(name: str, ours: float, **peers: float | None) -> None:
@@ -31,6 +31,13 @@ def main() -> None:
         data, X = many_covariates(p)
         ours = best_of(lambda d=data, X=X: pmlmm.Model(COVARIATES, d, penalized={"x": X}).fit(), 3)
         line(f"280 x {p}, (1 + t | ind)", ours, gpboost=time_gpboost(data, ["ind"], X=X) if p < 1_000 else None)
+    for outer in (100, 1_000):
+        nested, formula = nested_factors(outer, 10, 5), "y ~ x + (1 | a) + (1 | b)"
+        plug_in = best_of(lambda d=nested, f=formula: pmlmm.Model(f, d).fit(integrate=False), 3)
+        whole = best_of(lambda d=nested, f=formula: pmlmm.Model(f, d).fit(), 3)
+        peers = {"mixedlm": time_mixedlm(formula, nested), "lme4": time_lme4(formula, nested, factors=["a", "b"])}
+        line(f"{10 * outer:,} groups in {outer:,}, plug-in", plug_in, **peers)
+        line(f"{10 * outer:,} groups in {outer:,}, default", whole, **peers)
     insteval = read("InstEval")
     formula = "y ~ service + (1 | s) + (1 | d)"
     ours = best_of(lambda: pmlmm.Model(formula, insteval).fit(), 3)

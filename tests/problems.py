@@ -242,6 +242,15 @@ def many_covariates(p, seed=0):
     return pd.DataFrame({"y": y, "t": t, "ind": individual}), X
 
 
+def nested_factors(outer, inner, rows, seed=0):
+    """Intercepts of ``outer`` groups with ``inner`` groups in each and ``rows`` rows in these, and a covariate."""
+    rng = np.random.default_rng(seed)
+    a, b = np.repeat(np.arange(outer), inner * rows), np.repeat(np.arange(outer * inner), rows)
+    x = rng.normal(size=len(a))
+    y = rng.normal(size=outer)[a] + 0.7 * rng.normal(size=outer * inner)[b] + x + rng.normal(size=len(a))
+    return pd.DataFrame({"a": a, "b": b, "x": x, "y": y})
+
+
 def two_factors(levels, rows, seed=0):
     """Two crossed factors a and b of as many levels."""
     rng = np.random.default_rng(seed)

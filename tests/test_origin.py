@@ -273,9 +273,9 @@ def ages(seed, m=30, visits=6):
     return pd.DataFrame({"id": g, "age": age, "y": y}), 0.1 + gamma[:, 1]
 
 
-@pytest.mark.parametrize("sets", [8, pytest.param(40, marks=pytest.mark.slow)])
-def test_ages_with_each_subject_over_a_few_years(sets):
-    """From zero the slopes' sd came out at .06 and their intervals covered half; the errors of 8 sets are .02."""
+@pytest.mark.parametrize(("sets", "least"), [(8, 0.82), pytest.param(40, 0.88, marks=pytest.mark.slow)])
+def test_ages_with_each_subject_over_a_few_years(sets, least):
+    """From zero the slopes' sd came out at .06 and their intervals covered half; the error of 8 sets' share is .04."""
     sds, inside = [], []
     for seed in range(sets):
         data, slopes = ages(seed)
@@ -286,4 +286,4 @@ def test_ages_with_each_subject_over_a_few_years(sets):
         inside.append(np.mean((low <= slopes) & (slopes <= high)))
         sds.append(float(np.sqrt(draws["Sigma_id"][..., 1, 1]).median()))
     assert 0.14 < np.mean(sds) < 0.26
-    assert np.mean(inside) > 0.88
+    assert np.mean(inside) > least

@@ -22,8 +22,9 @@ def test_ten_by_ten_cubic_is_positive_definite():
     assert np.linalg.cond(Sigma) < 1e3
     learned = fit.hyperparameters.drop("lambda[Intercept]")
     # by the evidence any one of the four effects may be absent, if the others are there
-    assert (learned.loc[["lambda[common]", "b[ind]"], "state"] == "interior").all()
-    assert learned["state"].str.startswith(("interior", "flat towards zero")).all()
+    # and how alike Sigma is to A, ten individuals hardly say
+    assert learned.loc["lambda[common]", "state"] == "interior"
+    assert learned["state"].str.startswith(("interior", "flat towards zero", "flat: the data hardly")).all()
     assert np.isfinite(learned["value"]).all()
 
 

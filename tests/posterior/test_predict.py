@@ -69,15 +69,16 @@ def test_known_new_and_no_groups(nested, nested_fit):
 def test_new_groups_and_residuals_add_their_variances(sleep_fit, sleepstudy):
     """By the law of total variance, the expectations from the posterior's own draws."""
     rows = sleepstudy.iloc[[0, 5, 9]].assign(Subject=1)
-    draws = sleep_fit.posterior["posterior"].to_dataset().stack(s=("chain", "draw")).transpose("s", ...)
+    drawn = sleep_fit.draw_posterior(5000, random_seed=1)["posterior"].to_dataset()
+    draws = drawn.stack(s=("chain", "draw")).transpose("s", ...)
     X = np.column_stack([np.ones(3), rows["Days"]])
     fixed = np.var(draws["beta"].to_numpy() @ X.T, axis=0)
     own = np.einsum("na,sab,nb->n", X, draws["Sigma_Subject"].to_numpy(), X) / draws.sizes["s"]
     residual = np.mean(draws["sigma"].to_numpy() ** 2)
     for kind, more in (("mean", 0.0), ("response", residual)):
         for groups, effects in (("none", 0.0), ("new", own)):
-            found = sleep_fit.predict(rows, kind=kind, groups=groups)["sd"] ** 2
-            np.testing.assert_allclose(found, fixed + effects + more, rtol=0.12)  # 2,000 draws: 4 errors
+            found = sleep_fit.predict(rows, kind=kind, groups=groups, draws=5000)["sd"] ** 2
+            np.testing.assert_allclose(found, fixed + effects + more, rtol=0.06)  # 20,000 draws: 4 errors
     assert np.allclose(sleep_fit.predict(rows, groups="new")["mean"], X @ sleep_fit.mean["beta"].to_numpy())
 
 
