@@ -22,6 +22,7 @@ from pmlmm.posterior.integrated import IntegratedPosterior
 from pmlmm.posterior.predict import predict
 from pmlmm.posterior.residuals import residual_checks, residuals
 from pmlmm.posterior.source import Posterior
+from pmlmm.progress import Progress, reporting
 from pmlmm.report import hyperparameters, hypothesis, means, profile, summary, tables, variance
 from pmlmm.report.grid import Named, Weights
 from pmlmm.report.means import Kind
@@ -175,7 +176,7 @@ class Fit:
         draws, chosen = optional_count("draws", draws), self._seed(random_seed)
         return self._posterior.for_arviz(draws, chosen, gamma=gamma, wide=wide, corrected=corrected)
 
-    def profile(self, name: str, *, points: int = 15, width: float = 3.0) -> pd.DataFrame:
+    def profile(self, name: str, *, points: int = 15, width: float = 3.0, progress: Progress = None) -> pd.DataFrame:
         """Evidence profile over one learned hyperparameter, the others at their best.
 
         Parameters
@@ -186,6 +187,9 @@ class Fit:
             Grid points.
         width : float
             Half-width of the grid in standard errors (2 log units where there is none).
+
+        progress : callable or bool, optional
+            As in :meth:`pmlmm.Model.fit`.
 
         Returns
         -------
@@ -199,7 +203,8 @@ class Fit:
         OptionError
             The name is not one of the learned hyperparameters, or the grid has no width.
         """
-        return profile.evidence_profile(self._posterior.learned, name, points, width)
+        with reporting(progress, "profile") as line:
+            return profile.evidence_profile(self._posterior.learned, name, points, width, line)
 
     def predict(
         self,
@@ -411,7 +416,14 @@ class Fit:
         """
         return residual_checks(self._posterior, self._seed(random_seed))
 
-    def logo(self, factor: str | None = None, *, draws: int | None = None, random_seed: int | None = None) -> Any:
+    def logo(
+        self,
+        factor: str | None = None,
+        *,
+        draws: int | None = None,
+        random_seed: int | None = None,
+        progress: Progress = None,
+    ) -> Any:
         """Leave-one-group-out predictive accuracy: how well the model predicts all rows of a new group.
 
         Exact given (sigma, Sigma), their posterior re-weighted by Pareto-smoothed importance sampling. The
@@ -426,13 +438,17 @@ class Fit:
         random_seed : int, optional
             The fit's by default.
 
+        progress : callable or bool, optional
+            As in :meth:`pmlmm.Model.fit`.
+
         Returns
         -------
         ELPDData
             ArviZ's: ``az.compare({"a": fit_a.logo(), "b": fit_b.logo()})`` ranks models of the same data.
         """
         draws = optional_count("draws", draws)
-        return leave_group_out.logo(self._posterior, factor, draws, self._seed(random_seed))
+        with reporting(progress, "logo") as line:
+            return leave_group_out.logo(self._posterior, factor, draws, self._seed(random_seed), line)
 
     def coefficients(self, wide: str | None = None, *, interval: float = 0.95, sort: bool = False) -> pd.DataFrame:
         """Fixed effects, or the coefficients of a wide block, with their intervals.
@@ -671,7 +687,12 @@ class Fit:
         return self.model.update(formula, data, **others).fit(**arguments)
 
     def integrate(
-        self, *, nodes: int | None = None, draws: int | None = None, random_seed: int | None = None
+        self,
+        *,
+        nodes: int | None = None,
+        draws: int | None = None,
+        random_seed: int | None = None,
+        progress: Progress = None,
     ) -> "IntegratedFit":
         """Average over the hyperparameters instead of fixing them at their learned values.
 
@@ -685,6 +706,9 @@ class Fit:
         random_seed : int, optional
             The fit's by default.
 
+        progress : callable or bool, optional
+            As in :meth:`pmlmm.Model.fit`.
+
         Returns
         -------
         IntegratedFit
@@ -695,7 +719,8 @@ class Fit:
         OptionError
             The fit has no hyperprior.
         """
-        result = integrate_out(self._posterior.learned, nodes, draws, self._seed(random_seed))
+        with reporting(progress, "integrate") as line:
+            result = integrate_out(self._posterior.learned, nodes, draws, self._seed(random_seed), line)
         return IntegratedFit(self.model, IntegratedPosterior(self._posterior.learned, result))
 
     def means(

@@ -222,9 +222,7 @@ class Model:
         ):
             learned = learn(self._problem, space, options, self._compiled(space), line)
             fit = Fit(self, LearnedPosterior(learned))
-            if learned.integrate and line is not None:
-                line("integrating the hyperparameters out")
-            return fit.integrate() if learned.integrate else fit
+            return fit.integrate(progress=line or False) if learned.integrate else fit
 
     def update(self, formula: str | None = None, data: Any = None, **changes: Any) -> "Model":
         """The same model with another formula, other data or other arguments; see :meth:`pmlmm.Fit.update`.

@@ -72,3 +72,15 @@ def test_a_notebook_rewrites_one_output(monkeypatch):
 def test_what_is_no_progress(sleepstudy):
     with pytest.raises(OptionError, match=r"fit\(progress='yes'\): a function of a line"):
         pmlmm.Model("Reaction ~ Days + (1 | Subject)", sleepstudy).fit(progress="yes")
+
+
+# as few draws as here
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto distribution:UserWarning")
+def test_what_may_take_long_says_how_far_it_is(sleep_fit):
+    said: list[str] = []
+    sleep_fit.integrate(draws=200, progress=said.append)
+    assert said[0] == "integrating the hyperparameters out, round 1"
+    sleep_fit.profile("b[Subject]", points=3, progress=said.append)
+    assert said[-1] == "profile: 3 of 3 points"
+    sleep_fit.logo(draws=25, progress=said.append)
+    assert said[-1] == "leaving groups out: 99 of 100 draws"

@@ -19,6 +19,7 @@ import xarray as xr
 from pmlmm.crossproducts.statistics import Statistics, build_statistics, dense_columns
 from pmlmm.design.design import Design
 from pmlmm.errors import DataError, OptionError, suggest
+from pmlmm.inference.empirical_bayes import Progress
 from pmlmm.kernels import likelihood
 from pmlmm.kernels.derivatives import LOG_2PI
 from pmlmm.kernels.eliminate.dense import ConditionalEffects
@@ -36,7 +37,9 @@ _BATCH = 10_000_000
 _DEPENDENT = 1e-9
 
 
-def logo(posterior: Posterior, factor: str | None, draws: int | None, random_seed: int) -> Any:
+def logo(
+    posterior: Posterior, factor: str | None, draws: int | None, random_seed: int, progress: Progress = None
+) -> Any:
     """See :meth:`pmlmm.Fit.logo`."""
     from arviz import loo
 
@@ -54,7 +57,7 @@ def logo(posterior: Posterior, factor: str | None, draws: int | None, random_see
     drawn, _ = posterior.resample(number, np.random.default_rng([random_seed, 8]))
     labels = design.coords()[factor]
     with blas_threads(statistics.elimination.dense):
-        values = group_densities(drawn, statistics, batches, len(labels))
+        values = group_densities(drawn, statistics, batches, len(labels), progress)
     data = xr.Dataset(
         {factor: (("chain", "draw", "group"), values.reshape(CHAINS, -1, len(labels)))}, coords={"group": labels}
     )
@@ -140,12 +143,16 @@ def row_batches(design: Design, statistics: Statistics, factor: str) -> Iterator
         )
 
 
-def group_densities(draws: WeightedDraws, statistics: Statistics, batches: list[RowBatch], number: int) -> np.ndarray:
+def group_densities(
+    draws: WeightedDraws, statistics: Statistics, batches: list[RowBatch], number: int, progress: Progress = None
+) -> np.ndarray:
     """log p(y_g | y_-g, sigma, Sigma, lambda) for each draw and each of ``number`` groups, (draws, m)."""
     data = statistics.crossproducts()
     log_lambda = np.broadcast_to(draws.log_lambda, (len(draws.natural), draws.log_lambda.shape[-1]))
     result = np.empty((len(draws.natural), number))
     for s, natural in enumerate(draws.natural):
+        if progress is not None:
+            progress(f"leaving groups out: {s} of {len(draws.natural)} draws")
         u = np.concatenate([natural, log_lambda[s]])
         effects, root = likelihood.condition(u, data), data.group_root(data.roots(u))
         for batch in batches:

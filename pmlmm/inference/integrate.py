@@ -19,6 +19,7 @@ import numpy as np
 
 from pmlmm.errors import OptionError
 from pmlmm.inference.around_mode import joint_covariance
+from pmlmm.inference.empirical_bayes import Progress
 from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.inference.learned import Learned
 from pmlmm.inference.pairs import Drawn, Pairs, Weighed, joined
@@ -117,7 +118,9 @@ class Integrated:
         return np.hstack([self.learned_lambda[chosen], self.nodes[node]])
 
 
-def integrate_out(learned: Learned, nodes: int | None, draws: int | None, random_seed: int) -> Integrated:
+def integrate_out(
+    learned: Learned, nodes: int | None, draws: int | None, random_seed: int, progress: Progress = None
+) -> Integrated:
     """Integrate the hyperparameters of a model out around their learned values; see the module.
 
     ``draws`` are those of a round; ``nodes`` are rounded up to a power of two.
@@ -136,7 +139,7 @@ def integrate_out(learned: Learned, nodes: int | None, draws: int | None, random
     refuse_draws(_MOST_ROUNDS * number, each, f"integrate(nodes={nodes}, draws={draws})")
     nodes = nodes and 2 ** int(np.ceil(np.log2(nodes)))
     with blas_threads(learned.dense), np.errstate(all="ignore"):  # what overflows has no weight
-        return _Integration(learned, nodes, number, random_seed).run()
+        return _Integration(learned, nodes, number, random_seed).run(progress)
 
 
 def refuse_without_hyperprior(hyperprior: Hyperprior | None, call: str) -> None:
@@ -187,8 +190,10 @@ class _Integration:
         self.rounds: list[Drawn] = []
         self.standard, self.volumes = np.empty((0, split)), np.empty(0)
 
-    def run(self) -> Integrated:
+    def run(self, progress: Progress) -> Integrated:
         for count in range(1, _MOST_ROUNDS + 1):
+            if progress is not None:
+                progress(f"integrating the hyperparameters out, round {count}")
             drawn, log_proposal = self._draw()
             nodes, log_node_proposal = self._nodes(_PILOT_NODES, 1)
             weighed = self.pairs.weigh(drawn, log_proposal, nodes, log_node_proposal)

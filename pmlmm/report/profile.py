@@ -7,7 +7,7 @@ import pandas as pd
 
 from pmlmm.errors import OptionError, suggest
 from pmlmm.inference.around_mode import profile_gradient
-from pmlmm.inference.empirical_bayes import LaplaceEvidence, maximize_evidence
+from pmlmm.inference.empirical_bayes import LaplaceEvidence, Progress, maximize_evidence
 from pmlmm.inference.expanded_search import climb
 from pmlmm.inference.importance import ImportanceSample, base_draws
 from pmlmm.inference.laplace import Mode
@@ -20,7 +20,7 @@ _TOLERANCE = 0.01
 _SAME = 1e-9
 
 
-def evidence_profile(learned: Learned, name: str, points: int, width: float) -> pd.DataFrame:
+def evidence_profile(learned: Learned, name: str, points: int, width: float, progress: Progress = None) -> pd.DataFrame:
     """Profile over the hyperparameter of this name; see :meth:`pmlmm.Fit.profile`."""
     if not (isinstance(points, Integral) and points >= 2) or not width > 0:
         raise OptionError(f"profile(points={points!r}, width={width!r}): at least 2 points and a positive width.")
@@ -28,10 +28,10 @@ def evidence_profile(learned: Learned, name: str, points: int, width: float) -> 
     if name not in names:
         raise OptionError(f"{name!r} is not a learned hyperparameter of this fit." + suggest(name, names))
     with blas_threads(learned.dense), np.errstate(all="ignore"):
-        return _profile(learned, names.index(name), points, width)
+        return _profile(learned, names.index(name), points, width, progress)
 
 
-def _profile(learned: Learned, column: int, points: int, width: float) -> pd.DataFrame:
+def _profile(learned: Learned, column: int, points: int, width: float, progress: Progress) -> pd.DataFrame:
     space, evidence = learned.space, learned.evidence
     coordinate = space.coordinates[column]
     function = profile_gradient(learned.mode, space, learned.phi) if evidence.costly else evidence
@@ -47,6 +47,8 @@ def _profile(learned: Learned, column: int, points: int, width: float) -> pd.Dat
         for value in side:
             phi, row = _point(learned, evidence, column, float(value), phi)
             rows.append(row)
+            if progress is not None:
+                progress(f"profile: {len(rows)} of {len(grid)} points")
     return pd.DataFrame(rows).sort_values("value", ignore_index=True)
 
 
