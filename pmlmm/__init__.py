@@ -1,7 +1,5 @@
 """Linear mixed models whose priors are learned from the data."""
 
-import logging as _logging
-
 import lazy_loader as _lazy
 
 # Modules load when they are first used: `pmlmm --help` must not wait for PyMC.
@@ -31,6 +29,4 @@ __getattr__, __dir__, __all__ = _lazy.attach(
 )
 # `from pmlmm import *` must do without extras
 __all__ = [name for name in __all__ if name not in ("marginaleffects", "sklearn")]
-# What is noted there is shown where the user's program says so.
-_logging.getLogger("pmlmm").addHandler(_logging.NullHandler())
 __version__ = "0.1.0"

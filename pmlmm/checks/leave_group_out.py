@@ -58,8 +58,9 @@ def logo(
     labels = design.coords()[factor]
     with blas_threads(statistics.elimination.dense):
         values = group_densities(drawn, statistics, batches, len(labels), progress)
+    dimension = "group" if factor != "group" else "left_out"  # a variable cannot be called like a dimension of its own
     data = xr.Dataset(
-        {factor: (("chain", "draw", "group"), values.reshape(CHAINS, -1, len(labels)))}, coords={"group": labels}
+        {factor: (("chain", "draw", dimension), values.reshape(CHAINS, -1, len(labels)))}, coords={dimension: labels}
     )
     sigma = xr.Dataset({"sigma": (("chain", "draw"), drawn.natural[:, SIGMA].reshape(CHAINS, -1))})
     return loo(xr.DataTree.from_dict({"posterior": sigma, "log_likelihood": data}), reff=1.0, pointwise=True)

@@ -9,7 +9,7 @@ from pmlmm.errors import FormulaError
 #: Names that the results and the PyMC graph use themselves.
 RESERVED = (
     *("beta", "beta_flat", "beta_used", "chain", "coefficient", "design_matrix", "draw", "log_likelihood"),
-    *("proposal_draw", "row", "sigma", "sigma_prior", "weight", "y"),
+    *("fixed effects", "proposal_draw", "residual", "row", "sigma", "sigma_prior", "weight", "y"),
 )
 
 

@@ -41,16 +41,19 @@ def test_random_intercepts_against_quadrature_over_everything(few_groups):
     integrated = fit.integrate(nodes=1024, draws=4000)
     space = fit._posterior.learned.space
     start = space.start
-    log_sigma, log_v = np.linspace(-1.2, 1.2, 41), np.linspace(-11.0, 6.0, 86)
-    log_eta, log_A = np.linspace(np.log(7.0) - 4.5, np.log(7.0) + 4.5, 61), np.linspace(start[1] - 12, start[1] + 9, 85)
+    log_sigma, log_v = np.linspace(-1.2, 1.2, 41), np.linspace(-15.0, 6.0, 106)
+    log_eta, log_A = (
+        np.linspace(np.log(3.0) - 5.5, np.log(3.0) + 5.5, 75),
+        np.linspace(start[1] - 16, start[1] + 9, 101),
+    )
     eta, A = np.exp(log_eta)[:, None, None], np.exp(log_A)[:, None]
     prior = invgamma.logpdf(np.exp(log_v), eta / 2, scale=(eta + 2) * A / 2) + log_v
     phi = np.stack(np.meshgrid(log_eta, log_A, indexing="ij"), axis=-1).reshape(-1, 2)
-    prior += space.log_prior_of_covariances(phi).reshape(61, 85, 1)
+    prior += space.log_prior_of_covariances(phi).reshape(75, 101, 1)
     prior += np.log(np.diff(log_eta)[0] * np.diff(log_A)[0])
     sigma_prior = np.log(2.0) + student_t.logpdf(np.exp(log_sigma), 4, scale=2.0) + log_sigma
     u = [[np.exp(s), np.exp(v), np.log(1e-4)] for s in log_sigma for v in log_v]
-    likelihood = np.reshape([dense(fit.model, np.array(point)).marginal() for point in u], (41, 86))
+    likelihood = np.reshape([dense(fit.model, np.array(point)).marginal() for point in u], (41, 106))
     joint = likelihood + sigma_prior[:, None] + np.log(np.diff(log_sigma)[0] * np.diff(log_v)[0])
     given_v = joint + logsumexp(prior, axis=(0, 1))
     s, v = np.meshgrid(log_sigma, log_v, indexing="ij")

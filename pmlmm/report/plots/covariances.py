@@ -21,7 +21,7 @@ _SHOWN = 0.995
 def plot_covariances(posterior: Posterior, interval: float) -> np.ndarray:
     """See :meth:`pmlmm.Fit.plot_covariances`."""
     design, draws = posterior.design, posterior.without_effects
-    flat = {str(name): v.to_numpy().reshape(-1, *v.shape[2:]) for name, v in draws.data_vars.items()}
+    flat = {str(name): v.to_numpy().reshape(-1, *v.shape[2:]) for name, v in draws.data_vars.items() if v.size}
     sds, correlations = _parts(design, flat)
     style.pyplot()
     columns = 2 if correlations else 1
