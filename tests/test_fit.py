@@ -41,7 +41,7 @@ def test_a_model_without_fixed_effects_has_pictures_and_a_report(tmp_path):
     fit = pmlmm.Model("y ~ 0 + (1 | group)", table).fit(integrate=False)
     assert len(fit.plot_covariances()) == 2
     fit.report(tmp_path / "a.html")
-    assert (tmp_path / "a.html").read_text().count("data:image/png") >= 3
+    assert (tmp_path / "a.html").read_text().count("<figcaption>") >= 3
     assert fit.logo(draws=100).n_data_points == 10  # a factor called like one of ArviZ's dimensions
 
 
