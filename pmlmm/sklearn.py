@@ -53,7 +53,7 @@ class MixedRegressor(RegressorMixin, BaseEstimator):
     fit_ : pmlmm.Fit
         With all that a fit can tell.
     n_features_in_ : int
-    feature_names_in_ : (n_features_in_,) array of str
+    feature_names_in_ : array of str
         Where X has names.
 
     Notes
