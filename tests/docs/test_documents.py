@@ -46,6 +46,7 @@ def test_the_readme_runs_and_prints_what_it_shows(run_block):
 
 # az.loo and logo warn of one influential subject of sleepstudy, as the page says
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto distribution:UserWarning")
+@pytest.mark.slow
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda p: p.name)
 def test_cells_of_the_site_run_in_order(page, run_block):
     for cell in re.findall(CELL, page.read_text(), flags=re.DOTALL):
