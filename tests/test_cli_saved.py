@@ -85,3 +85,9 @@ def test_missing_words_of_new_rows(saved, tmp_path, capsys):
     assert main(["predict", str(saved), str(tmp_path / "new.csv"), "--missing", "none"]) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     np.testing.assert_array_equal(table["mean"].isna(), [True, False])
+
+
+def test_a_file_without_rows(saved, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text("Subject,Days\n")
+    assert main(["predict", str(saved), str(tmp_path / "new.csv")]) == 0
+    assert capsys.readouterr() == ("mean,sd,lower,upper\n", "")

@@ -230,3 +230,16 @@ def test_a_million_rows():
     started = time.process_time()
     fit.predict(new.head(10**5), kind="draws")
     assert time.process_time() - started < 10.0
+
+
+def test_a_table_without_rows_gives_one(sleep_fit, sleepstudy):
+    """As a filter leaves it; its columns must be there all the same."""
+    none = sleepstudy.iloc[:0]
+    for groups in ("known", "new", "none"):
+        table = sleep_fit.predict(none, groups=groups)
+        assert list(table.columns) == COLUMNS
+        assert len(table) == 0
+    drawn = sleep_fit.predict(none, kind="draws", draws=5)["predictions"]
+    assert dict(drawn.sizes) == {"chain": 4, "draw": 5, "row": 0}
+    with pytest.raises(pmlmm.DataError, match="no column 'Days'"):
+        sleep_fit.predict(none[["Subject"]])
