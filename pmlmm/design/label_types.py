@@ -100,12 +100,20 @@ def _typed(label: Any) -> str:
 
 def _conversion(name: str, twin: Any, label: Any) -> str:
     if isinstance(label, str):
-        number = float in map(type, _forms(twin))
-        return f"new[{name!r}] = " + (f"pandas.to_numeric(new[{name!r}])." if number else "labels of the fit's type.")
-    if str(label) == twin or not isinstance(label, float | np.floating) or str(int(label)) != twin:
+        if isinstance(twin, bool | np.bool_):
+            return f"new[{name!r}] = new[{name!r}] == 'True'."
+        made = "numeric" if len(_forms(twin)) > 1 else "datetime"
+        return f"new[{name!r}] = pandas.to_{made}(new[{name!r}])."
+    if str(label) == twin:
         return _as_text(name)
-    return f"new[{name!r}] = new[{name!r}].astype('Int64').astype('string')."
+    whole = ".astype('Int64')" if isinstance(label, float | np.floating) else ""
+    zeros = f".str.zfill({len(twin)})" if twin.startswith("0") else ""
+    return f"read it as text, pandas.read_csv(..., dtype={{{name!r}: str}}), or " + (
+        f"new[{name!r}] = new[{name!r}]{whole}.astype('string'){zeros} for labels as in the fit."
+    )
 
 
 def _as_text(name: str) -> str:
-    return f"new[{name!r}] = new[{name!r}].astype(str), or pandas.read_csv(..., dtype={{{name!r}: str}}) as in the fit."
+    return (
+        f"new[{name!r}] = new[{name!r}].astype(str), or read it as text: pandas.read_csv(..., dtype={{{name!r}: str}})."
+    )

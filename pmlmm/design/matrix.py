@@ -1,6 +1,7 @@
 """Evaluate an expression on a table: columns with names, and the recipe for them on other rows."""
 
 import ast
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -204,7 +205,8 @@ def _evaluated(
             warnings.simplefilter("error", DataMismatchWarning)
             return make(data=seen)  # what is not finite is reported below, by column
     except DataMismatchWarning as error:
-        cause, levels = error, str(error).partition("{")[2].partition("}")[0]
+        listed = str(error).partition("{")[2].partition("}")[0]
+        cause, levels = error, re.sub(r"np\.\w+\(([^()]*)\)", r"\1", listed)  # without NumPy's types
         name, choices = _with_level(levels, expression, seen, known or {})
         why = f"{name} has levels there that the fit has not seen: {levels}.{choices}"
     except FormulaicError as error:
@@ -217,11 +219,11 @@ def _evaluated(
 
 def _with_level(levels: str, expression: Expression, seen: pd.DataFrame, known: Mapping[str, list]) -> tuple[str, str]:
     """The column that has one of the levels, which formulaic does not name, and a sentence with the valid ones."""
-    listed = levels.split(", ")
+    listed = set(levels.split(", "))
     for code, name in product(known, expression.columns):
         used = {node.id for node in ast.walk(ast.parse(code, mode="eval")) if isinstance(node, ast.Name)}
         values = seen[alias(name)].unique().tolist() if alias(name) in used else []
-        unseen = [value for value in values if repr(value) in listed and value not in known[code]]
+        unseen = [v for v in values if {repr(v), repr(v).removesuffix(".0")} & listed and v not in known[code]]
         if unseen:
             return repr(name), suggest(str(unseen[0]), known[code])
     return "a factor", ""
