@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pmlmm.cli_options import options_of
@@ -71,6 +71,8 @@ def _run_fit(options: argparse.Namespace, progress: Callable[[str], None]) -> in
 def _run_predict(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
     from pandas import RangeIndex
 
+    from pmlmm.design.label_types import text_columns
+    from pmlmm.errors import DataError
     from pmlmm.files import target_of, write
     from pmlmm.model import load
 
@@ -79,10 +81,13 @@ def _run_predict(options: argparse.Namespace, progress: Callable[[str], None]) -
     target = None if options.out is None else target_of(options.out, (".csv",), "CSV", "predictions")
     fit = load(options.fit, trusted=options.trusted)
     options.formula = fit.model.formula
-    data, penalized = _tables(options, blocks, progress)
+    data, penalized = _tables(options, blocks, progress, text_columns(fit.model.design.table.frame))
     progress("predicting")
     chosen = {"kind": options.kind, "groups": options.groups, "interval": options.interval}
-    table = fit.predict(data, penalized=penalized or None, **chosen)
+    try:
+        table = fit.predict(data, penalized=penalized or None, **chosen)
+    except DataError as error:
+        raise DataError(re.sub(r"predict\(groups='(\w+)'\)", r"--groups \1", str(error))) from error
     text = table.to_csv(index=not isinstance(table.index, RangeIndex))
     progress("")
     if target is None:
@@ -193,18 +198,20 @@ def _is_same(first: str, second: str) -> bool:
     return False
 
 
-def _tables(options: argparse.Namespace, blocks: dict[str, str], progress: Callable[[str], None]):
-    """The data, and the penalised blocks by name."""
+def _tables(
+    options: argparse.Namespace, blocks: dict[str, str], progress: Callable[[str], None], text: Iterable[str] = ()
+):
+    """The data, columns of ``text`` as that, and the penalised blocks by name."""
     from pmlmm.datasets import read
 
     used = " ".join(getattr(options, name, None) or "" for name in ("formula", "weights", "offset"))
 
-    def note(column: str | None, text: str) -> None:
+    def note(column: str | None, sentence: str) -> None:
         if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", used):
             progress("")
-            say(f"pmlmm: {text}")
+            say(f"pmlmm: {sentence}")
 
-    data = read(options.data, options.missing, note)
+    data = read(options.data, options.missing, note, text)
     return data, {name: _labelled(read(path, options.missing, note), data) for name, path in blocks.items()}
 
 

@@ -85,3 +85,54 @@ def test_missing_words_of_new_rows(saved, tmp_path, capsys):
     assert main(["predict", str(saved), str(tmp_path / "new.csv"), "--missing", "none"]) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     np.testing.assert_array_equal(table["mean"].isna(), [True, False])
+
+
+def test_a_file_without_rows(saved, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text("Subject,Days\n")
+    assert main(["predict", str(saved), str(tmp_path / "new.csv")]) == 0
+    assert capsys.readouterr() == ("mean,sd,lower,upper\n", "")
+
+
+@pytest.fixture(scope="module")
+def by_patient(tmp_path_factory):
+    """A fit whose patients are "000" to "010" and "A04", of arms "1", "2" and "c"."""
+    folder, rng = tmp_path_factory.mktemp("types"), np.random.default_rng(5)
+    ids, arm = np.array([*(f"{i:03d}" for i in range(11)), "A04"]), rng.choice(["1", "2", "c"], 72)
+    table = pd.DataFrame({"id": np.repeat(ids, 6), "arm": arm, "x": rng.normal(size=72), "y": rng.normal(size=72)})
+    table.to_csv(folder / "data.csv", index=False)
+    assert main(["fit", str(folder / "data.csv"), "y ~ x + arm + (1 | id)", "--save", str(folder / "fit.nc")]) == 0
+    return folder / "fit.nc", table
+
+
+@pytest.mark.parametrize("groups", ["known", "new"])
+def test_new_rows_are_read_in_the_types_of_the_fit(by_patient, tmp_path, capsys, groups):
+    """Columns that would be numbers by themselves; gaps stay gaps."""
+    path, table = by_patient
+    rows = table[table["id"].isin(["001", "002"]) & (table["arm"] != "c")]
+    text = rows.to_csv(index=False) + ("007,,0.5,\n" if groups == "known" else "017,1,0.5,\n")
+    (tmp_path / "new.csv").write_text(text)
+    assert main(["predict", str(path), str(tmp_path / "new.csv"), "--groups", groups]) == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    expected = pmlmm.load(path).predict(rows)
+    np.testing.assert_allclose(found["mean"].iloc[:-1], expected["mean"])
+    assert found["mean"].isna().sum() == (groups == "known")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "9,1,0.5",
+            "'id' has 1 group that the fit has not seen (first: '9'). --groups new draws their random effects, ",
+        ),
+        ("9,1,0.5", "--groups none predicts without any"),
+        ("001,3,0.5", "not seen: '3'. Valid choices: '1', '2', 'c'."),
+        ("001,1,n.d.", "'x' is text in the new data (such as 'n.d.' in row 0), but held numbers in the fit"),
+    ],
+)
+def test_errors_of_new_rows_are_in_words_of_the_command(by_patient, tmp_path, capsys, line, words):
+    (tmp_path / "new.csv").write_text(f"id,arm,x\n{line}\n")
+    assert main(["predict", str(by_patient[0]), str(tmp_path / "new.csv")]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert "predict(" not in error

@@ -40,7 +40,7 @@ def load(name: str) -> pd.DataFrame:
         return pd.read_csv(stream)
 
 
-def read(source: str, missing: Iterable[str] = (), note: Note | None = None) -> pd.DataFrame:
+def read(source: str, missing: Iterable[str] = (), note: Note | None = None, text: Iterable[str] = ()) -> pd.DataFrame:
     """A bundled data set's name, or the path of a CSV or Parquet file; see :func:`pmlmm.datasets.reading.read_table`.
 
     Raises
@@ -51,4 +51,4 @@ def read(source: str, missing: Iterable[str] = (), note: Note | None = None) -> 
     path = os.path.expanduser(source)
     if source in names() or not (os.path.splitext(path)[1] or os.path.exists(path) or is_remote(source)):
         return load(source)
-    return read_table(source, missing, note or (lambda column, text: None))
+    return read_table(source, missing, note or (lambda column, text: None), text)

@@ -25,7 +25,9 @@ _UNPACK = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}  # modules that a Python
 Note = Callable[[str | None, str], None]
 
 
-def read_table(path: str, missing: Iterable[str] = (), note: Note = lambda column, text: None) -> pd.DataFrame:
+def read_table(
+    path: str, missing: Iterable[str] = (), note: Note = lambda column, text: None, text: Iterable[str] = ()
+) -> pd.DataFrame:
     """A CSV file, plain or packed, or a Parquet file.
 
     A word like NA is a missing value in a column that is otherwise numeric, and a level like any other in a column
@@ -40,6 +42,8 @@ def read_table(path: str, missing: Iterable[str] = (), note: Note = lambda colum
         Words that stand for a missing value in any column of a CSV file, beside the empty one.
     note : callable
         Told of what the file leaves open: the name of a column (or None), and a sentence.
+    text : iterable of str
+        Columns of a CSV file that are text whatever they look like: 001 stays that.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def read_table(path: str, missing: Iterable[str] = (), note: Note = lambda colum
     source = os.path.expanduser(path)
     _check_kind(path, source)
     try:
-        return _csv(path, _bytes(source), list(missing), note) if is_csv(path) else _parquet(source)
+        return _csv(path, _bytes(source), list(missing), note, text) if is_csv(path) else _parquet(source)
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path!r}.{_tables_there(source)}") from error
     except OSError as error:
@@ -108,10 +112,10 @@ def _parquet(source: str) -> pd.DataFrame:
         raise DataError(f"Cannot read {source!r}, it is broken or no Parquet file: {in_words(error)}.") from error
 
 
-def _csv(path: str, content: bytes, missing: list[str], note: Note) -> pd.DataFrame:
+def _csv(path: str, content: bytes, missing: list[str], note: Note, as_text: Iterable[str]) -> pd.DataFrame:
     if b"\0" in content:
         raise DataError(f"{path!r} is not text in UTF-8 (it may be UTF-16, or a workbook): save it as CSV in UTF-8.")
-    frame = _parsed(path, content, na_values=missing)
+    frame = _parsed(path, content, na_values=missing, dtype=dict.fromkeys(as_text, str))
     header, first = _first_lines(content)
     _check_lines(path, header, first)
     for name, count in Counter(filter(None, header)).items():

@@ -63,7 +63,9 @@ def dummy(x: Any, levels: Any = None, _state: dict | None = None) -> Any:
         wanted = known[1:] if levels is None else np.atleast_1d(np.asarray(levels, dtype=object))
         state["known"], state["levels"] = known, [_level(level, known, f"dummy(levels={level!r})") for level in wanted]
     if unseen := [level for level in _levels(labels) if level not in state["known"]]:
-        raise DataError(f"a factor has levels there that the fit has not seen: {', '.join(map(repr, unseen[:5]))}")
+        named = ", ".join(map(repr, unseen[:5]))
+        choices = suggest(str(unseen[0]), state["known"])
+        raise DataError(f"a factor has levels there that the fit has not seen: {named}.{choices}")
     columns = {level: (labels == level).to_numpy(dtype=float) for level in state["levels"]}
     return next(iter(columns.values())) if len(columns) == 1 else columns
 

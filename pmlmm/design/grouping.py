@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pmlmm.design.label_types import refuse_other_types
 from pmlmm.design.table import Table
 from pmlmm.errors import DataError
 
@@ -41,6 +42,11 @@ class Grouping:
         if len(self.columns) == 1:
             return self.values.get_indexer(pd.Index(frame[self.columns[0]]))
         return self.values.get_indexer(pd.MultiIndex.from_frame(frame[list(self.columns)]))
+
+    def refuse_other_types(self, frame: pd.DataFrame) -> None:
+        """Raise for labels of other data that are among the groups' but for their type, as 1 and "1" are."""
+        for level, name in enumerate(self.columns):
+            refuse_other_types(name, self.values.get_level_values(level).unique(), pd.Index(frame[name].unique()))
 
 
 def build_grouping(columns: tuple[str, ...], table: Table) -> Grouping:

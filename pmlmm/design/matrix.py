@@ -1,10 +1,12 @@
 """Evaluate an expression on a table: columns with names, and the recipe for them on other rows."""
 
 import ast
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from threading import RLock
 from typing import Any
 
@@ -15,7 +17,7 @@ from pmlmm.design.columns import for_formula
 from pmlmm.design.expression import Expression, alias, original
 from pmlmm.design.formula_terms import explain, parse_terms, refuse_dates, refuse_same, refuse_too_many, refuse_vanished
 from pmlmm.design.functions import FUNCTIONS
-from pmlmm.errors import DataError, shown
+from pmlmm.errors import DataError, shown, suggest
 
 # The filters of warnings belong to the whole process.
 _ONE_THREAD = RLock()
@@ -59,7 +61,13 @@ class Recipe:
         if not self.names:
             return np.empty((len(frame), 0))
         make = partial(self._spec.get_model_matrix, context={**FUNCTIONS, **self._context})
-        return _numbers(_evaluated(self.expression, _as_seen(self.expression, frame), make, "the new data"))
+        seen = _as_seen(self.expression, frame)
+        return _numbers(_evaluated(self.expression, seen, make, "the new data", self._levels()))
+
+    def _levels(self) -> dict[str, list]:
+        """Levels by the code of each factor."""
+        states = {code: state for code, (_, state) in self._spec.encoder_state.items()}
+        return {code: list(state["categories"]) for code, state in states.items() if "categories" in state}
 
     @property
     def coded(self) -> frozenset[str]:
@@ -182,7 +190,11 @@ def check_finite(matrix: pd.DataFrame) -> None:
 
 
 def _evaluated(
-    expression: Expression, seen: pd.DataFrame, make: Callable[..., pd.DataFrame], where: str
+    expression: Expression,
+    seen: pd.DataFrame,
+    make: Callable[..., pd.DataFrame],
+    where: str,
+    known: Mapping[str, list] | None = None,
 ) -> pd.DataFrame:
     """formulaic at work; whatever it or a function in the formula raises comes out in our words."""
     from formulaic.errors import DataMismatchWarning, FormulaicError
@@ -193,8 +205,10 @@ def _evaluated(
             warnings.simplefilter("error", DataMismatchWarning)
             return make(data=seen)  # what is not finite is reported below, by column
     except DataMismatchWarning as error:
-        cause, levels = error, str(error).partition("{")[2].partition("}")[0]
-        why = f"{_with_level(levels, expression, seen)} has levels there that the fit has not seen: {levels}"
+        listed = str(error).partition("{")[2].partition("}")[0]
+        cause, levels = error, re.sub(r"np\.\w+\(([^()]*)\)", r"\1", listed)  # without NumPy's types
+        name, choices = _with_level(levels, expression, seen, known or {})
+        why = f"{name} has levels there that the fit has not seen: {levels}.{choices}"
     except FormulaicError as error:
         cause = error.__cause__ or error
         why = explain(cause)
@@ -203,13 +217,16 @@ def _evaluated(
     raise DataError(f"Cannot evaluate {shown(expression.text)} on {where}: {why.removesuffix('.')}.") from cause
 
 
-def _with_level(levels: str, expression: Expression, seen: pd.DataFrame) -> str:
-    """The column that has one of the levels, which formulaic does not name."""
-    listed = levels.split(", ")
-    for name in expression.columns:
-        if any(repr(value) in listed for value in seen[alias(name)].unique().tolist()):
-            return repr(name)
-    return "a factor"
+def _with_level(levels: str, expression: Expression, seen: pd.DataFrame, known: Mapping[str, list]) -> tuple[str, str]:
+    """The column that has one of the levels, which formulaic does not name, and a sentence with the valid ones."""
+    listed = set(levels.split(", "))
+    for code, name in product(known, expression.columns):
+        used = {node.id for node in ast.walk(ast.parse(code, mode="eval")) if isinstance(node, ast.Name)}
+        values = seen[alias(name)].unique().tolist() if alias(name) in used else []
+        unseen = [v for v in values if {repr(v), repr(v).removesuffix(".0")} & listed and v not in known[code]]
+        if unseen:
+            return repr(name), suggest(str(unseen[0]), known[code])
+    return "a factor", ""
 
 
 def _as_seen(expression: Expression, frame: pd.DataFrame) -> pd.DataFrame:

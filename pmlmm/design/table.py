@@ -124,7 +124,7 @@ def complete_rows(
     if isinstance(data, Table):  # of a saved fit
         return data.part([*needed, *(optional or []), *(beside or [])])
     given = _as_narwhals(data)
-    if len(given) == 0:
+    if len(given) == 0 and not may_be_empty:
         raise DataError("The data have no rows.")
     wanted = [*needed, *(optional or [])]
     frame = given.select(wanted).to_pandas().reset_index(drop=True) if wanted else pd.DataFrame(index=range(len(given)))

@@ -9,12 +9,13 @@ import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
+from pmlmm.design.label_types import refuse_other_kinds
 from pmlmm.design.matrix import Recipe, columns_alone, refuse_dependent
 from pmlmm.design.table import Table, column_names, complete_rows
 from pmlmm.design.term import Term
 from pmlmm.design.weights import offset_of, weights_of
 from pmlmm.design.wide import WideBlock, build_wide
-from pmlmm.errors import DataError, suggest
+from pmlmm.errors import DataError, shown, suggest
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,7 @@ def new_rows(
         nobody = dict.fromkeys(groupings, np.empty(0, dtype=np.int64))
         return Rows(design.X[:0], [term.Z[:0] for term in terms], nobody, (), table)
     _refuse_dependent(design, terms)
+    refuse_other_kinds(design.table.frame, table.frame, sorted(_used(design, terms)))
     X, Zs = _columns(design, terms, lambda recipe: recipe.columns(table.frame))
     codes = {factor: _codes(grouping, table.frame, unseen) for factor, grouping in groupings.items()}
     blocks, offset = _new_blocks(design, penalized, table), offset_of(design.given, table.frame)
@@ -161,9 +163,7 @@ def _difference(fitted: np.ndarray, given: np.ndarray) -> str:
 def _needed(design: Design, data: Any, unseen: bool, terms: tuple[Term, ...]) -> tuple[list[str], list[str]]:
     """Columns of the new data that must be complete, and those of groups that may be missing."""
     columns = column_names(data)
-    recipes = [design.recipe, *(term.recipe for term in terms)]
-    used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
-    used |= design.given.offset_columns - set(design.given.arrays or {})
+    used = _used(design, terms)
     factors = {name for term in terms for name in term.grouping.columns}
     wanted = used if unseen else used | factors
     for name in sorted(wanted - set(columns)):
@@ -172,16 +172,25 @@ def _needed(design: Design, data: Any, unseen: bool, terms: tuple[Term, ...]) ->
     return [name for name in columns if name in wanted], [name for name in columns if name in optional - wanted]
 
 
+def _used(design: Design, terms: tuple[Term, ...]) -> set[str]:
+    """Columns of the formula's expressions."""
+    recipes = [design.recipe, *(term.recipe for term in terms)]
+    used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
+    return used | (design.given.offset_columns - set(design.given.arrays or {}))
+
+
 def _codes(grouping: Grouping, frame: pd.DataFrame, unseen: bool) -> np.ndarray:
     """Group of each row, -1 for one that the fit has not seen, or that has none."""
     if not set(grouping.columns) <= set(frame.columns):
         return np.full(len(frame), -1)
     codes = grouping.find(frame)
+    if (codes < 0).any():
+        grouping.refuse_other_types(frame)
     if not unseen and (codes < 0).any():
         unknown = frame[list(grouping.columns)][codes < 0].drop_duplicates()
-        first = ":".join(map(str, unknown.iloc[0]))
+        first = ":".join(shown(label) if isinstance(label, str) else str(label) for label in unknown.iloc[0])
         raise DataError(
-            f"{grouping.factor!r} has {len(unknown)} groups that the fit has not seen (first: {first}). "
-            "predict(groups='new') draws their random effects, groups='none' predicts without any."
+            f"{grouping.factor!r} has {len(unknown)} group{'s' * (len(unknown) > 1)} that the fit has not seen (first: "
+            f"{first}). predict(groups='new') draws their random effects, predict(groups='none') predicts without any."
         )
     return codes

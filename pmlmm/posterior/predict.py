@@ -132,7 +132,7 @@ def _tree(posterior: Posterior, rows: Rows, number: int, random_seed: int) -> xr
 def _aligned(values: np.ndarray, rows: Rows, shape: tuple[int, int]) -> np.ndarray:
     """(draws, n) as (chains, draws, rows given)."""
     if rows.table.rows_dropped == 0:
-        return values.reshape(*shape, -1)
+        return values.reshape(*shape, values.shape[1])
     result = np.full((*shape, rows.table.rows_given), np.nan)
     result[..., rows.table.rows] = values.reshape(*shape, -1)
     return result

@@ -100,6 +100,15 @@ def test_a_level_that_the_fit_has_not_seen_is_named(trial):
         fit.predict(trial.assign(f="z"))
 
 
+def test_an_unseen_level_of_numbers_is_named_with_the_valid_ones(trial):
+    """Where another column has the same value, known there."""
+    fit = pmlmm.Model("y ~ u + C(t) + (1 | g)", trial.assign(u=trial["t"] + 50.0)).fit(draws=200)
+    with pytest.raises(
+        DataError, match=r"'t' has levels there that the fit has not seen: 52\. Valid choices: '0', '1'"
+    ):
+        fit.predict(trial.assign(t=52, u=52.0))
+
+
 @pytest.mark.parametrize("size", [1e300, 1e-300])
 def test_sizes_that_cannot_be_squared_are_named(trial, size):
     for column in ("y", "t"):

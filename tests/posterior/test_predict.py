@@ -50,9 +50,9 @@ def test_the_rows_of_the_fit(nested, nested_fit, caplog):
 def test_known_new_and_no_groups(nested, nested_fit):
     """Known levels keep theirs; the more is unknown, the wider: no effects, a known room, a new one, a new school."""
     rows = nested.iloc[[20, 20, 20, 20]].assign(school=[0, 0, 77, None], room=[1, 99, 99, None])
-    with pytest.raises(pmlmm.DataError, match=r"'school' has 1 groups .*\(first: 77.*groups='new'.*groups='none'"):
+    with pytest.raises(pmlmm.DataError, match=r"'school' has 1 group that .*\(first: 77.*groups='new'.*groups='none'"):
         nested_fit.predict(rows.head(3))
-    with pytest.raises(pmlmm.DataError, match=r"'school:room' has 1 groups .*\(first: 0"):
+    with pytest.raises(pmlmm.DataError, match=r"'school:room' has 1 group that .*\(first: 0"):
         nested_fit.predict(rows.head(2))
     new, none = nested_fit.predict(rows, groups="new"), nested_fit.predict(rows, groups="none")
     known = nested_fit.predict(rows.head(1))
@@ -129,7 +129,7 @@ def test_predictions_for_new_combinations(crossed, crossed_fit):
     fit = crossed_fit
     np.testing.assert_allclose(fit.predict(crossed)["mean"], fit.predict()["mean"])
     new = crossed.head(3).assign(c=[0, 7, 1])
-    with pytest.raises(pmlmm.DataError, match=r"'b:c' has 1 groups.*first: 1:7"):
+    with pytest.raises(pmlmm.DataError, match=r"'b:c' has 1 group that.*first: 1:7"):
         fit.predict(new)
     found = fit.predict(new, groups="new")["mean"]
     known = new.assign(c=crossed["c"].head(3))
@@ -230,3 +230,80 @@ def test_a_million_rows():
     started = time.process_time()
     fit.predict(new.head(10**5), kind="draws")
     assert time.process_time() - started < 10.0
+
+
+def test_a_table_without_rows_gives_one(sleep_fit, sleepstudy):
+    """As a filter leaves it; its columns must be there all the same."""
+    none = sleepstudy.iloc[:0]
+    for groups in ("known", "new", "none"):
+        table = sleep_fit.predict(none, groups=groups)
+        assert list(table.columns) == COLUMNS
+        assert len(table) == 0
+    drawn = sleep_fit.predict(none, kind="draws", draws=5)["predictions"]
+    assert dict(drawn.sizes) == {"chain": 4, "draw": 5, "row": 0}
+    with pytest.raises(pmlmm.DataError, match="no column 'Days'"):
+        sleep_fit.predict(none[["Subject"]])
+
+
+@pytest.fixture(scope="module")
+def by_patient():
+    """12 patients, "000" to "010" and "A04" in text, twice as numbers in other columns; two arms and a flag."""
+    rng = np.random.default_rng(5)
+    ids = np.array([*(f"{i:03d}" for i in range(11)), "A04"])
+    table = pd.DataFrame({"id": np.repeat(ids, 6), "ward": np.repeat(["0", "1", "2"], 24), "x": rng.normal(size=72)})
+    table["number"], table["arm"] = np.repeat(np.arange(12), 6), rng.choice(["a", "b"], 72)
+    table["y"] = table["x"] + rng.normal(size=12)[table["number"]] + rng.normal(size=72)
+    return table
+
+
+@pytest.fixture(scope="module")
+def by_patient_fit(by_patient):
+    return pmlmm.Model("y ~ x + arm + (1 | id)", by_patient).fit(integrate=False)
+
+
+@pytest.mark.parametrize("groups", ["known", "new"])
+@pytest.mark.parametrize(
+    ("formula", "new", "words"),
+    [
+        ("(1 | id)", {"id": [1, 2]}, r"'id' has 1 \(int\) in the new data and '001' \(text\) in .*dtype={'id': str}"),
+        ("(1 | ward)", {"ward": [0, 7]}, r"'ward' has 0 \(int\).*'0' \(text\).*new\['ward'\].astype\(str\)"),
+        ("(1 | ward)", {"ward": [1.0, np.nan]}, r"1.0 \(float\).*'1' \(text\).*astype\('Int64'\)"),
+        ("(1 | number)", {"number": ["3", "x"]}, r"'3' \(text\) in the new.* 3 \(int\) in the fit.*to_numeric"),
+        ("(1 | ward/number)", {"ward": [1, 1]}, r"'ward' has 1 \(int\)"),
+        ("(1 | ward:number)", {"number": pd.Categorical(["4", "4"])}, r"'number' has '4' \(text\)"),
+    ],
+)
+def test_known_groups_in_another_type_are_no_new_ones(by_patient, formula, new, words, groups):
+    fit = pmlmm.Model(f"y ~ x + {formula}", by_patient).fit(integrate=False)
+    with pytest.raises(pmlmm.DataError, match=words):
+        fit.predict(by_patient.head(2).assign(**new), groups=groups)
+    assert len(fit.predict(by_patient.head(2).assign(**new), groups="none")) == 2
+
+
+def test_labels_of_one_kind_are_compared_as_they_are(by_patient, by_patient_fit):
+    """Floats are the integers they equal, "1" is not "001", and numbers that no label reads as are new."""
+    fit = pmlmm.Model("y ~ x + (1 | number)", by_patient).fit(integrate=False)
+    rows = by_patient.iloc[:8]
+    np.testing.assert_array_equal(fit.predict(rows.assign(number=rows["number"].astype(float))), fit.predict(rows))
+    for labels in (["1", "1"], [17, 18]):
+        new = by_patient_fit.predict(rows.head(2).assign(id=labels), groups="new")
+        assert (new["sd"] > by_patient_fit.predict(rows.head(2))["sd"]).all()
+    with pytest.raises(pmlmm.DataError, match=r"'id' has 1 group that .*first: '1'\)"):
+        by_patient_fit.predict(rows.head(2).assign(id="1"))
+    with pytest.raises(pmlmm.DataError, match=r"'id' has 2 groups that .*first: 'B'\)"):
+        by_patient_fit.predict(rows.head(2).assign(id=["B", "C"]))
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ({"x": ["1", "n/a"]}, r"'x' is text in the new data \(such as 'n/a' in row 1\), but held numbers .*to_numeric"),
+        ({"x": ["1", "2"]}, r"'x' is text in the new data \(such as '1' in row 0\)"),
+        ({"arm": [1, 2]}, r"'arm' holds numbers in the new data \(such as 1\), but text in the .*choices: 'a', 'b'"),
+        ({"arm": [True, False]}, r"'arm' holds flags in the new data \(such as True\), but text"),
+        ({"arm": ["a", "B"]}, r"'arm' has levels there that the fit has not seen: 'B'.*mean 'b'.*choices: 'a', 'b'"),
+    ],
+)
+def test_columns_of_another_kind_are_named(by_patient, by_patient_fit, new, words):
+    with pytest.raises(pmlmm.DataError, match=words):
+        by_patient_fit.predict(by_patient.head(2).assign(**new))
