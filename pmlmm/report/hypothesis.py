@@ -121,10 +121,11 @@ class Names:
         if name not in self.cells:
             raise OptionError(f"{shown(name)} is not known in this model." + suggest(name, self.known))
         column, level = self.cells[name]
-        return self._linear(np.append(Grid(self.posterior.design).cells({column: [level]}, None, "equal").X, 1.0))
+        cells = Grid(self.posterior.design).cells({column: [level]}, None, "equal")
+        return self._linear(np.append(cells.X, 1.0), float(cells.offset[0]))
 
-    def _linear(self, weights: np.ndarray) -> Quantity:
-        return Quantity(self.posterior.population[1] @ weights, np.append(weights, 0.0))
+    def _linear(self, weights: np.ndarray, offset: float = 0.0) -> Quantity:
+        return Quantity(self.posterior.population[1] @ weights + offset, np.append(weights, offset))
 
     def call(self, function: str, arguments: list[str]) -> Quantity:
         """``sd(term, effect)`` or ``cor(term, effect, effect)``."""

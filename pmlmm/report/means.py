@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from pmlmm.errors import OptionError, suggest
+from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.options import probability
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.grid import Cells, Grid, Named, Weights, named_columns
@@ -17,6 +18,9 @@ Kind = Literal["pairwise", "reference", "sequential", "mean"]
 _KINDS = ("pairwise", "reference", "sequential", "mean")
 # Functions of which all draws are in memory at a time; more levels than so many have too many pairs.
 _AT_ONCE, _MOST_PAIRED = 2_000, 200
+# A jump or a kink is taken for one if steps down to 4^-8 of the first one find different derivatives: by more than this
+# share, a share of the column's range over that of x, and what rounding does.
+_SHORTENED, _AGREE, _NEGLIGIBLE, _ROUNDING = 8, 1e-3, 1e-6, 4 * np.finfo(float).eps
 #: Steps of a derivative in spreads of the column, and the weights of five points: in the middle, at either end.
 _STEP = 1e-3
 _MIDDLE = (-2, (1 / 12, -8 / 12, 0.0, 8 / 12, -1 / 12))
@@ -29,10 +33,7 @@ def means(
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.means`."""
     cells = Grid(posterior.design).cells(_by_then(factors, by), at, weights)
-    table = estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval)
-    if posterior.design.offset is not None:
-        table[["mean", "lower", "upper"]] += posterior.design.offset.mean()
-    return table
+    return estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval, offset=cells.offset)
 
 
 def contrast(
@@ -62,8 +63,9 @@ def contrast(
         index = pd.DataFrame({":".join(map(str, groups.columns)): names})
     repeated = index.iloc[np.repeat(np.arange(len(index)), len(labels))].reset_index(drop=True)
     repeated["contrast"] = labels * len(index)
-    weights_of_beta = np.pad(np.kron(outer, inside) @ cells.X, ((0, 0), (0, 1)))  # wide blocks cancel
-    return estimated(posterior, weights_of_beta, _index(repeated), interval, direction=True)
+    compare = np.kron(outer, inside)
+    X = np.pad(compare @ cells.X, ((0, 0), (0, 1)))  # wide blocks cancel
+    return estimated(posterior, X, _index(repeated), interval, offset=compare @ cells.offset, direction=True)
 
 
 def slopes(
@@ -79,11 +81,18 @@ def slopes(
     else:
         cells = grid.cells(named, at, weights, derivative)
     index = _index(cells.levels) if named else pd.Index([column], name="slope")
-    return estimated(posterior, np.pad(cells.X, ((0, 0), (0, 1))), index, interval, direction=True)
+    X = np.pad(cells.X, ((0, 0), (0, 1)))
+    return estimated(posterior, X, index, interval, offset=cells.offset, direction=True)
 
 
 def estimated(
-    posterior: Posterior, weights: np.ndarray, index: pd.Index, interval: float, *, direction: bool = False
+    posterior: Posterior,
+    weights: np.ndarray,
+    index: pd.Index,
+    interval: float,
+    *,
+    offset: np.ndarray,
+    direction: bool = False,
 ) -> pd.DataFrame:
     """Mean, sd and interval of linear functions of the fixed effects.
 
@@ -95,13 +104,21 @@ def estimated(
     index : Index
     interval : float
         Probability of the equal-tailed interval.
+    offset : (functions,) array
+        What is added to each.
     direction : bool
         Also the probability of the mean's sign.
     """
     mean, draws = posterior.population
     parts = [slice(first, first + _AT_ONCE) for first in range(0, len(weights), _AT_ONCE)]
     tables = [
-        described(weights[part] @ mean, draws @ weights[part].T, index[part], interval, direction=direction)
+        described(
+            weights[part] @ mean + offset[part],
+            draws @ weights[part].T + offset[part],
+            index[part],
+            interval,
+            direction=direction,
+        )
         for part in parts
     ]
     return pd.concat(tables)
@@ -188,26 +205,79 @@ def _with_wide(X: np.ndarray) -> np.ndarray:
 
 
 def _derivative(grid: Grid, column: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    """How the fixed effects' columns of some rows change with one column of the table.
+    """How the fixed effects' columns and the offset of some rows change with one column of the table.
 
-    Five points, exact for polynomials of degree four; within the data's range, beyond which splines do not go.
+    Steps are shortened where a shorter one finds something else: it may go over a jump or a kink.
     """
-    fitted = grid.numbers(column)
-    low, high, spread = float(fitted.min()), float(fitted.max()), float(np.std(fitted))
+    five, sizes = _FivePoints.of(grid, column), np.ptp(grid.evaluated(grid.frame), axis=0)
+    negligible = _NEGLIGIBLE * sizes / max(np.ptp(grid.numbers(column)), np.finfo(float).tiny)
 
     def derivative(rows: pd.DataFrame) -> np.ndarray:
-        x = rows[column].to_numpy(dtype=float)
-        step = _STEP * (np.minimum(spread, np.abs(x)) if low > 0 or high < 0 else np.full(len(x), spread))
-        lower, upper = (x >= low) & (x - 2 * step < low), (x <= high) & (x + 2 * step > high)
-        first = np.select([lower, upper], [_LOWER[0], _UPPER[0]], _MIDDLE[0])
-        weights = np.where(lower[:, None], _LOWER[1], np.where(upper[:, None], _UPPER[1], _MIDDLE[1]))
-        total = np.zeros((len(x), len(grid.design.coefficients)))
-        for k in range(5):
-            moved = rows.assign(**{column: x + (first + k) * step})
-            total += (weights[:, k] / step)[:, None] * grid.design.recipe.columns(moved)
-        return total
+        step, left = five.steps(rows), np.arange(len(rows))
+        slope, _ = five.slopes(rows, step)
+        for _ in range(_SHORTENED):
+            step = step / 4
+            shorter, noise = five.slopes(rows.iloc[left], step)
+            apart = np.abs(shorter - slope[left]) > _AGREE * np.abs(shorter) + negligible + noise
+            again = apart.any(axis=1)
+            left, step = left[again], step[again]
+            slope[left] = shorter[again]
+            if not len(left):
+                return slope
+        place = rows[column].iloc[left[0]]
+        raise OptionError(
+            f"There is no slope of {column!r} at {place:g}, as the formula is not smooth in it: compare values instead, "
+            f"contrast({{{column!r}: [...]}})."
+        )
 
     return derivative
+
+
+@dataclass(frozen=True, eq=False)
+class _FivePoints:
+    """Differences of five points, exact for polynomials of degree four.
+
+    Within the data's range, beyond which splines do not go.
+    """
+
+    grid: Grid
+    column: str
+    low: float
+    high: float
+    spread: float
+
+    @classmethod
+    def of(cls, grid: Grid, column: str) -> "_FivePoints":
+        x = grid.numbers(column)
+        return cls(grid, column, float(x.min()), float(x.max()), float(np.std(x)))
+
+    def steps(self, rows: pd.DataFrame) -> np.ndarray:
+        """The first ones, (rows,): where the data do not go to 0, no longer than suits a logarithm."""
+        x = np.abs(rows[self.column].to_numpy(dtype=float))
+        near = (x > 0) & (self.low > 0 or self.high < 0)
+        return _STEP * np.where(near, np.minimum(self.spread, x), self.spread)
+
+    def slopes(self, rows: pd.DataFrame, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives, 0 where they are rounding, and the size of rounding errors; (rows, p + 1) each."""
+        x = rows[self.column].to_numpy(dtype=float)
+        lower = (x >= self.low) & (x - 2 * step < self.low)
+        upper = (x <= self.high) & (x + 2 * step > self.high)
+        first = np.select([lower, upper], [_LOWER[0], _UPPER[0]], _MIDDLE[0])
+        weights = np.where(lower[:, None], _LOWER[1], np.where(upper[:, None], _UPPER[1], _MIDDLE[1]))
+        total, noise = 0.0, 0.0
+        for k in range(5):
+            weight, values = (weights[:, k] / step)[:, None], self._moved(rows, x + (first + k) * step)
+            total, noise = total + weight * values, noise + np.abs(weight * values)
+        noise = _ROUNDING * noise
+        return np.where(np.abs(total) <= noise, 0.0, total), noise + _ROUNDING * np.abs(total * (x / step)[:, None])
+
+    def _moved(self, rows: pd.DataFrame, x: np.ndarray) -> np.ndarray:
+        try:
+            return self.grid.evaluated(rows.assign(**{self.column: x}))
+        except DataError as error:
+            raise OptionError(
+                f"The slope of {self.column!r} needs the formula next to the values asked for, which fails: {error}"
+            ) from error
 
 
 def _over_rows(grid: Grid, by: dict[str, Any], derivative: Callable[[pd.DataFrame], np.ndarray]) -> Cells:
@@ -217,7 +287,8 @@ def _over_rows(grid: Grid, by: dict[str, Any], derivative: Callable[[pd.DataFram
     grid.check(list(by))
     X = derivative(grid.frame)
     if not by:
-        return Cells(pd.DataFrame(index=[0]), X.mean(axis=0)[None])
+        return Cells(pd.DataFrame(index=[0]), X[:, :-1].mean(axis=0)[None], X[:, -1].mean(keepdims=True))
     groups = grid.frame.groupby(list(by), observed=True, sort=True)
     levels = groups.size().index.to_frame(index=False)
-    return Cells(levels, np.array([X[groups.ngroup().to_numpy() == g].mean(axis=0) for g in range(len(levels))]))
+    total = np.array([X[groups.ngroup().to_numpy() == g].mean(axis=0) for g in range(len(levels))])
+    return Cells(levels, total[:, :-1], total[:, -1])
