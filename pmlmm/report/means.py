@@ -1,31 +1,28 @@
 """Marginal means, their contrasts, and slopes: linear functions of the fixed effects, with posterior intervals."""
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from pmlmm.errors import DataError, OptionError, suggest
+from pmlmm.errors import OptionError, suggest
 from pmlmm.options import probability
 from pmlmm.posterior.source import Posterior
+from pmlmm.report.derivative import derivative_of
 from pmlmm.report.grid import Cells, Grid, Named, Weights, named_columns
+
+_log = logging.getLogger("pmlmm")
 
 #: Which means are compared.
 Kind = Literal["pairwise", "reference", "sequential", "mean"]
 _KINDS = ("pairwise", "reference", "sequential", "mean")
 # Functions of which all draws are in memory at a time; more levels than so many have too many pairs.
 _AT_ONCE, _MOST_PAIRED = 2_000, 200
-# A jump or a kink is taken for one if steps down to 4^-8 of the first one find different derivatives: by more than this
-# share, a share of the column's range over that of x, and what rounding does.
-_SHORTENED, _AGREE, _NEGLIGIBLE, _ROUNDING = 8, 1e-3, 1e-6, 4 * np.finfo(float).eps
-#: Steps of a derivative in spreads of the column, and the weights of five points: in the middle, at either end.
-_STEP = 1e-3
-_MIDDLE = (-2, (1 / 12, -8 / 12, 0.0, 8 / 12, -1 / 12))
-_LOWER = (0, (-25 / 12, 48 / 12, -36 / 12, 16 / 12, -3 / 12))
-_UPPER = (-4, (3 / 12, -16 / 12, 36 / 12, -48 / 12, 25 / 12))
+# What the rows do not determine: of singular values, of the part outside of their space, and what is none.
+_DEPENDENT, _OUTSIDE, _NOTHING = 1e-12, 1e-6, 1e-13
 
 
 def means(
@@ -73,7 +70,7 @@ def slopes(
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.slopes`."""
     grid, named = Grid(posterior.design), named_columns(by, "slopes(by)")
-    derivative = _derivative(grid, column)
+    derivative = derivative_of(grid, column)
     if isinstance(at, str):
         if at != "rows":
             raise OptionError(f"slopes(at={at!r}): a dict from columns to values, or 'rows' for the rows of the fit.")
@@ -94,7 +91,7 @@ def estimated(
     offset: np.ndarray,
     direction: bool = False,
 ) -> pd.DataFrame:
-    """Mean, sd and interval of linear functions of the fixed effects.
+    """Mean, sd and interval of linear functions of the fixed effects; nan where the rows do not determine them.
 
     Parameters
     ----------
@@ -109,7 +106,7 @@ def estimated(
     direction : bool
         Also the probability of the mean's sign.
     """
-    mean, draws = posterior.population
+    (mean, draws), unknown = posterior.population, not_estimable(posterior.design.X, weights[:, :-1])
     parts = [slice(first, first + _AT_ONCE) for first in range(0, len(weights), _AT_ONCE)]
     tables = [
         described(
@@ -121,7 +118,39 @@ def estimated(
         )
         for part in parts
     ]
-    return pd.concat(tables)
+    return _without(pd.concat(tables), unknown)
+
+
+def not_estimable(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Which linear functions (functions, p) are none of the rows' expectations X (n, p): (functions,) flags.
+
+    A prior makes no difference. Columns are scaled to one size first, as they may be of any units.
+    """
+    size = np.sqrt(np.mean(X**2, axis=0))
+    size = np.where(size > 0, size, 1.0)
+    _, singular, directions = np.linalg.svd(np.linalg.qr(X / size, mode="r"), full_matrices=False)
+    seen = directions[singular > _DEPENDENT * singular.max(initial=0.0)]
+    scaled = weights / size
+    left = scaled - scaled @ seen.T @ seen
+    return np.linalg.norm(left, axis=1) > _OUTSIDE * np.linalg.norm(scaled, axis=1) + _NOTHING
+
+
+def _without(table: pd.DataFrame, unknown: np.ndarray) -> pd.DataFrame:
+    """A table with nan in the rows that are not estimable, which its attributes name, and a warning."""
+    if unknown.any():
+        names = [_row_name(label) for label in table.index[unknown]]
+        table.loc[unknown] = np.nan
+        table.attrs["not_estimable"] = names
+        _log.warning(
+            "Not estimable, as the rows of the fit do not determine it (a cell without rows?): %s%s.",
+            ", ".join(names[:10]),
+            f" and {len(names) - 10} more" if len(names) > 10 else "",
+        )
+    return table
+
+
+def _row_name(label: Any) -> str:
+    return ", ".join(map(level_name, label)) if isinstance(label, tuple) else level_name(label)
 
 
 def described(
@@ -202,82 +231,6 @@ def _index(levels: pd.DataFrame) -> pd.Index:
 
 def _with_wide(X: np.ndarray) -> np.ndarray:
     return np.pad(X, ((0, 0), (0, 1)), constant_values=1.0)
-
-
-def _derivative(grid: Grid, column: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    """How the fixed effects' columns and the offset of some rows change with one column of the table.
-
-    Steps are shortened where a shorter one finds something else: it may go over a jump or a kink.
-    """
-    five, sizes = _FivePoints.of(grid, column), np.ptp(grid.evaluated(grid.frame), axis=0)
-    negligible = _NEGLIGIBLE * sizes / max(np.ptp(grid.numbers(column)), np.finfo(float).tiny)
-
-    def derivative(rows: pd.DataFrame) -> np.ndarray:
-        step, left = five.steps(rows), np.arange(len(rows))
-        slope, _ = five.slopes(rows, step)
-        for _ in range(_SHORTENED):
-            step = step / 4
-            shorter, noise = five.slopes(rows.iloc[left], step)
-            apart = np.abs(shorter - slope[left]) > _AGREE * np.abs(shorter) + negligible + noise
-            again = apart.any(axis=1)
-            left, step = left[again], step[again]
-            slope[left] = shorter[again]
-            if not len(left):
-                return slope
-        place = rows[column].iloc[left[0]]
-        raise OptionError(
-            f"There is no slope of {column!r} at {place:g}, as the formula is not smooth in it: compare values instead, "
-            f"contrast({{{column!r}: [...]}})."
-        )
-
-    return derivative
-
-
-@dataclass(frozen=True, eq=False)
-class _FivePoints:
-    """Differences of five points, exact for polynomials of degree four.
-
-    Within the data's range, beyond which splines do not go.
-    """
-
-    grid: Grid
-    column: str
-    low: float
-    high: float
-    spread: float
-
-    @classmethod
-    def of(cls, grid: Grid, column: str) -> "_FivePoints":
-        x = grid.numbers(column)
-        return cls(grid, column, float(x.min()), float(x.max()), float(np.std(x)))
-
-    def steps(self, rows: pd.DataFrame) -> np.ndarray:
-        """The first ones, (rows,): where the data do not go to 0, no longer than suits a logarithm."""
-        x = np.abs(rows[self.column].to_numpy(dtype=float))
-        near = (x > 0) & (self.low > 0 or self.high < 0)
-        return _STEP * np.where(near, np.minimum(self.spread, x), self.spread)
-
-    def slopes(self, rows: pd.DataFrame, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Derivatives, 0 where they are rounding, and the size of rounding errors; (rows, p + 1) each."""
-        x = rows[self.column].to_numpy(dtype=float)
-        lower = (x >= self.low) & (x - 2 * step < self.low)
-        upper = (x <= self.high) & (x + 2 * step > self.high)
-        first = np.select([lower, upper], [_LOWER[0], _UPPER[0]], _MIDDLE[0])
-        weights = np.where(lower[:, None], _LOWER[1], np.where(upper[:, None], _UPPER[1], _MIDDLE[1]))
-        total, noise = 0.0, 0.0
-        for k in range(5):
-            weight, values = (weights[:, k] / step)[:, None], self._moved(rows, x + (first + k) * step)
-            total, noise = total + weight * values, noise + np.abs(weight * values)
-        noise = _ROUNDING * noise
-        return np.where(np.abs(total) <= noise, 0.0, total), noise + _ROUNDING * np.abs(total * (x / step)[:, None])
-
-    def _moved(self, rows: pd.DataFrame, x: np.ndarray) -> np.ndarray:
-        try:
-            return self.grid.evaluated(rows.assign(**{self.column: x}))
-        except DataError as error:
-            raise OptionError(
-                f"The slope of {self.column!r} needs the formula next to the values asked for, which fails: {error}"
-            ) from error
 
 
 def _over_rows(grid: Grid, by: dict[str, Any], derivative: Callable[[pd.DataFrame], np.ndarray]) -> Cells:

@@ -302,6 +302,53 @@ def test_wide_blocks_are_at_their_column_means(formula, columns):
     assert (np.abs(table["mean"] - table[["lower", "upper"]].mean(axis=1)) < table["sd"]).all()
 
 
+# -- cells without rows ------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_without_rows_is_not_estimable(caplog):
+    """As emmeans' nonEst: the prior alone decides there. What other cells determine is as ever."""
+    data = noisy(n=300).assign(x=lambda d: d["x"] + 2000)
+    data = data[(data["f"] != "a") | (data["h"] != "v")]
+    fit = pmlmm.Model("y ~ f * h + x + (1 | g)", data).fit(integrate=False)
+    cells = fit.means("f", by="h")
+    assert cells.isna().all(axis=1).to_list() == [name == ("v", "a") for name in cells.index]
+    assert cells.attrs["not_estimable"] == ["v, a"]
+    assert [record.levelname for record in caplog.records if "v, a" in record.message] == ["WARNING"]
+    assert fit.means("f").attrs["not_estimable"] == ["a"]
+    assert fit.means("h").isna().all(axis=1).to_list() == [False, True]
+    assert fit.contrast("f", by="h").attrs["not_estimable"] == ["v, b - a", "v, c - a"]
+    assert fit.slopes("x", by=["f", "h"]).notna().all(axis=None)
+    assert fit.means("f", at={"h": "u"}).notna().all(axis=None)
+    assert fit.means(weights="observed").notna().all(axis=None)
+    with pytest.raises(pmlmm.OptionError, match="'f_a' is not estimable"):
+        fit.hypothesis("f_a > 0")
+    assert len(fit.hypothesis("f_c > 0")) == 1
+
+
+def test_collinear_columns_are_estimable_together():
+    """Raw years and their polynomials are determined, a copy of a column only along with it."""
+    data = noisy().assign(copy=lambda d: 1000 * d["x"])
+    years = known("y ~ f + year + I(year^2) + I(year^3) + small + (1 | g)", data)
+    assert means_of(years, "f").notna().all(axis=None)
+    assert slopes_of(years, "year").notna().all(axis=None)
+    copies = known("y ~ f + x + copy + (1 | g)", data)
+    assert contrast_of(copies, "f").notna().all(axis=None)
+    assert means_of(copies, "f").notna().all(axis=None)
+    assert slopes_of(copies, "x").isna().all(axis=None)
+    assert means_of(copies, {"x": [0, 1]}, at={"copy": [0]}).isna()["mean"].to_list() == [False, True]
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.integers(0, 1000), st.floats(-6, 6), st.floats(-6, 6))
+def test_estimable_is_what_rows_of_x_combine_to(seed, of_x, of_row):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 6)) * 10.0 ** rng.uniform(-abs(of_x), abs(of_x), 6)
+    inside = 10.0**of_row * rng.normal(size=(4, 30)) @ X
+    assert not means.not_estimable(X, inside).any()
+    assert means.not_estimable(X, inside * rng.uniform(1, 2, 6)).all()
+    assert not means.not_estimable(X, np.zeros((1, 6))).any()
+
+
 # -- offsets -----------------------------------------------------------------------------------------------------------
 
 
@@ -364,7 +411,7 @@ def test_slopes_of_functions(term, derivative):
 
 def test_slopes_of_splines_stay_within_the_data():
     """Also next to zero on a scale of its own, where a fixed step would be too long."""
-    data = noisy().assign(dose=lambda d: np.exp(2 * d["x"]))
+    data = noisy(n=300).assign(dose=lambda d: np.exp(2 * d["x"]))
     ends = {"x": [float(data["x"].min()), float(data["x"].max())]}
     assert np.isfinite(slopes_of(known("y ~ f * bs(x, df=5) + (1 | g)", data), "x", by=ends)).all(axis=None)
     posterior = known("y ~ log(dose) + (1 | g)", data)
@@ -393,13 +440,13 @@ def with_steps():
     ],
 )
 def test_a_jump_has_no_slope(formula, column, at):
-    with pytest.raises(pmlmm.OptionError, match=f"'{column}'.*not smooth in it.*contrast"):
+    with pytest.raises(pmlmm.OptionError, match=rf"'{column}'.*not smooth in it.*contrast"):
         slopes_of(known(formula, with_steps()), column, at=at)
 
 
 def test_a_slope_where_the_formula_is_not_defined_is_refused():
     posterior = known("y ~ sqrt(u) + (1 | g)", with_steps())
-    with pytest.raises(pmlmm.OptionError, match="'u'.*sqrt"):
+    with pytest.raises(pmlmm.OptionError, match=r"'u'.*sqrt"):
         slopes_of(posterior, "u", at={"u": 0})
     assert slopes_of(posterior, "u", at={"u": 0.01})["mean"].iloc[0] == pytest.approx(posterior.population[0][1] * 5)
 
