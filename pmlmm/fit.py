@@ -734,8 +734,9 @@ class Fit:
     ) -> pd.DataFrame:
         """Marginal means: what the fixed effects predict for levels of a factor, averaged over the other factors.
 
-        The reference grid crosses the levels of all factors of the fixed effects. Other columns of theirs are at their
-        means over the rows of the fit, wide blocks and an offset too; random effects are 0, which is the average group.
+        The reference grid crosses the levels of all factors of the fixed effects. Other columns of theirs and of the
+        offset are at their means over the rows of the fit, so are wide blocks and an offset that is an array; random
+        effects are 0, which is the average group.
 
         Parameters
         ----------
@@ -754,12 +755,15 @@ class Fit:
         Returns
         -------
         DataFrame
-            ``mean``, ``sd``, ``lower``, ``upper`` in units of y, a row for each combination, indexed by it.
+            ``mean``, ``sd``, ``lower``, ``upper`` in units of y, a row for each combination, indexed by it. Rows that
+            the data do not determine, as some cell has no rows and only a prior speaks of it, are nan, and are named in
+            ``attrs["not_estimable"]`` and a warning of the logger "pmlmm"; wide blocks are left out of this check.
 
         Raises
         ------
         OptionError
-            A column that the fixed effects do not use, a level that there is not, an option outside its choices.
+            No fixed effects, a column that neither they nor the offset use, a level that there is not, an option
+            outside its choices.
 
         References
         ----------
@@ -809,7 +813,8 @@ class Fit:
         -------
         DataFrame
             ``mean``, ``sd``, ``lower``, ``upper``, and ``probability_of_sign``, the posterior probability that the
-            difference has the sign of its mean; indexed by ``by`` and ``contrast``.
+            difference has the sign of its mean; indexed by ``by`` and ``contrast``. nan where it is not estimable, as
+            in :meth:`means`.
 
         Raises
         ------
@@ -849,7 +854,8 @@ class Fit:
         Raises
         ------
         OptionError
-            The column is a factor, or not among the fixed effects; otherwise as in :meth:`means`.
+            The column is a factor, not in the fixed effects or the offset, or these are not smooth in it at some place
+            (``round(x)`` at a half); otherwise as in :meth:`means`.
         """
         return means.slopes(self._posterior, column, by, at, weights, interval)
 

@@ -63,7 +63,7 @@ class Adapted(ModelAbstract):
             modeldata=self._table(),
             package="pmlmm",
             vcov=np.cov(draws, rowvar=False).reshape(len(mean), len(mean)),
-            variable_names=[design.parsed.response, *Grid(design).columns],
+            variable_names=[design.parsed.response, *Grid(design).fixed_columns],
         )
         super().__init__(fit, vault)
 
@@ -82,7 +82,7 @@ class Adapted(ModelAbstract):
 
     def get_exog(self, newdata: Any) -> np.ndarray:
         """The fixed effects' columns for a table of polars, (rows, coefficients)."""
-        rows = {name: self._column(name, newdata[name]) for name in Grid(self._design).columns}
+        rows = {name: self._column(name, newdata[name]) for name in Grid(self._design).fixed_columns}
         X = self._design.recipe.columns(pd.DataFrame(rows, index=range(len(newdata))))
         return np.column_stack([X, np.ones(len(X))])[:, : X.shape[1] + bool(self._design.wide)]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from pmlmm.design.columns import for_formula
 from pmlmm.design.design import Design
 from pmlmm.design.matrix import columns_alone, refuse_dependent
+from pmlmm.design.weights import OFFSET, offset_of
 from pmlmm.errors import OptionError, suggest
 
 #: How the levels of factors that are not named are averaged.
@@ -35,15 +36,18 @@ class Cells:
         The combinations, (cells, named columns).
     X : (cells, p) array
         Averages of the rows of the grid.
+    offset : (cells,) array
+        The same of the known part of the linear predictor, 0 without one.
     """
 
     levels: pd.DataFrame
     X: np.ndarray
+    offset: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The columns that the fixed effects are made of, in the rows of the fit."""
+    """The columns that the fixed effects and the offset are made of, in the rows of the fit."""
 
     design: Design
 
@@ -54,14 +58,21 @@ class Grid:
         return pd.DataFrame({name: for_formula(rows[name]) for name in self.columns}, index=rows.index)
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def fixed_columns(self) -> tuple[str, ...]:
+        """Those of the fixed effects."""
         recipe = self.design.recipe
-        return recipe.expression.columns if recipe.names else ()
+        return tuple(recipe.expression.columns) if recipe.names else ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the fixed effects and then of the offset; an array is no column."""
+        given = self.design.given
+        return (*self.fixed_columns, *sorted(given.offset_columns - {OFFSET} - set(self.fixed_columns)))
 
     @cached_property
     def factors(self) -> dict[str, pd.Series]:
         """Levels of the columns that stand for categories, in their order."""
-        coded = self.design.recipe.coded if self.columns else frozenset()
+        coded = self.design.recipe.coded if self.fixed_columns else frozenset()
         categories = {n for n in self.columns if n in coded or self.frame[n].dtype.kind not in "fiu"}
         return {name: _levels(self.frame[name]) for name in self.columns if name in categories}
 
@@ -79,12 +90,25 @@ class Grid:
             raise OptionError(f"{name!r} is a factor in this formula, which has no slope." + suggest(name, numeric))
         return self.frame[name].to_numpy(dtype=float)
 
+    def evaluated(self, rows: pd.DataFrame) -> np.ndarray:
+        """The fixed effects' columns and the offset of a table of rows, (rows, p + 1); an array is at its mean."""
+        given = self.design.given
+        if given.offset == OFFSET:
+            rows = rows.assign(**{OFFSET: self.design.table.frame[OFFSET].mean()})
+        offset = offset_of(given, rows)
+        return np.column_stack([self.design.recipe.columns(rows), np.zeros(len(rows)) if offset is None else offset])
+
     def check(self, names: Sequence[str]) -> None:
         """Raise for a name that is no column of the fixed effects."""
+        if not self.design.coefficients:
+            raise OptionError(
+                "This model has no fixed effects, so that it has no marginal means, contrasts or slopes: leave out the "
+                "0 in the formula, or ask predict() for the groups."
+            )
         for name in names:
             if name not in self.columns:
                 raise OptionError(
-                    f"{name!r} is not a column that the fixed effects of this model use." + suggest(name, self.columns)
+                    f"{name!r} is not a column that the fixed effects or the offset use." + suggest(name, self.columns)
                 )
 
     def cells(
@@ -104,7 +128,7 @@ class Grid:
             Values of other columns, or of those named without any.
         weights : "equal" or "observed"
         make : callable, optional
-            Columns of the fixed effects, or others, of a table of rows; by default these.
+            What is averaged, of a table of rows, (rows, p + 1); by default :meth:`evaluated`.
         """
         if weights not in ("equal", "observed"):
             raise OptionError(f"weights={weights!r}: choose 'equal' or 'observed'.")
@@ -117,11 +141,11 @@ class Grid:
                 "weights='observed', which leaves out combinations that do not occur."
             )
         self._refuse_dependent()
-        X = np.empty((len(outer), len(self.design.coefficients)))
+        total = np.empty((len(outer), len(self.design.coefficients) + 1))
         for part, rows in self._rows(outer, inner):
-            values = (make or self.design.recipe.columns)(rows)
-            X[part] = np.tensordot(shares, values.reshape(-1, len(inner), X.shape[1]), axes=(0, 1))
-        return Cells(outer, X)
+            values = (make or self.evaluated)(rows)
+            total[part] = np.tensordot(shares, values.reshape(-1, len(inner), total.shape[1]), axes=(0, 1))
+        return Cells(outer, total[:, :-1], total[:, -1])
 
     def _rows(self, outer: pd.DataFrame, inner: pd.DataFrame) -> Iterator[tuple[slice, pd.DataFrame]]:
         """Rows of the grid in chunks: some of the cells, each crossed with all that is averaged over."""
@@ -191,6 +215,9 @@ class Grid:
         rows = np.unique(np.linspace(0, len(self.frame) - 1, 7).astype(int)[1:-1])
         alone = columns_alone(self.design.recipe, self.design.table.frame.iloc[rows])
         refuse_dependent(self.design.coefficients, alone, self.design.X[rows])
+        for recipe in self.design.given.recipes:
+            frame = self.design.table.frame
+            refuse_dependent(recipe.names, columns_alone(recipe, frame.iloc[rows]), recipe.columns(frame)[rows])
 
 
 def _levels(values: pd.Series) -> pd.Series:

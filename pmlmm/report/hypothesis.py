@@ -1,6 +1,7 @@
 """Statements about parameters as text, and their posterior probabilities."""
 
 import ast
+import keyword
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pmlmm.errors import OptionError, shown, suggest
 from pmlmm.posterior.savage_dickey import log_density_ratio
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.grid import Grid
-from pmlmm.report.means import described, level_name
+from pmlmm.report.means import described, level_name, not_estimable
 
 _QUOTED = re.compile(r"`([^`]*)`")
 _ALONE = re.compile(r"(?<![<>=!])=(?!=)")
@@ -101,12 +102,12 @@ class Names:
 
     @property
     def known(self) -> list[str]:
-        """All words but calls, and these as they are written."""
+        """All names and calls, as they must be written."""
         terms = self.posterior.design.terms
-        calls = [f"sd({term.name}, {name})" for term in terms for name in term.coefficients]
+        calls = [_as_call("sd", (term.name, name)) for term in terms for name in term.coefficients]
         pairs = [(t.name, a, b) for t in terms for i, a in enumerate(t.coefficients) for b in t.coefficients[i + 1 :]]
-        correlations = [f"cor({', '.join(pair)})" for pair in pairs]
-        return [*self.posterior.design.coefficients, *self.cells, "sigma", *calls, *correlations]
+        words = [*self.posterior.design.coefficients, *self.cells, "sigma"]
+        return [*map(_as_word, words), *calls, *(_as_call("cor", pair) for pair in pairs)]
 
     def number(self, value: float) -> Quantity:
         return Quantity(float(value), np.append(np.zeros(len(self.posterior.population[0])), value))
@@ -121,10 +122,16 @@ class Names:
         if name not in self.cells:
             raise OptionError(f"{shown(name)} is not known in this model." + suggest(name, self.known))
         column, level = self.cells[name]
-        return self._linear(np.append(Grid(self.posterior.design).cells({column: [level]}, None, "equal").X, 1.0))
+        cells = Grid(self.posterior.design).cells({column: [level]}, None, "equal")
+        if not_estimable(self.posterior.design.X, cells.X).any():
+            raise OptionError(
+                f"{shown(name)} is not estimable: some of the cells that it averages have no rows. Take means() with "
+                "by= or at= for those that have."
+            )
+        return self._linear(np.append(cells.X, 1.0), float(cells.offset[0]))
 
-    def _linear(self, weights: np.ndarray) -> Quantity:
-        return Quantity(self.posterior.population[1] @ weights, np.append(weights, 0.0))
+    def _linear(self, weights: np.ndarray, offset: float = 0.0) -> Quantity:
+        return Quantity(self.posterior.population[1] @ weights + offset, np.append(weights, offset))
 
     def call(self, function: str, arguments: list[str]) -> Quantity:
         """``sd(term, effect)`` or ``cor(term, effect, effect)``."""
@@ -135,13 +142,22 @@ class Names:
         effects = arguments[1:]
         wanted = 1 if function == "sd" else 2
         if term is None or len(effects) != wanted or not set(effects) <= set(term.coefficients):
-            written = f"{function}({', '.join(arguments)})"
+            asked = _as_call(function, arguments)
             choices = [name for name in self.known if name.startswith(f"{function}(")]
-            raise OptionError(f"{shown(written)} is not known in this model." + suggest(written, choices))
+            raise OptionError(f"{shown(asked)} is not known in this model." + suggest(asked, choices))
         where = [term.coefficients.index(name) for name in effects]
         Sigma = self.posterior.without_effects[f"Sigma_{term.name}"].to_numpy().reshape(-1, term.q, term.q)
         sds = np.sqrt(np.diagonal(Sigma, axis1=1, axis2=2))[:, where]
         return Quantity(sds[:, 0] if function == "sd" else Sigma[:, where[0], where[1]] / np.prod(sds, axis=1))
+
+
+def _as_word(name: str) -> str:
+    """A name in a statement: in backticks where it is more than a word."""
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"`{name}`"
+
+
+def _as_call(function: str, arguments: Sequence[str]) -> str:
+    return f"{function}({', '.join(map(_as_word, arguments))})"
 
 
 class _Reader:

@@ -1,6 +1,7 @@
 """Marginal means, their contrasts, and slopes: linear functions of the fixed effects, with posterior intervals."""
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,18 +11,18 @@ import pandas as pd
 from pmlmm.errors import OptionError, suggest
 from pmlmm.options import probability
 from pmlmm.posterior.source import Posterior
+from pmlmm.report.derivative import derivative_of
 from pmlmm.report.grid import Cells, Grid, Named, Weights, named_columns
+
+_log = logging.getLogger("pmlmm")
 
 #: Which means are compared.
 Kind = Literal["pairwise", "reference", "sequential", "mean"]
 _KINDS = ("pairwise", "reference", "sequential", "mean")
 # Functions of which all draws are in memory at a time; more levels than so many have too many pairs.
 _AT_ONCE, _MOST_PAIRED = 2_000, 200
-#: Steps of a derivative in spreads of the column, and the weights of five points: in the middle, at either end.
-_STEP = 1e-3
-_MIDDLE = (-2, (1 / 12, -8 / 12, 0.0, 8 / 12, -1 / 12))
-_LOWER = (0, (-25 / 12, 48 / 12, -36 / 12, 16 / 12, -3 / 12))
-_UPPER = (-4, (3 / 12, -16 / 12, 36 / 12, -48 / 12, 25 / 12))
+# What the rows do not determine: of singular values, of the part outside of their space, and what is none.
+_DEPENDENT, _OUTSIDE, _NOTHING = 1e-12, 1e-6, 1e-13
 
 
 def means(
@@ -29,10 +30,7 @@ def means(
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.means`."""
     cells = Grid(posterior.design).cells(_by_then(factors, by), at, weights)
-    table = estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval)
-    if posterior.design.offset is not None:
-        table[["mean", "lower", "upper"]] += posterior.design.offset.mean()
-    return table
+    return estimated(posterior, _with_wide(cells.X), _index(cells.levels), interval, offset=cells.offset)
 
 
 def contrast(
@@ -62,8 +60,9 @@ def contrast(
         index = pd.DataFrame({":".join(map(str, groups.columns)): names})
     repeated = index.iloc[np.repeat(np.arange(len(index)), len(labels))].reset_index(drop=True)
     repeated["contrast"] = labels * len(index)
-    weights_of_beta = np.pad(np.kron(outer, inside) @ cells.X, ((0, 0), (0, 1)))  # wide blocks cancel
-    return estimated(posterior, weights_of_beta, _index(repeated), interval, direction=True)
+    compare = np.kron(outer, inside)
+    X = np.pad(compare @ cells.X, ((0, 0), (0, 1)))  # wide blocks cancel
+    return estimated(posterior, X, _index(repeated), interval, offset=compare @ cells.offset, direction=True)
 
 
 def slopes(
@@ -71,7 +70,7 @@ def slopes(
 ) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.slopes`."""
     grid, named = Grid(posterior.design), named_columns(by, "slopes(by)")
-    derivative = _derivative(grid, column)
+    derivative = derivative_of(grid, column)
     if isinstance(at, str):
         if at != "rows":
             raise OptionError(f"slopes(at={at!r}): a dict from columns to values, or 'rows' for the rows of the fit.")
@@ -79,13 +78,20 @@ def slopes(
     else:
         cells = grid.cells(named, at, weights, derivative)
     index = _index(cells.levels) if named else pd.Index([column], name="slope")
-    return estimated(posterior, np.pad(cells.X, ((0, 0), (0, 1))), index, interval, direction=True)
+    X = np.pad(cells.X, ((0, 0), (0, 1)))
+    return estimated(posterior, X, index, interval, offset=cells.offset, direction=True)
 
 
 def estimated(
-    posterior: Posterior, weights: np.ndarray, index: pd.Index, interval: float, *, direction: bool = False
+    posterior: Posterior,
+    weights: np.ndarray,
+    index: pd.Index,
+    interval: float,
+    *,
+    offset: np.ndarray,
+    direction: bool = False,
 ) -> pd.DataFrame:
-    """Mean, sd and interval of linear functions of the fixed effects.
+    """Mean, sd and interval of linear functions of the fixed effects; nan where the rows do not determine them.
 
     Parameters
     ----------
@@ -95,16 +101,56 @@ def estimated(
     index : Index
     interval : float
         Probability of the equal-tailed interval.
+    offset : (functions,) array
+        What is added to each.
     direction : bool
         Also the probability of the mean's sign.
     """
-    mean, draws = posterior.population
+    (mean, draws), unknown = posterior.population, not_estimable(posterior.design.X, weights[:, :-1])
     parts = [slice(first, first + _AT_ONCE) for first in range(0, len(weights), _AT_ONCE)]
     tables = [
-        described(weights[part] @ mean, draws @ weights[part].T, index[part], interval, direction=direction)
+        described(
+            weights[part] @ mean + offset[part],
+            draws @ weights[part].T + offset[part],
+            index[part],
+            interval,
+            direction=direction,
+        )
         for part in parts
     ]
-    return pd.concat(tables)
+    return _without(pd.concat(tables), unknown)
+
+
+def not_estimable(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Which linear functions (functions, p) are none of the rows' expectations X (n, p): (functions,) flags.
+
+    A prior makes no difference. Columns are scaled to one size first, as they may be of any units.
+    """
+    size = np.sqrt(np.mean(X**2, axis=0))
+    size = np.where(size > 0, size, 1.0)
+    _, singular, directions = np.linalg.svd(np.linalg.qr(X / size, mode="r"), full_matrices=False)
+    seen = directions[singular > _DEPENDENT * singular.max(initial=0.0)]
+    scaled = weights / size
+    left = scaled - scaled @ seen.T @ seen
+    return np.linalg.norm(left, axis=1) > _OUTSIDE * np.linalg.norm(scaled, axis=1) + _NOTHING
+
+
+def _without(table: pd.DataFrame, unknown: np.ndarray) -> pd.DataFrame:
+    """A table with nan in the rows that are not estimable, which its attributes name, and a warning."""
+    if unknown.any():
+        names = [_row_name(label) for label in table.index[unknown]]
+        table.loc[unknown] = np.nan
+        table.attrs["not_estimable"] = names
+        _log.warning(
+            "Not estimable, as the rows of the fit do not determine it (a cell without rows?): %s%s.",
+            ", ".join(names[:10]),
+            f" and {len(names) - 10} more" if len(names) > 10 else "",
+        )
+    return table
+
+
+def _row_name(label: Any) -> str:
+    return ", ".join(map(level_name, label)) if isinstance(label, tuple) else level_name(label)
 
 
 def described(
@@ -187,29 +233,6 @@ def _with_wide(X: np.ndarray) -> np.ndarray:
     return np.pad(X, ((0, 0), (0, 1)), constant_values=1.0)
 
 
-def _derivative(grid: Grid, column: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    """How the fixed effects' columns of some rows change with one column of the table.
-
-    Five points, exact for polynomials of degree four; within the data's range, beyond which splines do not go.
-    """
-    fitted = grid.numbers(column)
-    low, high, spread = float(fitted.min()), float(fitted.max()), float(np.std(fitted))
-
-    def derivative(rows: pd.DataFrame) -> np.ndarray:
-        x = rows[column].to_numpy(dtype=float)
-        step = _STEP * (np.minimum(spread, np.abs(x)) if low > 0 or high < 0 else np.full(len(x), spread))
-        lower, upper = (x >= low) & (x - 2 * step < low), (x <= high) & (x + 2 * step > high)
-        first = np.select([lower, upper], [_LOWER[0], _UPPER[0]], _MIDDLE[0])
-        weights = np.where(lower[:, None], _LOWER[1], np.where(upper[:, None], _UPPER[1], _MIDDLE[1]))
-        total = np.zeros((len(x), len(grid.design.coefficients)))
-        for k in range(5):
-            moved = rows.assign(**{column: x + (first + k) * step})
-            total += (weights[:, k] / step)[:, None] * grid.design.recipe.columns(moved)
-        return total
-
-    return derivative
-
-
 def _over_rows(grid: Grid, by: dict[str, Any], derivative: Callable[[pd.DataFrame], np.ndarray]) -> Cells:
     """Averages over the rows of the fit, those of each level of ``by``."""
     if any(values is not None for values in by.values()):
@@ -217,7 +240,8 @@ def _over_rows(grid: Grid, by: dict[str, Any], derivative: Callable[[pd.DataFram
     grid.check(list(by))
     X = derivative(grid.frame)
     if not by:
-        return Cells(pd.DataFrame(index=[0]), X.mean(axis=0)[None])
+        return Cells(pd.DataFrame(index=[0]), X[:, :-1].mean(axis=0)[None], X[:, -1].mean(keepdims=True))
     groups = grid.frame.groupby(list(by), observed=True, sort=True)
     levels = groups.size().index.to_frame(index=False)
-    return Cells(levels, np.array([X[groups.ngroup().to_numpy() == g].mean(axis=0) for g in range(len(levels))]))
+    total = np.array([X[groups.ngroup().to_numpy() == g].mean(axis=0) for g in range(len(levels))])
+    return Cells(levels, total[:, :-1], total[:, -1])

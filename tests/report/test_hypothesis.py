@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 import pmlmm
 from pmlmm.posterior.savage_dickey import log_density_ratio
+from pmlmm.report.hypothesis import Names
 from tests.test_fixed_effects import trial
 
 
@@ -117,6 +118,18 @@ def test_errors_name_the_way_out(fit, text, message):
 def test_any_text_is_a_table_or_our_error(fit, text):
     with contextlib.suppress(pmlmm.OptionError):
         assert len(fit.hypothesis(text)) == 1
+
+
+def test_names_are_listed_as_they_are_written():
+    """Each listed one, pasted, is a statement."""
+    table = trial().rename(columns={"t": "the time", "id": "a.b"})
+    table["class"] = table["arm"].str.replace("new", "new (a)")
+    fit = pmlmm.Model("y ~ `class` * `the time` + (`the time` | `a.b`)", table).fit(integrate=False)
+    known = Names(fit._posterior).known
+    assert sum("`" in name for name in known) > 5
+    assert len(fit.hypothesis([f"{name} > 0.1" for name in known])) == len(known)
+    with pytest.raises(pmlmm.OptionError, match=r"Valid choices: 'sd\(`a.b`, Intercept\)', 'sd\(`a.b`, `the time`"):
+        fit.hypothesis("sd(a) > 0")
 
 
 def test_equality_needs_a_normal_prior():

@@ -302,6 +302,84 @@ def test_wide_blocks_are_at_their_column_means(formula, columns):
     assert (np.abs(table["mean"] - table[["lower", "upper"]].mean(axis=1)) < table["sd"]).all()
 
 
+# -- cells without rows ------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_without_rows_is_not_estimable(caplog):
+    """As emmeans' nonEst: the prior alone decides there. What other cells determine is as ever."""
+    data = noisy(n=300).assign(x=lambda d: d["x"] + 2000)
+    data = data[(data["f"] != "a") | (data["h"] != "v")]
+    fit = pmlmm.Model("y ~ f * h + x + (1 | g)", data).fit(integrate=False)
+    cells = fit.means("f", by="h")
+    assert cells.isna().all(axis=1).to_list() == [name == ("v", "a") for name in cells.index]
+    assert cells.attrs["not_estimable"] == ["v, a"]
+    assert [record.levelname for record in caplog.records if "v, a" in record.message] == ["WARNING"]
+    assert fit.means("f").attrs["not_estimable"] == ["a"]
+    assert fit.means("h").isna().all(axis=1).to_list() == [False, True]
+    assert fit.contrast("f", by="h").attrs["not_estimable"] == ["v, b - a", "v, c - a"]
+    assert fit.slopes("x", by=["f", "h"]).notna().all(axis=None)
+    assert fit.means("f", at={"h": "u"}).notna().all(axis=None)
+    assert fit.means(weights="observed").notna().all(axis=None)
+    with pytest.raises(pmlmm.OptionError, match="'f_a' is not estimable"):
+        fit.hypothesis("f_a > 0")
+    assert len(fit.hypothesis("f_c > 0")) == 1
+
+
+def test_collinear_columns_are_estimable_together():
+    """Raw years and their polynomials are determined, a copy of a column only along with it."""
+    data = noisy().assign(copy=lambda d: 1000 * d["x"])
+    years = known("y ~ f + year + I(year^2) + I(year^3) + small + (1 | g)", data)
+    assert means_of(years, "f").notna().all(axis=None)
+    assert slopes_of(years, "year").notna().all(axis=None)
+    copies = known("y ~ f + x + copy + (1 | g)", data)
+    assert contrast_of(copies, "f").notna().all(axis=None)
+    assert means_of(copies, "f").notna().all(axis=None)
+    assert slopes_of(copies, "x").isna().all(axis=None)
+    assert means_of(copies, {"x": [0, 1]}, at={"copy": [0]}).isna()["mean"].to_list() == [False, True]
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.integers(0, 1000), st.floats(-6, 6), st.floats(-6, 6))
+def test_estimable_is_what_rows_of_x_combine_to(seed, of_x, of_row):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 6)) * 10.0 ** rng.uniform(-abs(of_x), abs(of_x), 6)
+    inside = 10.0**of_row * rng.normal(size=(4, 30)) @ X
+    assert not means.not_estimable(X, inside).any()
+    assert means.not_estimable(X, inside * rng.uniform(1, 2, 6)).all()
+    assert not means.not_estimable(X, np.zeros((1, 6))).any()
+
+
+# -- offsets -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_offset_of_columns_moves_with_them():
+    """As predictions of rows do."""
+    data = noisy().assign(w=lambda d: 10 + d["x"] ** 2)
+    fit = pmlmm.Model("y ~ f + x + offset(2 * x + log(w)) + (1 | g)", data).fit(integrate=False)
+    rows = pd.DataFrame({"x": [0.0, 1.0], "w": 3.0, "f": "a"})
+    expected = fit.predict(rows, groups="none")["mean"].to_numpy()
+    at = {"f": "a", "w": 3.0}
+    np.testing.assert_allclose(fit.means({"x": [0, 1]}, at=at)["mean"], expected, rtol=1e-8)
+    rise = pytest.approx(expected[1] - expected[0], rel=1e-8)
+    assert fit.slopes("x")["mean"].iloc[0] == rise
+    assert fit.slopes("x", at="rows")["mean"].iloc[0] == rise
+    assert fit.contrast({"x": [0, 1]})["mean"].iloc[0] == rise
+    assert fit.slopes("w", at={"w": 4.0}).loc["w"].to_list() == pytest.approx([0.25, 0, 0.25, 0.25, 1])
+    assert fit.hypothesis("f_a")["mean"].iloc[0] == pytest.approx(fit.means("f").loc["a", "mean"])
+
+
+def test_offsets_that_nothing_moves_are_at_their_means():
+    data = noisy().assign(w=lambda d: d["x"] ** 2)
+    for offset in ("w", data["w"].to_numpy()):
+        fit = pmlmm.Model("y ~ f + x + (1 | g)", data, offset=offset).fit(integrate=False)
+        rows = pd.DataFrame({"x": data["x"].mean(), "f": ["a"], "w": data["w"].mean()})
+        X = fit.model.design.recipe.columns(rows)[0]
+        expected = X @ fit._posterior.population[0][:-1] + data["w"].mean()
+        assert fit.means("f").loc["a", "mean"] == pytest.approx(expected, rel=1e-10)
+    with pytest.raises(pmlmm.OptionError, match="'w' is not a column that the fixed effects or the offset"):
+        fit.slopes("w")
+
+
 # -- slopes ------------------------------------------------------------------------------------------------------------
 
 
@@ -333,13 +411,67 @@ def test_slopes_of_functions(term, derivative):
 
 def test_slopes_of_splines_stay_within_the_data():
     """Also next to zero on a scale of its own, where a fixed step would be too long."""
-    data = noisy().assign(dose=lambda d: np.exp(2 * d["x"]))
+    data = noisy(n=300).assign(dose=lambda d: np.exp(2 * d["x"]))
     ends = {"x": [float(data["x"].min()), float(data["x"].max())]}
     assert np.isfinite(slopes_of(known("y ~ f * bs(x, df=5) + (1 | g)", data), "x", by=ends)).all(axis=None)
     posterior = known("y ~ log(dose) + (1 | g)", data)
     low = float(data["dose"].min())
     found = slopes_of(posterior, "dose", by={"dose": [low]})["mean"].iloc[0]
     assert found == pytest.approx(posterior.population[0][1] / low, rel=1e-6)
+
+
+STEPS = {"t": lambda rng: rng.integers(-3, 4, 200).astype(float), "u": lambda rng: rng.uniform(0, 5, 200)}
+
+
+def with_steps():
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({name: make(rng) for name, make in STEPS.items()}).assign(g=rng.integers(0, 6, 200))
+    return data.assign(y=rng.normal(size=200) + (data["t"] > 0), v=np.append(0.0, data["u"][1:]))
+
+
+@pytest.mark.parametrize(
+    ("formula", "column", "at"),
+    [
+        ("y ~ I(t > 0) + (1 | g)", "t", {"t": 0}),
+        ("y ~ u + I(t > 0) + (1 | g)", "t", "rows"),
+        ("y ~ u + offset(2.0 * (t > 0)) + (1 | g)", "t", {"t": 0}),
+        ("y ~ round(u) + (1 | g)", "u", {"u": 1.5}),
+        ("y ~ sqrt(v) + (1 | g)", "v", {"v": 0}),
+    ],
+)
+def test_a_jump_has_no_slope(formula, column, at):
+    with pytest.raises(pmlmm.OptionError, match=rf"'{column}'.*not smooth in it.*contrast"):
+        slopes_of(known(formula, with_steps()), column, at=at)
+
+
+def test_a_slope_where_the_formula_is_not_defined_is_refused():
+    posterior = known("y ~ sqrt(u) + (1 | g)", with_steps())
+    with pytest.raises(pmlmm.OptionError, match=r"'u'.*sqrt"):
+        slopes_of(posterior, "u", at={"u": 0})
+    assert slopes_of(posterior, "u", at={"u": 0.01})["mean"].iloc[0] == pytest.approx(posterior.population[0][1] * 5)
+
+
+def test_between_jumps_the_slope_is_zero():
+    """Also so near to one that the first step goes over it."""
+    for place in (1.0, 1.501, 1.49):
+        row = slopes_of(known("y ~ round(u) + (1 | g)", with_steps()), "u", at={"u": place}).iloc[0]
+        assert row[["mean", "sd", "lower", "upper"]].to_list() == [0.0] * 4
+
+
+def test_a_kink_has_the_slopes_of_its_sides():
+    data = noisy()
+    posterior = known("y ~ I((x - 5) * (x > 5)) + (1 | g)", data)
+    found = slopes_of(posterior, "x", by={"x": [4.999, 5.001]})["mean"]
+    np.testing.assert_allclose(found, [0, posterior.population[0][1]], atol=1e-9)
+    average = posterior.population[0][1] * (data["x"] > 5).mean()
+    assert slopes_of(posterior, "x", at="rows")["mean"].iloc[0] == pytest.approx(average)
+
+
+@pytest.mark.parametrize("place", [0.0, 1.0])
+def test_flat_places_of_powers_are_smooth(place):
+    posterior = known("y ~ I(t^5) + I(t^7) + (1 | g)", with_steps())
+    expected = posterior.population[0][1:3] @ [5 * place**4, 7 * place**6]
+    assert slopes_of(posterior, "t", at={"t": place})["mean"].iloc[0] == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_slopes_over_the_rows_of_each_level():
@@ -385,6 +517,15 @@ def test_slopes_over_the_rows_of_each_level():
 def test_errors_name_the_way_out(ask, message):
     with pytest.raises(pmlmm.OptionError, match=message):
         ask(known("y ~ f * h + x + (1 | g)", noisy()))
+
+
+def test_a_model_without_fixed_effects_has_none():
+    fit = pmlmm.Model("y ~ 0 + offset(x) + (1 | g)", noisy()).fit(integrate=False)
+    for ask in (fit.means, lambda: fit.contrast("x"), lambda: fit.slopes("x")):
+        with pytest.raises(pmlmm.OptionError, match="has no fixed effects"):
+            ask()
+    with pytest.raises(pmlmm.OptionError, match="not known"):
+        fit.hypothesis("g > 0")
 
 
 def test_a_column_that_depends_on_the_other_rows_is_refused():
