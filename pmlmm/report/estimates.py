@@ -28,7 +28,8 @@ def intervals(posterior: Posterior) -> dict[str, pd.DataFrame]:
     beta, names = draws["beta"].to_numpy(), ["sd", "lower", "upper"]
     fixed = pd.DataFrame(index=pd.Index(design.coefficients))
     fixed["mean"], fixed["sd"] = posterior.mean["beta"].to_numpy(), np.std(beta, axis=(0, 1), ddof=1)
-    fixed["lower"], fixed["upper"] = np.quantile(beta, _ENDS, axis=(0, 1))
+    flat = beta.reshape(beta.shape[0] * beta.shape[1], len(fixed))  # there may be no fixed effect
+    fixed["lower"], fixed["upper"] = np.quantile(flat, _ENDS, axis=0)
     rows: dict[str, dict[str, float]] = {}
     for term in design.terms:
         Sigma = draws[f"Sigma_{term.name}"].to_numpy()

@@ -54,7 +54,9 @@ def test_covariances_are_those_of_the_draws(doses):
     assert table["term"].tolist() == ["id", "id", "id", "site", "residual"]
     draws = doses.posterior["posterior"]
     site = np.sqrt(draws["Sigma_site"].to_numpy().ravel())
-    np.testing.assert_allclose(table.loc[3, ["lower", "median", "upper"]], np.quantile(site, [0.025, 0.5, 0.975]))
+    np.testing.assert_allclose(
+        table.loc[3, ["lower", "median", "upper"]].astype(float), np.quantile(site, [0.025, 0.5, 0.975])
+    )
     assert table.loc[4, "median"] == pytest.approx(1e-9, rel=0.15)
     assert table.loc[2, ["effect", "effect2"]].tolist() == ["year", "Intercept"]
 
