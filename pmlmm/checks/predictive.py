@@ -10,8 +10,8 @@ from pmlmm.errors import OptionError, PriorError
 from pmlmm.inference.learned import Learned
 from pmlmm.kernels.coordinates import block_diagonal
 from pmlmm.kernels.derivatives import LOG_2PI
+from pmlmm.kernels.group_effects import group_factor
 from pmlmm.kernels.layout import SIGMA
-from pmlmm.kernels.likelihood_at_draws import group_factor
 from pmlmm.kernels.likelihood_compiled import flatten, value_and_gradient
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws

@@ -5,8 +5,50 @@ import numpy as np
 from pmlmm.kernels.jit import kernel
 from pmlmm.kernels.small_matrices import factor
 
-#: Plain loops over so many effects of a group beat LAPACK's overhead.
-MOST_EFFECTS = 12
+# Plain loops over so many effects of a group beat LAPACK's overhead.
+_MOST_EFFECTS = 12
+
+
+def group_factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:
+    """Lower factors of ``I + L'S L`` for (..., q, q) arrays, with or without the help of rounding.
+
+    Where the products lose the identity beside them, the triangle of a QR decomposition of ``(I, R L)``, with R'R = S,
+    keeps it.
+    """
+    M = np.eye(S.shape[-1]) + np.swapaxes(L, -1, -2) @ S @ L
+    try:
+        return np.linalg.cholesky(M)
+    except np.linalg.LinAlgError:
+        squares, axes = np.linalg.eigh(S)
+        half = (np.sqrt(np.maximum(squares, 0.0))[..., None] * np.swapaxes(axes, -1, -2)) @ L
+        stacked = np.concatenate([np.broadcast_to(np.eye(S.shape[-1]), half.shape), half], axis=-2)
+        upper = np.linalg.qr(stacked, mode="r")
+        signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0.0, -1.0, 1.0)
+        return np.swapaxes(upper * signs[..., None], -1, -2)
+
+
+def conditional_covariances(S: np.ndarray, L: np.ndarray) -> np.ndarray:
+    """``L (I + L'S L)^{-1} L'`` for (..., q, q) arrays: the effects' covariance over sigma^2."""
+    factor = group_factor(S, L)
+    half = np.linalg.solve(factor, np.broadcast_to(np.swapaxes(L, -1, -2), factor.shape))
+    return np.swapaxes(half, -1, -2) @ half
+
+
+def conditional_effects(S: np.ndarray, L: np.ndarray, residual: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Means or draws as :func:`group_effects` has them, (draws, m, q).
+
+    Compiled where groups have few effects, and by the factors that rounding cannot spoil where it has to be.
+    """
+    if S.shape[-1] <= _MOST_EFFECTS:
+        found, proper = group_effects(*map(np.ascontiguousarray, (S, L, residual, noise)))
+        if proper:
+            return found
+    L = L[:, None]
+    factor = group_factor(S, L)
+    half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ residual[..., None])
+    if len(noise):
+        half += noise[..., None]
+    return (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]
 
 
 @kernel

@@ -305,21 +305,3 @@ def conditionable(theta: np.ndarray, log_lambda: np.ndarray, data: Crossproducts
     """
     with np.errstate(all="ignore"):  # what overflows has no likelihood
         return np.isfinite(values(theta, log_lambda, data))
-
-
-def group_factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:
-    """Lower factors of ``I + L'S L`` for (..., q, q) arrays, with or without the help of rounding.
-
-    Where the products lose the identity beside them, the triangle of a QR decomposition of ``(I, R L)``, with R'R = S,
-    keeps it.
-    """
-    M = np.eye(S.shape[-1]) + np.swapaxes(L, -1, -2) @ S @ L
-    try:
-        return np.linalg.cholesky(M)
-    except np.linalg.LinAlgError:
-        squares, axes = np.linalg.eigh(S)
-        half = (np.sqrt(np.maximum(squares, 0.0))[..., None] * np.swapaxes(axes, -1, -2)) @ L
-        stacked = np.concatenate([np.broadcast_to(np.eye(S.shape[-1]), half.shape), half], axis=-2)
-        upper = np.linalg.qr(stacked, mode="r")
-        signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0.0, -1.0, 1.0)
-        return np.swapaxes(upper * signs[..., None], -1, -2)

@@ -11,7 +11,7 @@ from pmlmm.kernels import likelihood
 from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.eliminate.nested import Nested
 from pmlmm.kernels.eliminate.sparse_groups import SparseGroups
-from pmlmm.kernels.group_effects import MOST_EFFECTS, group_effects
+from pmlmm.kernels.group_effects import conditional_covariances, conditional_effects
 from pmlmm.kernels.layout import SIGMA
 from pmlmm.kernels.likelihood_at_draws import Effects
 from pmlmm.posterior.wide_effects import WideEffects
@@ -129,10 +129,7 @@ class Parameters:
         L = data.group_root(data.roots(self.natural))
         if isinstance(data.first, Nested):
             return list(data.first.covariances(L, self.natural[:, SIGMA]))
-        factor = draws.group_factor(reduced.S, L[:, None])
-        half = np.linalg.solve(factor, np.broadcast_to(np.swapaxes(L, 1, 2)[:, None], factor.shape))
-        half *= self.natural[:, SIGMA, None, None, None]
-        return [np.swapaxes(half, 2, 3) @ half]
+        return [self.natural[:, SIGMA, None, None, None] ** 2 * conditional_covariances(reduced.S, L[:, None])]
 
     def _grouped(self, dense: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
         """Effects of the factors that are eliminated group by group, (draws, m, q) each."""
@@ -162,7 +159,7 @@ class Parameters:
             noise = np.empty((0, m, q))
             if rng is not None:
                 noise = self.natural[block, SIGMA][:, None, None] * rng.standard_normal(residual.shape)
-            result[block] = _group_effects(S, L, residual, noise)
+            result[block] = conditional_effects(S, L, residual, noise)
         return result
 
     def _residual(self, dense: np.ndarray) -> np.ndarray:
@@ -174,17 +171,3 @@ class Parameters:
         first = reduced.crossproducts.first
         assert isinstance(first, SparseGroups)
         return first.products(weights)
-
-
-def _group_effects(S: np.ndarray, L: np.ndarray, residual: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Compiled where groups have few effects, and by the factors that rounding cannot spoil where it has to be."""
-    if S.shape[-1] <= MOST_EFFECTS:
-        found, proper = group_effects(*map(np.ascontiguousarray, (S, L, residual, noise)))
-        if proper:
-            return found
-    L = L[:, None]
-    factor = draws.group_factor(S, L)
-    half = np.linalg.solve(factor, np.swapaxes(L, 2, 3) @ residual[..., None])
-    if len(noise):
-        half += noise[..., None]
-    return (L @ np.linalg.solve(np.swapaxes(factor, 2, 3), half))[..., 0]

@@ -22,6 +22,7 @@ from pmlmm.kernels.eliminate.compiled_steps import eliminate_dense, finish, star
 from pmlmm.kernels.eliminate.design_loops import chunks, each_chunk, factor_design, mirror_in_place, vech_entries
 from pmlmm.kernels.eliminate.groups import OneFactor
 from pmlmm.kernels.eliminate.protocol import EliminatedDraws
+from pmlmm.kernels.group_effects import conditional_covariances, conditional_effects, group_factor
 from pmlmm.kernels.jit import kernel
 from pmlmm.kernels.small_matrices import outside
 
@@ -248,15 +249,14 @@ class Nested(OneFactor):
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same of one draw."""
         p = self.outer_effects
-        factor = _factor(self.designs, inner_root)
-        half = np.linalg.solve(factor, inner_root.T @ self.cross)
+        half = np.linalg.solve(group_factor(self.designs, inner_root), inner_root.T @ self.cross)
         across = np.swapaxes(half[..., :p], 1, 2) @ half
         A = self.outer_designs - self._summed(across[..., :p])
         right = self.outer_cross @ weights - self._summed(across[..., p:]) @ weights
-        outer = _conditional(_factor(A, outer_root), outer_root, right, scale, rng)
+        outer = _conditional(A, outer_root, right, scale, rng)
         each = np.repeat(outer, np.diff(self.starts), axis=0)
         own = self.cross[..., p:] @ weights - np.einsum("jab,jb->ja", self.cross[..., :p], each)
-        return outer, _conditional(factor, inner_root, own, scale, rng)
+        return outer, _conditional(self.designs, inner_root, own, scale, rng)
 
     def covariances(self, L: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Covariances of outer (draws, M, p, p) and inner effects (draws, m, q, q) given those of W.
@@ -273,10 +273,10 @@ class Nested(OneFactor):
     def _covariances(self, outer_root: np.ndarray, inner_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same of one draw, over sigma^2: K_i, and ``J_j + J_j c_j K_i c_j'J_j``, c_j the columns of Z_i."""
         c = self.cross[..., : self.outer_effects]
-        J = _covariance(_factor(self.designs, inner_root), inner_root)
+        J = conditional_covariances(self.designs, inner_root)
         moved = J @ c
         A = self.outer_designs - self._summed(np.swapaxes(c, 1, 2) @ moved)
-        K = _covariance(_factor(A, outer_root), outer_root)
+        K = conditional_covariances(A, outer_root)
         return K, J + moved @ np.repeat(K, np.diff(self.starts), axis=0) @ np.swapaxes(moved, 1, 2)
 
     def _summed(self, values: np.ndarray) -> np.ndarray:
@@ -284,25 +284,12 @@ class Nested(OneFactor):
         return np.add.reduceat(values, self.starts[:-1], axis=0)
 
 
-def _factor(S: np.ndarray, L: np.ndarray) -> np.ndarray:
-    """Lower factor of ``I + L'S L`` of each group."""
-    return np.linalg.cholesky(np.eye(len(L)) + L.T @ S @ L)
-
-
-def _covariance(factor: np.ndarray, L: np.ndarray) -> np.ndarray:
-    """``J = L (factor factor')^{-1} L'`` of each group."""
-    half = np.linalg.solve(factor, np.broadcast_to(L.T, factor.shape))
-    return np.swapaxes(half, 1, 2) @ half
-
-
 def _conditional(
-    factor: np.ndarray, L: np.ndarray, right: np.ndarray, scale: float, rng: np.random.Generator | None
+    S: np.ndarray, L: np.ndarray, right: np.ndarray, scale: float, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """``N(J right, scale^2 J)`` with ``J = L (factor factor')^{-1} L'``, (groups, q); its mean without ``rng``."""
-    half = np.linalg.solve(factor, (right @ L)[..., None])
-    if rng is not None:
-        half += scale * rng.standard_normal(half.shape)
-    return (L @ np.linalg.solve(np.swapaxes(factor, 1, 2), half))[..., 0]
+    """Effects (groups, q) of one draw given the sums ``right`` of what they are to explain; means without ``rng``."""
+    noise = np.empty((0, *right.shape)) if rng is None else scale * rng.standard_normal((1, *right.shape))
+    return conditional_effects(S, L[None], right[None], noise)[0]
 
 
 @dataclass(frozen=True, eq=False)
