@@ -33,6 +33,12 @@ def probability(name: str, value: float) -> float:
     return float(value)
 
 
+def ends(interval: float) -> tuple[float, float]:
+    """Levels of the quantiles at the ends of an equal-tailed interval of this probability."""
+    inside = probability("interval", interval)
+    return 0.5 - inside / 2.0, 0.5 + inside / 2.0
+
+
 def refuse_unknown(changes: Iterable[str], known: Iterable[str]) -> None:
     """Arguments of an update that nothing takes."""
     known = list(known)

@@ -5,11 +5,13 @@ import pandas as pd
 
 from pmlmm.design.design import Design
 from pmlmm.design.wide import WideBlock
+from pmlmm.options import ends
 from pmlmm.posterior.source import Posterior
+from pmlmm.report.tables import coefficients, covariances
 from pmlmm.report.text import aligned, number
 
-_ENDS = (0.025, 0.975)
-_MEDIAN_AND_ENDS = (0.5, *_ENDS)
+_INTERVAL = 0.95
+_MEDIAN_AND_ENDS = (0.5, *ends(_INTERVAL))
 _MOST_ROWS = 20
 _MOST_WIDE = 5
 
@@ -24,50 +26,36 @@ def estimates(posterior: Posterior) -> str:
 
 def intervals(posterior: Posterior) -> dict[str, pd.DataFrame]:
     """Fixed effects, and standard deviations, with 95% intervals, by title; those without rows are left out."""
-    draws, design = posterior.without_effects, posterior.design
-    beta, names = draws["beta"].to_numpy(), ["sd", "lower", "upper"]
-    fixed = pd.DataFrame(index=pd.Index(design.coefficients))
-    fixed["mean"], fixed["sd"] = posterior.mean["beta"].to_numpy(), np.std(beta, axis=(0, 1), ddof=1)
-    flat = beta.reshape(beta.shape[0] * beta.shape[1], len(fixed))  # there may be no fixed effect
-    fixed["lower"], fixed["upper"] = np.quantile(flat, _ENDS, axis=0)
-    rows: dict[str, dict[str, float]] = {}
-    for term in design.terms:
-        Sigma = draws[f"Sigma_{term.name}"].to_numpy()
-        sds = np.sqrt(np.diagonal(Sigma, axis1=-2, axis2=-1))
-        shown = np.quantile(sds, _MEDIAN_AND_ENDS, axis=(0, 1)).T
-        rows |= {
-            f"{term.name} {name}": dict(zip(names, shown[a], strict=True)) for a, name in enumerate(term.coefficients)
-        }
-    rows["residual (sigma)"] = dict(zip(names, np.quantile(draws["sigma"].to_numpy(), _MEDIAN_AND_ENDS), strict=True))
+    fixed = coefficients(posterior, None, _INTERVAL).drop(columns="probability_of_sign").rename_axis(None)
+    table = covariances(posterior, _INTERVAL).query("kind == 'sd'")
+    sds = table[["median", "lower", "upper"]].rename(columns={"median": "sd"})
+    sds.index = pd.Index([*(table["term"] + " " + table["effect"])[:-1], "residual (sigma)"])
     found = {
         "Fixed effects (posterior mean, sd, 95% interval)": fixed,
-        "Standard deviations (posterior medians and 95% intervals)": pd.DataFrame.from_dict(rows, orient="index"),
+        "Standard deviations (posterior medians and 95% intervals)": sds,
     }
     return {title: table for title, table in found.items() if len(table)}
 
 
 def _fixed_effects(posterior: Posterior) -> list[str]:
-    design, draws = posterior.design, posterior.without_effects["beta"].to_numpy()
-    if not design.coefficients:
+    table = coefficients(posterior, None, _INTERVAL)
+    if not len(table):
         return ["Fixed effects: none"]
-    mean = posterior.mean["beta"].to_numpy()
-    low, high = np.quantile(draws, _ENDS, axis=(0, 1))
-    sd = np.std(draws, axis=(0, 1), ddof=1)
-    shown = range(min(len(design.coefficients), _MOST_ROWS))
-    rows = [(str(design.coefficients[j]), *map(number, (mean[j], sd[j], low[j], high[j]))) for j in shown]
+    shown = table[["mean", "sd", "lower", "upper"]].head(_MOST_ROWS)
+    rows = [(str(name), *map(number, values)) for name, *values in shown.itertuples()]
     text = ["Fixed effects (posterior mean, sd, 95% interval)"]
     text.append(aligned([("", "mean", "sd", "2.5%", "97.5%"), *rows], text=(0,)))
-    if len(design.coefficients) > _MOST_ROWS:
-        text.append(f"  ... and {len(design.coefficients) - _MOST_ROWS} more in fit.mean['beta']")
+    if len(table) > _MOST_ROWS:
+        text.append(f"  ... and {len(table) - _MOST_ROWS} more in fit.mean['beta']")
     return text
 
 
 def _wide_block(posterior: Posterior, block: WideBlock) -> list[str]:
     """The coefficients of a block that stand out most."""
     name = f"beta_{block.name}"
-    mean, sd = posterior.mean[name].to_numpy(), posterior.sd[name].to_numpy()
-    first = np.argsort(-np.abs(mean / sd), kind="stable")[:_MOST_WIDE]
-    rows = [(str(block.labels[j]), *map(number, (mean[j], sd[j], mean[j] / sd[j]))) for j in first]
+    first = coefficients(posterior, block.name, _INTERVAL, sort=True).head(_MOST_WIDE)
+    pairs = first[["mean", "sd"]].itertuples()
+    rows = [(str(label), *map(number, (mean, sd, mean / sd))) for label, mean, sd in pairs]
     return [
         f"{block.name}: {block.p} coefficients in fit.mean['{name}'] and fit.sd['{name}']; largest |mean / sd|",
         aligned([("", "mean", "sd", "ratio"), *rows], text=(0,)),

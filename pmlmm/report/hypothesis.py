@@ -15,7 +15,8 @@ from pmlmm.errors import OptionError, shown, suggest
 from pmlmm.posterior.savage_dickey import log_density_ratio
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.grid import Grid
-from pmlmm.report.means import described, level_name, not_estimable
+from pmlmm.report.means import level_name, not_estimable
+from pmlmm.report.tables import described
 
 _QUOTED = re.compile(r"`([^`]*)`")
 _ALONE = re.compile(r"(?<![<>=!])=(?!=)")

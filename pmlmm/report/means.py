@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.errors import OptionError, suggest
-from pmlmm.options import probability
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.derivative import derivative_of
 from pmlmm.report.grid import Cells, Grid, Named, Weights, named_columns
+from pmlmm.report.tables import described
 
 _log = logging.getLogger("pmlmm")
 
@@ -151,18 +151,6 @@ def _without(table: pd.DataFrame, unknown: np.ndarray) -> pd.DataFrame:
 
 def _row_name(label: Any) -> str:
     return ", ".join(map(level_name, label)) if isinstance(label, tuple) else level_name(label)
-
-
-def described(
-    mean: np.ndarray, draws: np.ndarray, index: pd.Index, interval: float, *, direction: bool = False
-) -> pd.DataFrame:
-    """A table of means (functions,) and draws (draws, functions)."""
-    tail = (1.0 - probability("interval", interval)) / 2.0
-    lower, upper = np.quantile(draws, [tail, 1.0 - tail], axis=0)
-    columns = {"mean": mean, "sd": np.std(draws, axis=0, ddof=1), "lower": lower, "upper": upper}
-    if direction:
-        columns["probability_of_sign"] = np.mean(np.sign(draws) == np.sign(mean), axis=0)
-    return pd.DataFrame(columns, index=index)
 
 
 def comparisons(levels: pd.DataFrame, kind: Kind, reference: Any) -> tuple[np.ndarray, list[str]]:

@@ -8,7 +8,7 @@ import pandas as pd
 from pmlmm.design.grouping import Grouping
 from pmlmm.design.term import Term
 from pmlmm.errors import OptionError, suggest
-from pmlmm.options import probability
+from pmlmm.options import ends
 from pmlmm.posterior.random_effects import random_effect_spread
 from pmlmm.posterior.source import Posterior
 
@@ -16,47 +16,34 @@ _COVARIANCES = ("term", "kind", "effect", "effect2")
 _RANDOM_EFFECTS = ("term", "group", "effect", "mean", "sd", "lower", "upper")
 
 
-def ends(level: float) -> tuple[float, float]:
-    """Levels of the quantiles at the ends of an equal-tailed interval of this probability."""
-    return 0.5 - level / 2.0, 0.5 + level / 2.0
+def described(
+    mean: np.ndarray, draws: np.ndarray, index: pd.Index, interval: float, *, direction: bool = False
+) -> pd.DataFrame:
+    """A table of means (rows,) and draws of equal weight (draws, rows)."""
+    lower, upper = np.quantile(draws, ends(interval), axis=0)
+    columns = {"mean": mean, "sd": np.std(draws, axis=0, ddof=1), "lower": lower, "upper": upper}
+    if direction:
+        columns["probability_of_sign"] = np.mean(np.sign(draws) == np.sign(mean), axis=0)
+    return pd.DataFrame(columns, index=index)
 
 
-def moments(draws: np.ndarray, level: float) -> dict[str, float]:
-    """Mean, sd and interval of draws (number,) of equal weight."""
-    lower, upper = np.quantile(draws, ends(level))
-    return {"mean": float(np.mean(draws)), "sd": _sd(draws), "lower": float(lower), "upper": float(upper)}
-
-
-def _sd(draws: np.ndarray) -> float:
-    return float(np.std(draws, ddof=1))
-
-
-def coefficients(posterior: Posterior, wide: str | None, interval: float, sort: bool) -> pd.DataFrame:
+def coefficients(posterior: Posterior, wide: str | None, interval: float, sort: bool = False) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.coefficients`."""
-    level = probability("interval", interval)
-    table = _fixed_effects(posterior, level) if wide is None else _wide_block(posterior, wide, level)
+    table = _fixed_effects(posterior, interval) if wide is None else _wide_block(posterior, wide, interval)
     if sort:
         order = np.argsort(-np.abs(table["mean"] / table["sd"]).to_numpy(), kind="stable")
         table = table.iloc[order]
     return table
 
 
-def _fixed_effects(posterior: Posterior, level: float) -> pd.DataFrame:
-    names = posterior.design.coefficients
+def _fixed_effects(posterior: Posterior, interval: float) -> pd.DataFrame:
+    names = pd.Index(posterior.design.coefficients, name="coefficient", dtype=object)
     mean, draws = posterior.mean["beta"].to_numpy(), posterior.without_effects["beta"].to_numpy()
     draws = draws.reshape(draws.shape[0] * draws.shape[1], len(names))
-    lower, upper = np.quantile(draws, ends(level), axis=0)
-    columns = {
-        "mean": mean,
-        "sd": np.std(draws, axis=0, ddof=1),
-        "lower": lower,
-        "upper": upper,
-        "probability_of_sign": np.mean(np.sign(draws) == np.sign(mean), axis=0),
-    }
-    return pd.DataFrame(columns, index=pd.Index(names, name="coefficient", dtype=object))
+    return described(mean, draws, names, interval, direction=True)
 
 
-def _wide_block(posterior: Posterior, name: str, level: float) -> pd.DataFrame:
+def _wide_block(posterior: Posterior, name: str, interval: float) -> pd.DataFrame:
     """From means and sds, as draws of very many coefficients are not made."""
     from scipy.special import ndtr, ndtri
 
@@ -65,7 +52,7 @@ def _wide_block(posterior: Posterior, name: str, level: float) -> pd.DataFrame:
         choices = suggest(name, blocks) if blocks else " The model has none: Model(penalized={name: columns})."
         raise OptionError(f"coefficients({name!r}): no such wide block.{choices}")
     mean, sd = (source[f"beta_{name}"].to_numpy() for source in (posterior.mean, posterior.sd))
-    width = ndtri(ends(level)[1]) * sd
+    width = ndtri(ends(interval)[1]) * sd
     columns = {
         "mean": mean,
         "sd": sd,
@@ -78,35 +65,31 @@ def _wide_block(posterior: Posterior, name: str, level: float) -> pd.DataFrame:
 
 def covariances(posterior: Posterior, interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.covariances`."""
-    level = probability("interval", interval)
-    rows = [(*labels, *_around_median(draws.ravel(), level)) for labels, draws in _covariance_parts(posterior)]
+    tails, rows = ends(interval), []
+    for labels, draws in covariance_parts(posterior):
+        median, lower, upper = np.quantile(draws, (0.5, *tails))
+        rows.append((*labels, median, np.std(draws, ddof=1), lower, upper))
     return pd.DataFrame(rows, columns=[*_COVARIANCES, "median", "sd", "lower", "upper"])
 
 
-def _covariance_parts(posterior: Posterior) -> Iterator[tuple[tuple[str, str, str, str], np.ndarray]]:
-    """Labels and draws of every sd, every correlation and sigma."""
+def covariance_parts(posterior: Posterior) -> Iterator[tuple[tuple[str, str, str, str], np.ndarray]]:
+    """Labels (term, kind, effect, effect2) and draws (draws,) of every sd, every correlation and sigma."""
     draws = posterior.without_effects
     for term in posterior.design.terms:
-        Sigma, names = draws[f"Sigma_{term.name}"].to_numpy(), term.coefficients
-        sds = np.sqrt(np.diagonal(Sigma, axis1=-2, axis2=-1))
+        Sigma, names = draws[f"Sigma_{term.name}"].to_numpy().reshape(-1, term.q, term.q), term.coefficients
+        sds = np.sqrt(np.diagonal(Sigma, axis1=1, axis2=2))
         for a, name in enumerate(names):
-            yield (term.name, "sd", name, ""), sds[..., a]
+            yield (term.name, "sd", name, ""), sds[:, a]
         for a in range(term.q):
             for b in range(a):
-                correlation = Sigma[..., a, b] / (sds[..., a] * sds[..., b])
-                yield (term.name, "correlation", names[a], names[b]), correlation
-    yield ("residual", "sd", "", ""), draws["sigma"].to_numpy()
-
-
-def _around_median(draws: np.ndarray, level: float) -> tuple[float, float, float, float]:
-    median, lower, upper = np.quantile(draws, (0.5, *ends(level)))
-    return float(median), _sd(draws), float(lower), float(upper)
+                yield (term.name, "correlation", names[a], names[b]), Sigma[:, a, b] / (sds[:, a] * sds[:, b])
+    yield ("residual", "sd", "", ""), draws["sigma"].to_numpy().ravel()
 
 
 def random_effects(posterior: Posterior, term: str | None, interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.random_effects`."""
-    level, chosen = probability("interval", interval), _terms(posterior, term)
-    spread = random_effect_spread(posterior, chosen, *ends(level)) if chosen else {}
+    tails, chosen = ends(interval), _terms(posterior, term)
+    spread = random_effect_spread(posterior, chosen, *tails) if chosen else {}
     tables = []
     for own in chosen:
         mean = posterior.mean[f"gamma_{own.name}"].to_numpy()

@@ -4,46 +4,38 @@ import numpy as np
 import pandas as pd
 
 from pmlmm.errors import OptionError
-from pmlmm.options import probability
 from pmlmm.posterior.source import Posterior
 from pmlmm.posterior.variance import Variances, draw_variances
-from pmlmm.report.tables import moments
+from pmlmm.report.tables import described
 
 
 def variance_components(posterior: Posterior, interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.variance_components`."""
-    level, found = probability("interval", interval), draw_variances(posterior)
-    # a list, as a factor may be called "residual" too
-    parts = [*found.parts.items(), *found.terms.items(), ("residual", found.residual)]
+    found = draw_variances(posterior)
+    parts = found.parts | found.terms | {"residual": found.residual}
     if len(found.parts) > 1:
-        parts.append(("covariance of fixed parts", found.fixed - sum(found.parts.values())))
-    rows = [_component(values, found.total, level) for _, values in parts]
-    return pd.DataFrame(rows, index=pd.Index([name for name, _ in parts], name="component"))
+        parts["covariance of fixed parts"] = found.fixed - sum(found.parts.values())
+    table = _table(parts, "component", interval, over=found.total).add_prefix("share_")
+    table = table.rename(columns={"share_mean": "share"})
+    table.insert(0, "variance", [np.median(values) for values in parts.values()])
+    table.insert(1, "sd", [_median_sd(values) for values in parts.values()])
+    return table
 
 
-def _component(variance: np.ndarray, total: np.ndarray, level: float) -> dict[str, float]:
-    share = moments(variance / total, level)
-    sd = np.median(np.sqrt(variance)) if (variance >= 0.0).all() else np.nan  # a covariance has none
-    return {"variance": float(np.median(variance)), "sd": float(sd)} | {
-        "share": share["mean"],
-        "share_sd": share["sd"],
-        "share_lower": share["lower"],
-        "share_upper": share["upper"],
-    }
+def _median_sd(variance: np.ndarray) -> float:
+    return float(np.median(np.sqrt(variance))) if (variance >= 0.0).all() else np.nan  # a covariance has none
 
 
 def r2(posterior: Posterior, interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.r2`."""
-    level = probability("interval", interval)
-    return _table(r2_of(draw_variances(posterior)), "R2", level)
+    return _table(r2_of(draw_variances(posterior)), "R2", interval)
 
 
 def icc(posterior: Posterior, interval: float) -> pd.DataFrame:
     """See :meth:`pmlmm.Fit.icc`."""
     if not posterior.design.terms:
         raise OptionError("icc(): the model has no random effects, such as (1 | g), whose share of variance that is.")
-    level = probability("interval", interval)
-    return _table(icc_of(draw_variances(posterior)), "ICC", level)
+    return _table(icc_of(draw_variances(posterior)), "ICC", interval)
 
 
 def r2_of(found: Variances) -> dict[str, np.ndarray]:
@@ -64,6 +56,7 @@ def icc_of(found: Variances) -> dict[str, np.ndarray]:
     return result
 
 
-def _table(values: dict[str, np.ndarray], name: str, level: float) -> pd.DataFrame:
-    rows = {key: moments(draws, level) for key, draws in values.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(name)
+def _table(values: dict[str, np.ndarray], name: str, interval: float, over: np.ndarray | float = 1.0) -> pd.DataFrame:
+    """Of draws by name, divided by those of ``over``."""
+    draws = np.column_stack([each / over for each in values.values()])
+    return described(np.mean(draws, axis=0), draws, pd.Index(list(values), name=name), interval)

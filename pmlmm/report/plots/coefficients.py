@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
 
 from pmlmm.design.design import Design
 from pmlmm.errors import OptionError, suggest
@@ -11,7 +10,7 @@ from pmlmm.options import count
 from pmlmm.posterior.labels import response_name
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.plots import style
-from pmlmm.report.plots.draws import bounds, ends
+from pmlmm.report.tables import coefficients
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,14 +47,12 @@ def plot_coefficients(
 
 def _fixed(posterior: Posterior, standardize: bool, interval: float):
     """The formula's coefficients but the intercept, whose size says nothing of an effect."""
-    design = posterior.design
+    design, table = posterior.design, coefficients(posterior, None, interval)
     kept = [j for j, name in enumerate(design.coefficients) if name != "Intercept"] or [0]
     size = np.std(design.X[:, kept], axis=0) if standardize else np.ones(len(kept))
-    draws = posterior.without_effects["beta"].to_numpy()
-    limits = bounds(draws.reshape(-1, draws.shape[-1])[:, kept], interval)
-    title = "fixed effects" + (", the intercept left out" if len(kept) < len(design.coefficients) else "")
-    names = [design.coefficients[j] for j in kept]
-    return names, size * posterior.mean["beta"].to_numpy()[kept], size * limits, title
+    title = "fixed effects" + (", the intercept left out" if len(kept) < len(table) else "")
+    values = size * table[["mean", "lower", "upper"]].to_numpy()[kept].T
+    return list(table.index[kept]), values[0], values[1:], title
 
 
 def _block(design: Design, wide: str | None) -> str:
@@ -74,9 +71,7 @@ def _block(design: Design, wide: str | None) -> str:
 
 def _wide(posterior: Posterior, name: str, top: int, interval: float):
     """Those with the largest ratio of mean and sd; the interval is that of a normal with this mean and sd."""
-    labels = next(block.labels for block in posterior.design.wide if block.name == name)
-    mean, sd = posterior.mean[f"beta_{name}"].to_numpy(), posterior.sd[f"beta_{name}"].to_numpy()
-    first = np.argsort(-np.abs(mean / sd), kind="stable")[:top]
-    half = ndtri(ends(interval)[1]) * sd[first]
-    title = f"{name}: {style.out_of(len(first), len(mean), 'columns')}, largest |mean| / sd"
-    return style.names(labels[first]), mean[first], np.array([mean[first] - half, mean[first] + half]), title
+    table = coefficients(posterior, name, interval, sort=True)
+    first = table.head(top)
+    title = f"{name}: {style.out_of(len(first), len(table), 'columns')}, largest |mean| / sd"
+    return style.names(first.index.to_numpy()), first["mean"].to_numpy(), first[["lower", "upper"]].to_numpy().T, title

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pmlmm.design.design import Design
 from pmlmm.posterior.labels import response_name
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.plots import style
 from pmlmm.report.plots.draws import bounds
+from pmlmm.report.tables import covariance_parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +20,7 @@ _SHOWN = 0.995
 
 def plot_covariances(posterior: Posterior, interval: float) -> np.ndarray:
     """See :meth:`pmlmm.Fit.plot_covariances`."""
-    design, draws = posterior.design, posterior.without_effects
-    flat = {str(name): v.to_numpy().reshape(-1, *v.shape[2:]) for name, v in draws.data_vars.items() if v.size}
-    sds, correlations = _parts(design, flat)
+    sds, correlations = _parts(posterior)
     style.pyplot()
     columns = 2 if correlations else 1
     height = _AROUND + _ROW * max(len(sds), 0.35 * len(correlations))
@@ -30,7 +28,7 @@ def plot_covariances(posterior: Posterior, interval: float) -> np.ndarray:
     for ax, (name, values) in zip(grid[:, 0], sds.items(), strict=True):
         _density(ax, name, values, interval)
     grid[0, 0].set_title("standard deviations", loc="left", fontsize="medium")
-    grid[-1, 0].set_xlabel(f"in units of {response_name(design)} over those of the effect's column")
+    grid[-1, 0].set_xlabel(f"in units of {response_name(posterior.design)} over those of the effect's column")
     axes = list(grid[:, 0])
     if correlations:
         axes.append(_forest(grid[:, 1], correlations, interval))
@@ -38,18 +36,15 @@ def plot_covariances(posterior: Posterior, interval: float) -> np.ndarray:
     return np.array(axes)
 
 
-def _parts(design: Design, draws: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _parts(posterior: Posterior) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Draws of every standard deviation, and of every correlation, by what they are of."""
     sds, correlations = {}, {}
-    for term in design.terms:
-        Sigma = draws[f"Sigma_{term.name}"]
-        roots = np.sqrt(np.diagonal(Sigma, axis1=1, axis2=2))
-        for a, name in enumerate(term.coefficients):
-            sds[f"{term.name}\n{name}"] = roots[:, a]
-            for b in range(a):
-                pair = f"{term.name}: {term.coefficients[b]}, {name}"
-                correlations[pair] = Sigma[:, a, b] / (roots[:, a] * roots[:, b])
-    return sds | {"residual\nsigma": draws["sigma"]}, correlations
+    for (term, kind, effect, other), draws in covariance_parts(posterior):
+        if kind == "sd":
+            sds[f"{term}\n{effect or 'sigma'}"] = draws
+        else:
+            correlations[f"{term}: {other}, {effect}"] = draws
+    return sds, correlations
 
 
 def _density(ax: "Axes", name: str, values: np.ndarray, interval: float) -> None:

@@ -8,7 +8,7 @@ from pmlmm.design.design import Design
 from pmlmm.design.grouping import Grouping
 from pmlmm.design.term import Term
 from pmlmm.errors import OptionError, suggest
-from pmlmm.options import probability
+from pmlmm.options import ends
 from pmlmm.posterior.source import Posterior
 
 # A picture needs no more numbers than this in its draws, and no fewer draws.
@@ -59,12 +59,6 @@ def joint_draws(posterior: Posterior, *, gamma: bool = False, predictor: bool = 
     number = int(np.clip(_NUMBERS // max(1, each), _FEWEST, learned.number_of_draws))
     rng = np.random.default_rng([learned.options.random_seed, 1])
     return posterior.groups(number, rng, gamma=gamma, wide=False, predictor=predictor)[1]
-
-
-def ends(interval: float) -> tuple[float, float]:
-    """Probabilities below the ends of an equal-tailed interval."""
-    inside = probability("interval", interval)
-    return 0.5 * (1.0 - inside), 0.5 * (1.0 + inside)
 
 
 def bounds(draws: np.ndarray, interval: float) -> np.ndarray:

@@ -6,11 +6,11 @@ import numpy as np
 from scipy import stats
 
 from pmlmm.design.grouping import Grouping
+from pmlmm.options import ends
 from pmlmm.posterior.labels import response_name
 from pmlmm.posterior.residuals import draw_errors
 from pmlmm.posterior.source import Posterior
 from pmlmm.report.plots import style
-from pmlmm.report.plots.draws import ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
