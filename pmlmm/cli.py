@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         (``| head``).
     """
     options = options_of(arguments)
-    progress = log if getattr(options, "verbose", False) else progress_line()
+    progress = log if options.verbose else progress_line()
     try:
         return _run(options, progress)
     except KeyboardInterrupt:
@@ -80,8 +80,8 @@ def _run_predict(options: argparse.Namespace, progress: Callable[[str], None]) -
     _refuse_idle_missing(options, blocks)
     target = None if options.out is None else target_of(options.out, (".csv",), "CSV", "predictions")
     fit = load(options.fit, trusted=options.trusted)
-    options.formula = fit.model.formula
-    data, penalized = _tables(options, blocks, progress, text_columns(fit.model.design.table.frame))
+    used = [fit.model.formula, *fit.model.design.given.columns]
+    data, penalized = _tables(options, blocks, used, progress, text_columns(fit.model.design.table.frame))
     progress("predicting")
     chosen = {"kind": options.kind, "groups": options.groups, "interval": options.interval}
     try:
@@ -132,7 +132,8 @@ def _fit(options: argparse.Namespace, progress: Callable[[str], None]) -> "Fit":
     from pmlmm.priors.hyperprior import Hyperprior
     from pmlmm.priors.stated import Ridge
 
-    data, penalized = _tables(options, blocks, progress)
+    used = [options.formula, *(name for name in (options.weights, options.offset) if name)]
+    data, penalized = _tables(options, blocks, used, progress)
     model = Model(
         options.formula,
         data,
@@ -199,15 +200,19 @@ def _is_same(first: str, second: str) -> bool:
 
 
 def _tables(
-    options: argparse.Namespace, blocks: dict[str, str], progress: Callable[[str], None], text: Iterable[str] = ()
+    options: argparse.Namespace,
+    blocks: dict[str, str],
+    used: Iterable[str],
+    progress: Callable[[str], None],
+    text: Iterable[str] = (),
 ):
-    """The data, columns of ``text`` as that, and the penalised blocks by name."""
+    """The data, columns of ``text`` as that, and the penalised blocks by name; nothing is said of columns not ``used``."""
     from pmlmm.datasets import read
 
-    used = " ".join(getattr(options, name, None) or "" for name in ("formula", "weights", "offset"))
+    mentioned = " ".join(used)
 
     def note(column: str | None, sentence: str) -> None:
-        if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", used):
+        if column is None or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", mentioned):
             progress("")
             say(f"pmlmm: {sentence}")
 

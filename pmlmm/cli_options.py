@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="pmlmm", description="Linear mixed models whose priors are learned from the data."
     )
     parser.add_argument("--version", action=_Version, help="print the version and end")
+    parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_fit(commands)
     _add_predict(commands)

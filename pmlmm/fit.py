@@ -187,7 +187,6 @@ class Fit:
             Grid points.
         width : float
             Half-width of the grid in standard errors (2 log units where there is none).
-
         progress : callable or bool, optional
             As in :meth:`pmlmm.Model.fit`.
 
@@ -437,7 +436,6 @@ class Fit:
             Per chain, of 4 chains. Default: as many as the fit has, fewer where each takes long.
         random_seed : int, optional
             The fit's by default.
-
         progress : callable or bool, optional
             As in :meth:`pmlmm.Model.fit`.
 
@@ -705,7 +703,6 @@ class Fit:
             many effects, fewer where each takes long.
         random_seed : int, optional
             The fit's by default.
-
         progress : callable or bool, optional
             As in :meth:`pmlmm.Model.fit`.
 

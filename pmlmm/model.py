@@ -1,7 +1,7 @@
 """The front door: a formula, a table and priors make a model; fitting it learns the rest."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from pmlmm.priors.hyperprior import Hyperprior
 from pmlmm.priors.prior_set import PriorSet, resolve
 from pmlmm.priors.search_space import Space, build_space
 from pmlmm.problem import Problem
-from pmlmm.progress import reporting
+from pmlmm.progress import Progress, reporting
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -153,7 +153,7 @@ class Model:
         draws: int | None = None,
         random_seed: int = 0,
         optimizer: Literal["newton", "em"] = "newton",
-        progress: Callable[[str], None] | bool | None = None,
+        progress: Progress = None,
     ) -> "Fit":
         """Learn the hyperparameters by maximising the evidence, and find the mode there.
 
@@ -201,6 +201,7 @@ class Model:
         Amestoy, van de Wiel, van Wieringen (2021). Linear mixed models for high-dimensional data: extending
         the functionalities of the LMER package. Talk.
         """
+        import pmlmm.graph.engine  # noqa: F401  (its libraries load with all their threads)
         from pmlmm.fit import Fit
         from pmlmm.inference.integrate import refuse_without_hyperprior
         from pmlmm.inference.learn import learn

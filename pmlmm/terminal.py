@@ -36,15 +36,15 @@ def printed(text: str, end: str = "\n") -> int:
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
     except BrokenPipeError:
-        give_up(sys.stdout)
+        _give_up(sys.stdout)
         return 128 + 13
     except OSError as error:
-        give_up(sys.stdout)
+        _give_up(sys.stdout)
         return failed(f"Cannot print: {error.strerror or error}.")
     return 0
 
 
-def give_up(stream: TextIO) -> None:
+def _give_up(stream: TextIO) -> None:
     """Nothing more is written: Python would fail again when it flushes the stream at its end."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -63,7 +63,7 @@ def say(line: str, end: str = "\n") -> None:
     try:
         print(line, end=end, file=sys.stderr, flush=True)
     except OSError:
-        give_up(sys.stderr)
+        _give_up(sys.stderr)
 
 
 def log(line: str) -> None:

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from pmlmm.design.design import Design
-from pmlmm.design.grouping import Grouping
 from pmlmm.memory import refuse_beyond
 
 # Matrices of the dense part that one evaluation of the Hessian holds at a time.
@@ -81,7 +78,6 @@ def plan(
     DataError
         The dense part, or the Hessian, does not fit in memory.
     """
-    outer = _outer(design, ranks, 0 if method == "nested" else _FEW_OUTER) if method in ("auto", "nested") else None
     totals = {g.factor: g.n_groups * design.effects(g.factor) for g in design.groupings}
     factor = factor or (max(totals, key=totals.__getitem__) if totals else None)
     narrow, every = len(design.coefficients), sum(totals.values())
@@ -92,7 +88,7 @@ def plan(
     wide_first = allowed and (method == "wide" or (method == "auto" and by_rows < by_groups))
     if wide_first:
         result = Elimination(None, None, True, by_rows, _dense_bytes(by_rows), _hessian_bytes(design))
-    elif outer is not None:
+    elif method in ("auto", "nested") and (outer := _outer(design, ranks, 0 if method == "nested" else _FEW_OUTER)):
         dense = narrow + sum(ranks)
         result = Elimination(factor, outer, False, dense, _dense_bytes(dense), _hessian_bytes(design))
     else:
@@ -107,12 +103,7 @@ def _outer(design: Design, ranks: tuple[int, ...], few: int) -> str | None:
         return None
     outer, inner = sorted(design.groupings, key=lambda g: g.n_groups * design.effects(g.factor))
     many = outer.n_groups * design.effects(outer.factor) > few
-    return outer.factor if many and is_nested(inner, outer) else None
-
-
-def is_nested(inner: Grouping, outer: Grouping) -> bool:
-    """Whether every inner group is in one outer group."""
-    return len(np.unique(inner.codes * outer.n_groups + outer.codes)) == inner.n_groups
+    return outer.factor if many and inner.within(outer) else None
 
 
 def _refuse_too_large(elimination: Elimination, design: Design, totals: dict[str, int]) -> None:

@@ -195,8 +195,6 @@ def build_design(
     fixed = read_terms(parsed.fixed, columns, context)
     refuse_idle_minus(fixed)
     effects = {text: read_terms(text, columns, context) for text in map(_evaluated_text, parsed.random)}
-    known = [read_arithmetic(text, columns, context) for text in parsed.offsets]
-    given = read_given(weights, offset, columns, row_count(data), row_labels(data))
     if not trusted:
         refuse_unsafe([*map(quoted, (response, *known)), fixed, *effects.values()], formula, context)
     factors = _factor_columns(parsed.random, columns)
@@ -222,7 +220,7 @@ def build_design(
         coefficient_terms=recipe.terms,
         recipe=recipe,
         terms=terms,
-        wide=build_wide(penalized, table, row_labels(data), taken),
+        wide=build_wide(penalized, table, taken),
         table=table,
         weights=weights_of(given, table.frame),
         offset=offset,

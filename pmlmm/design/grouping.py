@@ -37,6 +37,10 @@ class Grouping:
     def n_groups(self) -> int:
         return len(self.labels)
 
+    def within(self, other: "Grouping") -> bool:
+        """Whether every group is in one group of another factor."""
+        return len(np.unique(self.codes * other.n_groups + other.codes)) == self.n_groups
+
     def find(self, frame: pd.DataFrame) -> np.ndarray:
         """Group of each row of other data, -1 for one that is not among the groups."""
         if len(self.columns) == 1:

@@ -46,8 +46,7 @@ def _centred(term: Term) -> np.ndarray:
 
 def _same_effects(term: Term, other: Term) -> bool:
     """Whether two factors are one partition of the rows, with a column of Z in common."""
-    m = term.n_groups
-    if other.n_groups != m or len(np.unique(term.grouping.codes * m + other.grouping.codes)) > m:
+    if other.n_groups != term.n_groups or not term.grouping.within(other.grouping):
         return False
     return any(np.array_equal(a, b) for a in term.Z.T for b in other.Z.T)
 

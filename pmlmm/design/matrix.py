@@ -62,7 +62,7 @@ class Recipe:
             return np.empty((len(frame), 0))
         make = partial(self._spec.get_model_matrix, context={**FUNCTIONS, **self._context})
         seen = _as_seen(self.expression, frame)
-        return _numbers(_evaluated(self.expression, seen, make, "the new data", self._levels()))
+        return _numbers(_evaluated(self.expression, seen, make, "the new data", self._levels))
 
     def _levels(self) -> dict[str, list]:
         """Levels by the code of each factor."""
@@ -78,9 +78,9 @@ class Recipe:
 
 
 def _coded_name(code: str) -> str:
-    """The name in ``name``, ``C(name)`` or ``C(name, ...)``; the code itself where it is something else."""
+    """The name in ``name``, ``C(name, ...)`` or another word for a factor; the code itself if it is something else."""
     node = ast.parse(code, mode="eval").body
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("C", "factor") and node.args:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("C", "factor", "relevel") and node.args:
         node = node.args[0]
     return node.id if isinstance(node, ast.Name) else code
 
@@ -194,7 +194,7 @@ def _evaluated(
     seen: pd.DataFrame,
     make: Callable[..., pd.DataFrame],
     where: str,
-    known: Mapping[str, list] | None = None,
+    known: Callable[[], dict[str, list]] = dict,
 ) -> pd.DataFrame:
     """formulaic at work; whatever it or a function in the formula raises comes out in our words."""
     from formulaic.errors import DataMismatchWarning, FormulaicError
@@ -207,7 +207,7 @@ def _evaluated(
     except DataMismatchWarning as error:
         listed = str(error).partition("{")[2].partition("}")[0]
         cause, levels = error, re.sub(r"np\.\w+\(([^()]*)\)", r"\1", listed)  # without NumPy's types
-        name, choices = _with_level(levels, expression, seen, known or {})
+        name, choices = _with_level(levels, expression, seen, known())
         why = f"{name} has levels there that the fit has not seen: {levels}.{choices}"
     except FormulaicError as error:
         cause = error.__cause__ or error

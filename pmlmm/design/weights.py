@@ -43,12 +43,8 @@ class Given:
     @property
     def offset_columns(self) -> set[str]:
         """Columns that new data need for their offset."""
-        own = {self.offset} if self.offset is not None else set()
+        own = {self.offset} & self.columns if self.offset is not None else set()
         return own.union(*(recipe.expression.columns for recipe in self.recipes))
-
-    @property
-    def has_offset(self) -> bool:
-        return self.offset is not None or bool(self.recipes)
 
 
 def read_given(weights: Any, offset: Any, columns: list[str], rows: int, index: pd.Index | None) -> Given:

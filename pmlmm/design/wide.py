@@ -60,7 +60,6 @@ class WideBlock:
 def build_wide(
     penalized: Mapping[str, Any] | None,
     table: Table,
-    index: pd.Index | None,
     taken: set[str],
     *,
     constant_allowed: bool = False,
@@ -73,9 +72,7 @@ def build_wide(
         From names to matrices: arrays, data frames or SciPy sparse matrices, one row for every row of
         the data.
     table : Table
-        The complete rows of the model.
-    index : Index, optional
-        Row names of the data; a data frame's own must be the same.
+        The complete rows of the model, whose row names are those of a block that is a data frame.
     taken : set of str
         Names that are in use.
     constant_allowed : bool
@@ -95,13 +92,13 @@ def build_wide(
             "penalized={'genes': G}."
         )
     taken = taken | {f"beta_{name}" for name in penalized}
-    blocks = tuple(_build(name, given, table, index, taken - {f"beta_{name}"}) for name, given in penalized.items())
+    blocks = tuple(_build(name, given, table, taken - {f"beta_{name}"}) for name, given in penalized.items())
     for block in blocks:
         _check_entries(block, constant_allowed)
     return blocks
 
 
-def _build(name: str, given: Any, table: Table, index: pd.Index | None, taken: set[str]) -> WideBlock:
+def _build(name: str, given: Any, table: Table, taken: set[str]) -> WideBlock:
     if not isinstance(name, str) or not name or "/" in name:
         raise DataError(f"penalized has the key {name!r}; a block's name must be text without '/'.")
     if {name, f"beta_{name}"} & taken or name == "common":
@@ -112,7 +109,7 @@ def _build(name: str, given: Any, table: Table, index: pd.Index | None, taken: s
             f"The penalised block {name!r} has {matrix.shape[0]} rows, the data have {table.rows_given}: it needs one "
             "row for every row of the data, in the same order (rows with missing values included)."
         )
-    if index is not None and isinstance(given, pd.DataFrame) and not given.index.equals(index):
+    if table.index is not None and isinstance(given, pd.DataFrame) and not given.index.equals(table.index):
         raise DataError(
             f"The rows of the penalised block {name!r} have other labels than those of the data: align it with "
             f"{name}.loc[data.index], or reset both indexes if the order is right."

@@ -67,9 +67,8 @@ def learn(
     proposal = proposals.mode(phi)
     _refuse_unidentified(proposal, problem)  # before chance has a say in where phi ends
     unrefined = "not refined" + ("" if len(phi) else ": nothing to learn")
-    refined, words, sampler = False, skipped or unrefined, None
-    if not skipped:
-        sampler = Sampler(problem, space, proposals, options.number_of_draws(data), options.random_seed, data)
+    refined, words = False, skipped or unrefined
+    sampler = None if skipped else _sampler(problem, space, options, proposals)
     if sampler is not None and may_refine and len(phi):
         phi, refined, words, more = refine(sampler, phi, progress)
         records += more
@@ -78,26 +77,56 @@ def learn(
             records += more
         proposal = proposals.mode(phi)
     mode = proposal if proposals is evidence else evidence.mode(phi)
-    found = phi, mode, proposal, refined, words, tuple(records)
-    return Learned(problem, space, options, space.theta(phi), *found, integrate, evidence, proposals, sampler)
+    return Learned(
+        problem=problem,
+        space=space,
+        options=options,
+        theta=space.theta(phi),
+        phi=phi,
+        mode=mode,
+        proposal=proposal,
+        refined=refined,
+        refinement=words,
+        records=tuple(records),
+        integrate=integrate,
+        _evidence=evidence,
+        _proposals=proposals,
+        _sampler=sampler,
+    )
 
 
 def restore(problem: Problem, space: Space, options: FitOptions, compiled: Compiler, found: Found) -> Learned:
     """What :func:`learn` returned, from what it had found; nothing is compiled before it is needed."""
-    evidence = _asked_for(problem, space, options, lambda profile: _Deferred(compiled, profile))
-    proposals = evidence
+
+    def deferred(profile: bool) -> _Deferred:
+        return _Deferred(compiled, profile)
+
+    evidence = proposals = _asked_for(problem, space, options, deferred)
     if len(found.positions) > 1:
-        proposals = _default_evidence(problem, lambda profile: _Deferred(compiled, profile), space, np.empty(0))
+        proposals = _default_evidence(problem, deferred, space, np.empty(0))
         proposals.resume(found.positions[1])
     evidence.resume(found.positions[0])
-    data, proposal = problem.statistics.crossproducts(), found.proposal or found.mode
-    number = options.number_of_draws(data)
-    sampler = Sampler(problem, space, proposals, number, options.random_seed, data) if found.weighable else None
-    words = found.refined, found.refinement, found.records, found.integrate
-    theta = space.theta(found.phi)
     return Learned(
-        problem, space, options, theta, found.phi, found.mode, proposal, *words, evidence, proposals, sampler
+        problem=problem,
+        space=space,
+        options=options,
+        theta=space.theta(found.phi),
+        phi=found.phi,
+        mode=found.mode,
+        proposal=found.proposal or found.mode,
+        refined=found.refined,
+        refinement=found.refinement,
+        records=found.records,
+        integrate=found.integrate,
+        _evidence=evidence,
+        _proposals=proposals,
+        _sampler=_sampler(problem, space, options, proposals) if found.weighable else None,
     )
+
+
+def _sampler(problem: Problem, space: Space, options: FitOptions, proposals: LaplaceEvidence) -> Sampler:
+    data = problem.statistics.crossproducts()
+    return Sampler(problem, space, proposals, options.number_of_draws(data), options.random_seed, data)
 
 
 class _Deferred:

@@ -129,15 +129,15 @@ class Learned:
         """What :func:`pmlmm.inference.learn.restore` makes the same of again."""
         both = (self._evidence,) if self._proposals is self._evidence else (self._evidence, self._proposals)
         return Found(
-            self.phi,
-            self.mode,
-            None if self.proposal is self.mode else self.proposal,
-            self.refined,
-            self.refinement,
-            self.records,
-            self.integrate,
-            self.weighable,
-            tuple(evidence.position for evidence in both),
+            phi=self.phi,
+            mode=self.mode,
+            proposal=None if self.proposal is self.mode else self.proposal,
+            refined=self.refined,
+            refinement=self.refinement,
+            records=self.records,
+            integrate=self.integrate,
+            weighable=self.weighable,
+            positions=tuple(evidence.position for evidence in both),
         )
 
     @cached_property

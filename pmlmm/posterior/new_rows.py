@@ -87,7 +87,7 @@ def new_rows(
     if not len(table.frame):
         nobody = dict.fromkeys(groupings, np.empty(0, dtype=np.int64))
         return Rows(design.X[:0], [term.Z[:0] for term in terms], nobody, (), table)
-    _refuse_dependent(design, terms)
+    refuse_dependent_columns(design, terms)
     refuse_other_kinds(design.table.frame, table.frame, sorted(_used(design, terms)))
     X, Zs = _columns(design, terms, lambda recipe: recipe.columns(table.frame))
     codes = {factor: _codes(grouping, table.frame, unseen) for factor, grouping in groupings.items()}
@@ -115,7 +115,8 @@ def _columns(
     return make(design.recipe), [made[term.recipe][:, term.picked] for term in terms]
 
 
-def _refuse_dependent(design: Design, terms: tuple[Term, ...]) -> None:
+def refuse_dependent_columns(design: Design, terms: tuple[Term, ...]) -> None:
+    """Raise for columns of the formula, these terms or an offset that mean something else in other tables."""
     frame = design.table.frame
     rows = np.unique(np.linspace(0, len(frame) - 1, 7).astype(int)[1:-1])
     X, Zs = _columns(design, terms, lambda recipe: columns_alone(recipe, frame.iloc[rows]))
@@ -141,7 +142,7 @@ def _new_blocks(design: Design, penalized: Mapping[str, Any] | None, table: Tabl
     for name in given:
         if name not in {block.name for block in design.wide}:
             raise DataError(f"The model has no wide block {name!r}." + suggest(name, [b.name for b in design.wide]))
-    blocks = build_wide({b.name: given[b.name] for b in design.wide}, table, table.index, set(), constant_allowed=True)
+    blocks = build_wide({b.name: given[b.name] for b in design.wide}, table, set(), constant_allowed=True)
     for block, new in zip(design.wide, blocks, strict=True):
         if not np.array_equal(block.labels, new.labels):
             raise DataError(
@@ -176,7 +177,7 @@ def _used(design: Design, terms: tuple[Term, ...]) -> set[str]:
     """Columns of the formula's expressions."""
     recipes = [design.recipe, *(term.recipe for term in terms)]
     used = {name for recipe in recipes if recipe.names for name in recipe.expression.columns}
-    return used | (design.given.offset_columns - set(design.given.arrays or {}))
+    return used | design.given.offset_columns
 
 
 def _codes(grouping: Grouping, frame: pd.DataFrame, unseen: bool) -> np.ndarray:

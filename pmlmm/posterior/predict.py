@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from pmlmm.design.wide import WideBlock
 from pmlmm.errors import DataError, OptionError, suggest
 from pmlmm.kernels.threads import blas_threads
 from pmlmm.memory import refuse_draws
+from pmlmm.options import ends
 from pmlmm.posterior.labels import response_name
 from pmlmm.posterior.new_rows import Rows, fitted_rows, new_rows
 from pmlmm.posterior.predicted_draws import MOST_DRAWN, PredictedDraws
@@ -44,14 +44,13 @@ def predict(
     """See :meth:`pmlmm.Fit.predict`."""
     _check("kind", kind, KINDS)
     _check("groups", groups, GROUPS)
-    if not (isinstance(interval, Real) and 0.0 < interval < 1.0):
-        raise OptionError(f"predict(interval={interval!r}): a probability between 0 and 1, such as 0.95.")
+    tails = ends(interval)
     rows = _rows(posterior, data, penalized, groups)
     number = CHAINS * draws if draws else posterior.learned.number_of_draws
     with blas_threads(posterior.learned.dense):
         if kind == "draws":
             return _tree(posterior, rows, number if draws else _fewer(number, rows), random_seed)
-        return _table(posterior, rows, kind, interval, number, random_seed)
+        return _table(posterior, rows, kind == "response", tails, number, random_seed)
 
 
 def _check(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -93,18 +92,18 @@ def _fewer(number: int, rows: Rows) -> int:
     return max(CHAINS, min(number, max(_FEWEST, fit)) // CHAINS * CHAINS)
 
 
-def _table(posterior: Posterior, rows: Rows, kind: str, interval: float, number: int, random_seed: int) -> pd.DataFrame:
+def _table(
+    posterior: Posterior, rows: Rows, response: bool, tails: tuple[float, float], number: int, random_seed: int
+) -> pd.DataFrame:
     """Mean, sd and interval of every row given, nan where it is not complete."""
-    response, tails = kind == "response", ((1.0 - interval) / 2.0, (1.0 + interval) / 2.0)
     drawn = PredictedDraws(posterior, number, np.random.default_rng([random_seed, 9]))
     mean = predictor_mean(posterior, rows)
     if rows.n_rows * number <= _FEW:
-        sd, ends = drawn.sd_and_ends(rows, tails, response)
+        sd, around = drawn.sd_and_ends(rows, tails, response)
     else:
-        sd, ends = many_rows(drawn, rows, tails, response)
-    values = np.full((rows.table.rows_given, 4), np.nan)
-    values[rows.table.rows] = np.column_stack([mean, sd, mean[:, None] + ends])
-    table = pd.DataFrame(values, index=rows.table.labels_given, columns=["mean", "sd", "lower", "upper"])
+        sd, around = many_rows(drawn, rows, tails, response)
+    values = np.column_stack([mean, sd, mean[:, None] + around])
+    table = rows.table.aligned(values).set_axis(["mean", "sd", "lower", "upper"], axis=1)
     table.attrs["dropped"] = rows.table.rows_dropped
     return table
 

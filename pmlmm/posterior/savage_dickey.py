@@ -35,7 +35,8 @@ def log_density_ratio(posterior: Posterior, weights: np.ndarray, value: float | 
     intercept = posterior.problem.statistics.standardization.intercept
     if posterior.design.wide and (weights[-1] or (intercept is not None and weights[intercept])):
         raise OptionError("'=' with wide blocks is for differences, in which the blocks cancel.")
-    return _log_posterior(posterior, weights[:-1], value) - _log_prior(posterior, weights[:-1], value)
+    prior = _log_prior(posterior, weights[:-1], value)  # which may refuse, before the posterior takes its time
+    return _log_posterior(posterior, weights[:-1], value) - prior
 
 
 def _log_prior(posterior: Posterior, weights: np.ndarray, value: float | np.ndarray) -> np.ndarray:

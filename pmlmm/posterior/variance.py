@@ -79,11 +79,6 @@ def mean_variance(Sigma: np.ndarray, Z: np.ndarray) -> np.ndarray:
     return np.einsum("sab,ab->s", Sigma, Z.T @ Z / len(Z))
 
 
-def row_variance(coefficients: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Variance over the rows (denominator n - 1) of ``columns b``: b (draws, p), columns (n, p) -> (draws,)."""
-    return np.sum((coefficients @ _root(columns).T) ** 2, axis=1)
-
-
 def _root(columns: np.ndarray) -> np.ndarray:
     """R with R'R the columns' covariance; by QR, as forming that first would square rounding errors."""
     return np.linalg.qr(columns - columns.mean(axis=0), mode="r") / np.sqrt(len(columns) - 1.0)

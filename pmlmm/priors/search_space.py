@@ -259,8 +259,11 @@ def _residual_variance(design: Design) -> float:
     """Variance of y that least squares on X leaves, at least a thousandth of it (p may exceed n)."""
     n, p = design.X.shape
     unit = design.X / np.abs(design.X).max(axis=0, initial=np.finfo(float).tiny)  # whatever the units of a column
-    root = 1.0 if design.shares is None else np.sqrt(design.shares)
-    found = np.linalg.lstsq((unit.T * root).T, design.net * root, rcond=None)[0]
+    rows, net = unit, design.net
+    if design.shares is not None:
+        root = np.sqrt(design.shares)
+        rows, net = unit * root[:, None], net * root
+    found = np.linalg.lstsq(rows, net, rcond=None)[0]
     left, total = float(design.variance(design.net - unit @ found)), float(design.variance(design.net))
     if p < n and left < _EXACT * total:
         raise DataError(

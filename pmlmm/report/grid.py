@@ -10,9 +10,9 @@ import pandas as pd
 
 from pmlmm.design.columns import for_formula
 from pmlmm.design.design import Design
-from pmlmm.design.matrix import columns_alone, refuse_dependent
 from pmlmm.design.weights import OFFSET, offset_of
 from pmlmm.errors import OptionError, suggest
+from pmlmm.posterior.new_rows import refuse_dependent_columns
 
 #: How the levels of factors that are not named are averaged.
 Weights = Literal["equal", "observed"]
@@ -67,7 +67,7 @@ class Grid:
     def columns(self) -> tuple[str, ...]:
         """Those of the fixed effects and then of the offset; an array is no column."""
         given = self.design.given
-        return (*self.fixed_columns, *sorted(given.offset_columns - {OFFSET} - set(self.fixed_columns)))
+        return (*self.fixed_columns, *sorted(given.offset_columns - set(self.fixed_columns)))
 
     @cached_property
     def factors(self) -> dict[str, pd.Series]:
@@ -140,7 +140,7 @@ class Grid:
                 f"The reference grid has {len(outer)} x {len(inner)} rows: give fewer values with at={{...}}, or "
                 "weights='observed', which leaves out combinations that do not occur."
             )
-        self._refuse_dependent()
+        refuse_dependent_columns(self.design, ())
         total = np.empty((len(outer), len(self.design.coefficients) + 1))
         for part, rows in self._rows(outer, inner):
             values = (make or self.evaluated)(rows)
@@ -209,15 +209,6 @@ class Grid:
         others = _crossed({name: values for name, values in axes.items() if name not in factors})
         shares = np.repeat(counts.to_numpy() / counts.sum(), len(others)) / len(others)
         return typed.merge(others, how="cross") if len(others.columns) else typed, shares
-
-    def _refuse_dependent(self) -> None:
-        """Columns that depend on the other rows of a table mean something else in a grid."""
-        rows = np.unique(np.linspace(0, len(self.frame) - 1, 7).astype(int)[1:-1])
-        alone = columns_alone(self.design.recipe, self.design.table.frame.iloc[rows])
-        refuse_dependent(self.design.coefficients, alone, self.design.X[rows])
-        for recipe in self.design.given.recipes:
-            frame = self.design.table.frame
-            refuse_dependent(recipe.names, columns_alone(recipe, frame.iloc[rows]), recipe.columns(frame)[rows])
 
 
 def _levels(values: pd.Series) -> pd.Series:

@@ -25,7 +25,7 @@ body { margin: 0 auto; padding: 1rem 1.2rem 4rem; max-width: 62rem; color: var(-
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p { margin: .4rem 0; } code, pre { font-size: .9em; white-space: pre-wrap; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } footer { margin-top: 3rem; color: var(--faint); font-size: .85rem; }
+footer { margin-top: 3rem; color: var(--faint); font-size: .85rem; }
 .alarm { border-left: 4px solid #d55e00; padding-left: .7rem; }
 figure { margin: 1rem 0; } figcaption { color: var(--faint); font-size: .9rem; }
 figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; padding: 4px; }
@@ -65,7 +65,7 @@ def table(frame: pd.DataFrame) -> str:
     rest = lines([f"... and {more} more rows"]) if more > 0 else ""
     style = "border-collapse:collapse; margin:.2rem 0; font-size:.92em"
     body = f"<thead><tr>{_cell('th', '', True)}{header}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<div class="scroll" style="overflow-x:auto"><table style="{style}">{body}</table></div>{rest}'
+    return f'<div style="overflow-x:auto"><table style="{style}">{body}</table></div>{rest}'
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -96,9 +96,14 @@ class Names:
     posterior: Posterior
 
     @cached_property
+    def grid(self) -> Grid:
+        """What marginal means are averages over."""
+        return Grid(self.posterior.design)
+
+    @cached_property
     def cells(self) -> dict[str, tuple[str, Any]]:
         """Marginal means by ``factor_level``."""
-        factors = Grid(self.posterior.design).factors
+        factors = self.grid.factors
         return {f"{name}_{level_name(level)}": (name, level) for name in factors for level in factors[name]}
 
     @property
@@ -123,7 +128,7 @@ class Names:
         if name not in self.cells:
             raise OptionError(f"{shown(name)} is not known in this model." + suggest(name, self.known))
         column, level = self.cells[name]
-        cells = Grid(self.posterior.design).cells({column: [level]}, None, "equal")
+        cells = self.grid.cells({column: [level]}, None, "equal")
         if not_estimable(self.posterior.design.X, cells.X).any():
             raise OptionError(
                 f"{shown(name)} is not estimable: some of the cells that it averages have no rows. Take means() with "

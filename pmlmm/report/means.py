@@ -166,7 +166,7 @@ def comparisons(levels: pd.DataFrame, kind: Kind, reference: Any) -> tuple[np.nd
     """
     if kind not in _KINDS:
         raise OptionError(f"kind={kind!r}: choose one of {', '.join(map(repr, _KINDS))}.")
-    names = [", ".join(map(level_name, row)) for row in levels.itertuples(index=False)]
+    names = [_row_name(tuple(row)) for row in levels.itertuples(index=False)]
     if len(names) < 2:
         raise OptionError(f"{', '.join(map(str, levels.columns))} has one value, {names}; a contrast needs two.")
     if reference is not None and kind != "reference":
@@ -186,13 +186,13 @@ def comparisons(levels: pd.DataFrame, kind: Kind, reference: Any) -> tuple[np.nd
 
 def level_name(value: Any) -> str:
     """A level as text, whole numbers without a decimal point."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _position(names: Sequence[str], reference: Any) -> int:
     if reference is None:
         return 0
-    name = ", ".join(map(level_name, reference)) if isinstance(reference, tuple | list) else level_name(reference)
+    name = _row_name(tuple(reference) if isinstance(reference, list) else reference)
     if name not in names:
         raise OptionError(f"reference={reference!r} is none of the levels." + suggest(name, names))
     return names.index(name)

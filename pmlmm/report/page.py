@@ -11,6 +11,7 @@ import pandas as pd
 
 from pmlmm.errors import PmlmmError
 from pmlmm.files import target_of, write
+from pmlmm.inference.importance import LARGEST_K_HAT
 from pmlmm.posterior.residuals import residual_checks
 from pmlmm.posterior.source import Posterior
 from pmlmm.problem import Problem
@@ -59,13 +60,13 @@ def write_report(posterior: Posterior, hyperparameters: pd.DataFrame, path: str 
 
 def report(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
     """The page."""
-    problem = posterior.problem
-    about = [html.lines([data_line(posterior.design), posterior.about_intervals]), _alarms(posterior)]
+    problem, checks = posterior.problem, residual_checks(posterior, posterior.learned.options.random_seed)
+    about = [html.lines([data_line(posterior.design), posterior.about_intervals]), _alarms(posterior, checks)]
     sections = [
         html.section("Estimates", *_tables(posterior, hyperparameters)),
         html.section("Pictures", *_pictures(posterior)),
         html.section("Priors", html.lines(prior_lines(problem))),
-        html.section("Evidence and diagnostics", _evidence(posterior), *_diagnostics(posterior)),
+        html.section("Evidence and diagnostics", _evidence(posterior), *_diagnostics(posterior, checks)),
         html.section("Computation", html.lines([f"Elimination: {structure(problem)}", _search(posterior)])),
     ]
     title = f"<h1><code>{html.escape(problem.formula)}</code></h1>"
@@ -77,9 +78,9 @@ def _model(problem: Problem) -> tuple[str, str]:
     return html.heading(f"Linear mixed model: {problem.formula}"), html.lines([data_line(problem.design)])
 
 
-def _alarms(posterior: Posterior) -> str:
+def _alarms(posterior: Posterior, checks: pd.DataFrame | None = None) -> str:
     """What forbids to believe the numbers below."""
-    words = html.lines(alarms(posterior))
+    words = html.lines(alarms(posterior, checks))
     return f'<div class="alarm">{words}</div>' if words else ""
 
 
@@ -97,10 +98,9 @@ def _evidence(posterior: Posterior) -> str:
     return html.lines([*evidence_lines(posterior), *notes(posterior)])
 
 
-def _diagnostics(posterior: Posterior) -> list[str]:
-    k_hat = posterior.evidence.k_hat
-    about = "not known: importance sampling was skipped" if np.isnan(k_hat) else f"{k_hat:.2f} (reliable up to 0.7)"
-    checks = residual_checks(posterior, posterior.learned.options.random_seed)
+def _diagnostics(posterior: Posterior, checks: pd.DataFrame) -> list[str]:
+    k_hat, skipped = posterior.evidence.k_hat, "not known: importance sampling was skipped"
+    about = skipped if np.isnan(k_hat) else f"{k_hat:.2f} (reliable up to {LARGEST_K_HAT:g})"
     return [html.lines([f"Pareto k-hat: {about}"]), html.heading("Checks of the residuals"), html.table(checks)]
 
 

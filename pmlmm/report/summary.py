@@ -42,9 +42,9 @@ def _head(posterior: Posterior) -> list[str]:
     return [wrapped(line) for line in [*lines, *alarms(posterior)]]
 
 
-def alarms(posterior: Posterior) -> list[str]:
-    """Why numbers are not to be trusted; mostly empty."""
-    table = residual_checks(posterior, posterior.learned.options.random_seed)
+def alarms(posterior: Posterior, checks: pd.DataFrame | None = None) -> list[str]:
+    """Why numbers are not to be trusted; mostly empty. ``checks`` are those of the residuals, if there are any yet."""
+    table = residual_checks(posterior, posterior.learned.options.random_seed) if checks is None else checks
     words = table["words"][table["p_value"] < ALARM].tolist()
     residuals = [f"Residuals: {'; '.join(words)}: do not rely on the interval of sigma."] if words else []
     return [*_unreliable(posterior), *residuals]

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
+from pmlmm.design.design import Design
 from pmlmm.design.table import Table
 from pmlmm.design.weights import OFFSET, WEIGHTS
 from pmlmm.design.wide import WideBlock
@@ -27,8 +28,8 @@ from pmlmm.saving.sealed import sealed, unsealed
 from pmlmm.saving.values import Arrays, packed, unpacked
 
 _TEXT = "description"
-#: Arguments of a model that are not written as they were given: they are in the table, or asked for at loading.
-NOT_WRITTEN = ("data", "penalized", "context", "trusted")
+# Arguments of a model that are not written as they were given: they are in the table, or asked for at loading.
+_NOT_WRITTEN = ("data", "penalized", "context", "trusted")
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,18 @@ class Saved:
 def save(posterior: Posterior, arguments: Mapping[str, Any], path: str | os.PathLike) -> None:
     """Write a fit; ``arguments`` are those of its model. See :meth:`pmlmm.Fit.save`."""
     target = netcdf_target(path)
-    write(sealed(content(posterior, arguments)), path, target)
+    write(sealed(_content(posterior, arguments)), path, target)
 
 
-def content(posterior: Posterior, arguments: Mapping[str, Any]) -> bytes:
+def _content(posterior: Posterior, arguments: Mapping[str, Any]) -> bytes:
     """A fit as netCDF."""
     learned, design, arrays = posterior.learned, posterior.design, Arrays()
     parts = {
         "formula": posterior.problem.formula,
         "table": _plain_table(design.table),
         "penalized": [_plain_block(block) for block in design.wide],
-        "arguments": {name: value for name, value in arguments.items() if name not in NOT_WRITTEN}
-        | {name: _given(value, design.given.arrays, f"{name}=") for name, value in _beside(arguments).items()},
+        "arguments": {name: value for name, value in arguments.items() if name not in _NOT_WRITTEN}
+        | _beside(design, arguments),
         "context": sorted(arguments.get("context") or {}),
         "hyperprior": learned.space.hyperprior,
         "options": learned.options,
@@ -92,14 +93,10 @@ def content(posterior: Posterior, arguments: Mapping[str, Any]) -> bytes:
     return netcdf(xr.DataTree(dataset))
 
 
-def _beside(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Weights and offset."""
-    return {name.rstrip("="): arguments.get(name.rstrip("=")) for name in (WEIGHTS, OFFSET)}
-
-
-def _given(value: Any, arrays: Mapping[str, np.ndarray] | None, name: str) -> Any:
-    """The name of a column, or the array as it was when the model was made."""
-    return (arrays or {}).get(name, value)
+def _beside(design: Design, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights and offset: the name of a column, or the array as it was when the model was made."""
+    arrays = design.given.arrays or {}
+    return {key.rstrip("="): arrays.get(key, arguments.get(key.rstrip("="))) for key in (WEIGHTS, OFFSET)}
 
 
 def read(path: str | os.PathLike) -> Saved:

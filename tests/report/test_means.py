@@ -532,3 +532,18 @@ def test_a_column_that_depends_on_the_other_rows_is_refused():
     data = noisy()
     with pytest.raises(pmlmm.DataError, match="depends on the other rows"):
         means_of(known("y ~ f + rank(x) + (1 | g)", data, context={"rank": lambda x: x.rank()}), "f")
+
+
+def test_levels_that_are_numbers_keep_their_names():
+    """Codes beside a gap in their column are floats; a level to begin with makes a factor of numbers too."""
+    rng = np.random.default_rng(3)
+    site = np.repeat([1234567.0, 1234568.0, 1234569.0], 40)
+    table = pd.DataFrame({"site": site, "g": np.repeat(np.arange(12), 10), "y": rng.normal(size=120)})
+    for formula in ("y ~ factor(site) + (1 | g)", "y ~ relevel(site, ref=1234568) + (1 | g)"):
+        fit = pmlmm.Model(formula, table).fit(integrate=False)
+        assert fit.contrast("site").index.tolist()[0] == "1234568 - 1234567"
+        cells = fit.means("site")["mean"]
+        assert fit.means()["mean"].iloc[0] == pytest.approx(cells.mean(), rel=1e-9)  # no mean of the codes
+        assert fit.hypothesis("site_1234569 > site_1234567")["mean"].iloc[0] == pytest.approx(
+            cells.iloc[2] - cells.iloc[0]
+        )

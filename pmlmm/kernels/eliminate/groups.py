@@ -31,7 +31,7 @@ from pmlmm.kernels.small_matrices import outside
 
 
 @kernel
-def _apply(factor: np.ndarray, cross: np.ndarray, out: np.ndarray):
+def apply(factor: np.ndarray, cross: np.ndarray, out: np.ndarray):
     """out = factor @ cross for a q x q factor and a q x w matrix."""
     q, width = cross.shape
     for a in range(q):
@@ -53,8 +53,8 @@ def _factor_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, B: np.nda
     for d in range(first, last):
         total += weight[d] * factor_design(S[d], L, V, R, J, B[d])
         for k in range(start[d], start[d + 1]):
-            _apply(V, cross[k], T[k])
-            _apply(R, cross[k], D[k])
+            apply(V, cross[k], T[k])
+            apply(R, cross[k], D[k])
     return total
 
 
@@ -69,7 +69,7 @@ def _draws_chunk(arrays: tuple, L: np.ndarray, first: int, last: int, log_det: n
         for d in range(S.shape[0]):
             log_det[s] += weight[d] * factor_design(S[d], L[s], V, R, J, B)
             for k in range(start[d], start[d + 1]):
-                _apply(V, cross[k], T)
+                apply(V, cross[k], T)
                 for a in range(q):
                     for u in range(width):
                         for v in range(u + 1):
@@ -121,8 +121,8 @@ def groups_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
         log_det += weight[d] * factor_design(S[d], L, V, R, J, B)
         total += weight[d] * B
         for k in range(starts[d], starts[d + 1]):
-            _apply(V, cross[k], T)
-            _apply(R, cross[k], D[k])
+            apply(V, cross[k], T)
+            apply(R, cross[k], D[k])
             for a in range(q):
                 for i in range(width):
                     for j in range(i + 1):

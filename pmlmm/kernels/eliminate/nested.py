@@ -20,7 +20,7 @@ import numpy as np
 
 from pmlmm.kernels.eliminate.compiled_steps import eliminate_dense, finish, start
 from pmlmm.kernels.eliminate.design_loops import chunks, each_chunk, factor_design, mirror_in_place, vech_entries
-from pmlmm.kernels.eliminate.groups import OneFactor
+from pmlmm.kernels.eliminate.groups import OneFactor, apply
 from pmlmm.kernels.eliminate.protocol import EliminatedDraws
 from pmlmm.kernels.group_effects import conditional_covariances, conditional_effects, group_factor
 from pmlmm.kernels.jit import kernel
@@ -41,17 +41,6 @@ def _subtract_square(T: np.ndarray, rows: int, A: np.ndarray, E: np.ndarray, Q: 
             else:
                 for v in range(rows, u + 1):
                     Q[u - rows, v - rows] -= value * T[a, v]
-
-
-@kernel
-def _product(left: np.ndarray, right: np.ndarray, out: np.ndarray):
-    """out = left @ right."""
-    for a in range(left.shape[0]):
-        for u in range(right.shape[1]):
-            value = 0.0
-            for k in range(left.shape[1]):
-                value += left[a, k] * right[k, u]
-            out[a, u] = value
 
 
 @kernel
@@ -81,13 +70,13 @@ def _eliminate(
         A[:], e[:] = outer_designs[i], outer_cross[i]
         for j in range(starts[i], starts[i + 1]):
             log_det += factor_design(designs[j], inner_root, V, R, J, b)
-            _product(V, cross[j], T)
+            apply(V, cross[j], T)
             _subtract_square(T, p, A, e, Q)
             if keep:
                 B[j] = b
-                _product(R, cross[j], D[j])
+                apply(R, cross[j], D[j])
         log_det += factor_design(A, outer_root, V2, R2, K, b2)
-        _product(V2, e, T2)
+        apply(V2, e, T2)
         _subtract_square(T2, 0, A, e, Q)
         if keep:
             outer[0, i], outer[1, i], outer[2, i], E[i] = K, R2, b2, e
@@ -140,8 +129,8 @@ def nested_log_likelihood(u: np.ndarray, plan: tuple, arrays: tuple):
     total, KE, own, mine = np.zeros(L.shape), np.empty((p, width)), np.empty((p, width)), np.empty((q, width))
     for i in range(m):
         K = outer[0, i]
-        _product(K, E[i], KE)
-        _product(outer[1, i], E[i], own)
+        apply(K, E[i], KE)
+        apply(outer[1, i], E[i], own)
         total[:p, :p] += outer[2, i]
         _add_weighted(own, weights, total, 0)
         for j in range(starts[i], starts[i + 1]):
