@@ -206,7 +206,10 @@ def _tables(
     progress: Callable[[str], None],
     text: Iterable[str] = (),
 ):
-    """The data, columns of ``text`` as that, and the penalised blocks by name; nothing is said of columns not ``used``."""
+    """The data, columns of ``text`` as that, and the penalised blocks by name.
+
+    What reading has to say is said of columns that are ``used`` alone.
+    """
     from pmlmm.datasets import read
 
     mentioned = " ".join(used)

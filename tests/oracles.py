@@ -125,3 +125,28 @@ def dense(model, u: np.ndarray) -> Dense:
         lam += [np.exp(log_lambda) * (u[0] ** 2 if group.absolute else 1.0)] * own.shape[1]
     y = design.y - standard.offset
     return Dense(y, np.hstack(columns), np.array(lam), u[0], tuple(Zs), tuple(Gs), design.weights)
+
+
+def integrated_out(logp, known, start):
+    """log of the integral of a density that is Gaussian in the variables of ``start`` that are not ``known``.
+
+    By ``l(mode) + k/2 log 2 pi - 1/2 log|-H|``; of a quadratic, differences with unit steps are exact.
+    """
+    names = [name for name in start if name not in known]
+    edges = np.cumsum([start[name].size for name in names])
+
+    def value(v):
+        pieces = np.split(v, edges[:-1])
+        more = {name: piece.reshape(start[name].shape) for name, piece in zip(names, pieces, strict=True)}
+        return float(logp(known | more))
+
+    k = int(edges[-1])
+    unit, base = np.eye(k), value(np.zeros(k))
+    plus, minus = np.array([value(e) for e in unit]), np.array([value(-e) for e in unit])
+    hessian = np.diag(plus + minus - 2 * base)
+    for i in range(k):
+        for j in range(i):
+            hessian[i, j] = hessian[j, i] = value(unit[i] + unit[j]) - plus[i] - plus[j] + base
+    gradient = (plus - minus) / 2
+    top = base + 0.5 * gradient @ np.linalg.solve(-hessian, gradient)
+    return top + k / 2 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(-hessian)[1]

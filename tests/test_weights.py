@@ -18,7 +18,7 @@ from pmlmm.kernels import likelihood_at_draws as draws
 from pmlmm.kernels.likelihood_compiled import flatten, unflatten, value_and_gradient
 from pmlmm.posterior.draws import linear_predictor
 from pmlmm.posterior.new_rows import fitted_rows, new_rows
-from tests.oracles import dense
+from tests.oracles import dense, integrated_out
 from tests.problems import DATA, KINDS, RANDOM_CASES, ROWS, Case, random_case, read, table_of
 
 FLAT = pmlmm.Flat()
@@ -391,25 +391,7 @@ def test_the_full_graph_integrates_to_the_collapsed_one(sizes):
     problem, theta = parts_of(model)
     collapsed, _ = build_collapsed(problem, theta)
     full, point = model.graph(), collapsed.initial_point()
-    logp, start = full.compile_logp(mode="FAST_COMPILE"), full.initial_point()
-    names = [name for name in start if name not in point]
-    edges = np.cumsum([start[name].size for name in names])
-
-    def value(v):
-        pieces = np.split(v, edges[:-1])
-        more = {name: piece.reshape(start[name].shape) for name, piece in zip(names, pieces, strict=True)}
-        return float(logp(point | more))
-
-    k = edges[-1]
-    unit, base = np.eye(k), value(np.zeros(k))  # a quadratic: differences with unit steps are exact
-    plus, minus = np.array([value(e) for e in unit]), np.array([value(-e) for e in unit])
-    hessian = np.diag(plus + minus - 2 * base)
-    for i in range(k):
-        for j in range(i):
-            hessian[i, j] = hessian[j, i] = value(unit[i] + unit[j]) - plus[i] - plus[j] + base
-    gradient = (plus - minus) / 2
-    top = base + 0.5 * gradient @ np.linalg.solve(-hessian, gradient)
-    integral = top + k / 2 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(-hessian)[1]
+    integral = integrated_out(full.compile_logp(mode="FAST_COMPILE"), point, full.initial_point())
     assert integral == pytest.approx(float(collapsed.compile_logp(mode="FAST_COMPILE")(point)), abs=1e-5)
 
 

@@ -61,9 +61,7 @@ def draw(seed: int):
         ax.plot(rows["t"], rows["y"], "o", color=report.INK, markersize=5, label="data", zorder=5)
         ax.set_title(f"individual {i + 1}", fontsize="medium")
     axes.flat[0].set_ylim(-LIMIT, LIMIT)
-    figure.supxlabel("time (half-ranges from the middle)")
-    figure.supylabel("y (units of the residual sd)")
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    report.label_curves(figure, axes)
     return figure
 
 

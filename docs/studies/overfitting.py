@@ -41,9 +41,7 @@ def draw(seed: int):
         own = data[data["ind"] == i]
         ax.plot(own["t"], own["y"], "o", color=report.INK, markersize=5, label="data", zorder=5)
         ax.set_title(f"individual {i + 1}", fontsize="medium")
-    figure.supxlabel("time (half-ranges from the middle)")
-    figure.supylabel("y (units of the residual sd)")
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    report.label_curves(figure, axes)
     return figure
 
 

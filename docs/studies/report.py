@@ -3,7 +3,9 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 RESULTS = Path(__file__).parent / "results"
@@ -62,3 +64,10 @@ def figure(rows: int, columns: int, height: float = 2.4, **options: bool):
     return plt.subplots(
         rows, columns, figsize=(width * columns + 1.0, height * rows + 0.8), layout="constrained", **options
     )
+
+
+def label_curves(drawn: Any, axes: np.ndarray) -> None:
+    """What pictures of individual curves have in common: the names of the axes, and one legend above."""
+    drawn.supxlabel("time (half-ranges from the middle)")
+    drawn.supylabel("y (units of the residual sd)")
+    drawn.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)

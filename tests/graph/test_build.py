@@ -11,6 +11,7 @@ from pmlmm.graph.engine import compile_log_posterior
 from pmlmm.kernels import coordinates
 from pmlmm.kernels.coordinates import vech_slices
 from tests.bench import FORMULAS, parts_of, random_point
+from tests.oracles import integrated_out
 from tests.problems import RIDGE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
@@ -68,27 +69,7 @@ def test_full_graph_integrates_to_the_collapsed_one(sleepstudy, which):
     covariance = {"sigma_log__": x[0]}
     for rv, part in zip(handles.free[1:], vech_slices(problem.design.sizes), strict=True):
         covariance[collapsed.rvs_to_values[rv].name] = x[part]
-    logp, start = full.compile_logp(mode=FAST), full.initial_point()
-    names = [name for name in start if name not in covariance]
-    sizes = [start[name].size for name in names]
-
-    def value(v):
-        pieces = np.split(v, np.cumsum(sizes)[:-1])
-        extra = {n: p.reshape(start[n].shape) for n, p in zip(names, pieces, strict=True)}
-        return float(logp(covariance | extra))
-
-    k = sum(sizes)
-    unit, zero = np.eye(k), np.zeros(k)
-    base = value(zero)  # a quadratic: differences with unit steps are exact
-    plus = np.array([value(e) for e in unit])
-    minus = np.array([value(-e) for e in unit])
-    hessian = np.diag(plus + minus - 2 * base)
-    for i in range(k):
-        for j in range(i):
-            hessian[i, j] = hessian[j, i] = value(unit[i] + unit[j]) - plus[i] - plus[j] + base
-    gradient = (plus - minus) / 2
-    top = base + 0.5 * gradient @ np.linalg.solve(-hessian, gradient)
-    integral = top + k / 2 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(-hessian)[1]
+    integral = integrated_out(full.compile_logp(mode=FAST), covariance, full.initial_point())
     assert integral == pytest.approx(float(collapsed.compile_logp(mode=FAST)(covariance)), abs=1e-5)
 
 
