@@ -24,7 +24,7 @@ _FIRST_ROWS = 1_000
 def describe_model(problem: Problem) -> str:
     """Formula, data and priors of a model that is not fitted."""
     design = problem.design
-    head = [f"Linear mixed model: {problem.formula}", data_line(design), *response_lines(design)]
+    head = [f"Linear mixed model: {problem.formula}", *data_lines(design)]
     lines = [*map(wrapped, head), ""]
     lines += ["Priors (what is not fixed is learned by fit())", *prior_lines(problem), ""]
     return "\n".join([*lines, wrapped(f"Elimination: {structure(problem)}")])
@@ -106,7 +106,7 @@ def _given(design: Design) -> list[str]:
     return parts
 
 
-def data_line(design: Design) -> str:
+def _data_line(design: Design) -> str:
     """Rows, groups, and what was dropped."""
     parts = [f"{design.n_rows} rows"]
     for grouping in design.groupings:
@@ -123,7 +123,12 @@ def data_line(design: Design) -> str:
     return "Data: " + ", ".join(parts)
 
 
-def response_lines(design: Design) -> list[str]:
+def data_lines(design: Design) -> list[str]:
+    """The data, and what is to be said of the response."""
+    return [_data_line(design), *_response_lines(design)]
+
+
+def _response_lines(design: Design) -> list[str]:
     """What is said of a response that another distribution suits better; mostly nothing."""
     if len(np.unique(design.y[:_FIRST_ROWS])) > _FEW_VALUES:
         return []

@@ -16,7 +16,7 @@ from pmlmm.posterior.residuals import residual_checks
 from pmlmm.posterior.source import Posterior
 from pmlmm.problem import Problem
 from pmlmm.report import html
-from pmlmm.report.describe import data_line, prior_lines
+from pmlmm.report.describe import data_lines, prior_lines
 from pmlmm.report.estimates import intervals
 from pmlmm.report.plots.coefficients import plot_coefficients
 from pmlmm.report.plots.covariances import plot_covariances
@@ -25,7 +25,7 @@ from pmlmm.report.plots.predictive import plot_predictive
 from pmlmm.report.plots.residuals import plot_residuals
 from pmlmm.report.plots.trajectories import plot_trajectories
 from pmlmm.report.structure import structure
-from pmlmm.report.summary import alarms, evidence_lines, notes
+from pmlmm.report.summary import alarms, evidence_lines, hyperprior_lines, notes
 
 _LEVEL = 0.95
 # What a picture shows, and how it is made: a line here is a picture in every report (where it can be made).
@@ -61,11 +61,11 @@ def write_report(posterior: Posterior, hyperparameters: pd.DataFrame, path: str 
 def report(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
     """The page."""
     problem, checks = posterior.problem, residual_checks(posterior, posterior.learned.options.random_seed)
-    about = [html.lines([data_line(posterior.design), posterior.about_intervals]), _alarms(posterior, checks)]
+    about = [html.lines([*data_lines(posterior.design), posterior.about_intervals]), _alarms(posterior, checks)]
     sections = [
         html.section("Estimates", *_tables(posterior, hyperparameters)),
         html.section("Pictures", *_pictures(posterior)),
-        html.section("Priors", html.lines(prior_lines(problem))),
+        html.section("Priors", html.lines([*prior_lines(problem), *hyperprior_lines(posterior)])),
         html.section("Evidence and diagnostics", _evidence(posterior), *_diagnostics(posterior, checks)),
         html.section("Computation", html.lines([f"Elimination: {structure(problem)}", _search(posterior)])),
     ]
@@ -75,7 +75,7 @@ def report(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
 
 
 def _model(problem: Problem) -> tuple[str, str]:
-    return html.heading(f"Linear mixed model: {problem.formula}"), html.lines([data_line(problem.design)])
+    return html.heading(f"Linear mixed model: {problem.formula}"), html.lines(data_lines(problem.design))
 
 
 def _alarms(posterior: Posterior, checks: pd.DataFrame | None = None) -> str:

@@ -9,7 +9,7 @@ from pmlmm.posterior.residuals import ALARM, residual_checks
 from pmlmm.posterior.source import Posterior
 from pmlmm.priors.origin import far_columns
 from pmlmm.problem import Problem
-from pmlmm.report.describe import data_line, prior_lines, response_lines
+from pmlmm.report.describe import data_lines, prior_lines
 from pmlmm.report.estimates import estimates
 from pmlmm.report.text import aligned, number, wrapped
 
@@ -28,7 +28,7 @@ def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
         _head(posterior),
         [estimates(posterior)],
         _hyperparameters(hyperparameters, posterior.about_hyperparameters),
-        ["Priors", *prior_lines(posterior.problem), *_hyperpriors(posterior)],
+        ["Priors", *prior_lines(posterior.problem), *hyperprior_lines(posterior)],
         [*evidence_lines(posterior), *notes(posterior)],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
@@ -37,7 +37,7 @@ def summarize(posterior: Posterior, hyperparameters: pd.DataFrame) -> str:
 def _head(posterior: Posterior) -> list[str]:
     """Formula, data, what the intervals are given, and what forbids to believe them."""
     design = posterior.design
-    lines = [f"Linear mixed model: {posterior.problem.formula}", data_line(design), *response_lines(design)]
+    lines = [f"Linear mixed model: {posterior.problem.formula}", *data_lines(design)]
     lines += [posterior.about_intervals] if posterior.learned.space.coordinates else []
     return [wrapped(line) for line in [*lines, *alarms(posterior)]]
 
@@ -76,7 +76,8 @@ def _hyperparameters(table: pd.DataFrame, about: str) -> list[str]:
     return [f"Hyperparameters ({about})", *map(wrapped, lines)]
 
 
-def _hyperpriors(posterior: Posterior) -> list[str]:
+def hyperprior_lines(posterior: Posterior) -> list[str]:
+    """What is expected of the hyperparameters themselves."""
     space = posterior.learned.space
     if not space.coordinates:
         return []

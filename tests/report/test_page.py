@@ -95,3 +95,13 @@ def test_a_report_of_a_model_without_groups(tmp_path, sleepstudy):
 def test_other_names_of_files(fit):
     with pytest.raises(OptionError, match=r"'fit\.pdf': what is written is HTML; .* such as fit\.html"):
         fit.report("fit.pdf")
+
+
+def test_what_print_says_of_response_and_priors_a_page_says_too(tmp_path, sleepstudy):
+    model = pmlmm.Model("slow ~ Days + (1 | Subject)", sleepstudy.assign(slow=sleepstudy["Reaction"] > 300))
+    fit = model.fit()
+    fit.report(tmp_path / "slow.html")
+    words = "fitted as Gaussian (a linear probability model)"
+    page = (tmp_path / "slow.html").read_text()
+    assert all(words in text for text in (model._repr_html_(), fit._repr_html_(), page))
+    assert "eta - q + 1 ~ LogNormal(log 3, 1.5)" in page
